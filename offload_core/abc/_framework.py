@@ -1,0 +1,120 @@
+"""A test framework: how tests are listed and run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from attrs import field, frozen
+
+from ._health import Health
+from ._process import Command, Process
+from ._sandbox import Upload
+from ._session import TestSession
+from ._test import Test
+
+OptionsT = TypeVar("OptionsT")
+
+
+@frozen(kw_only=True)
+class Group:
+    """A named part of the suite, as configured.
+
+    Attributes:
+        filters: words for the framework's own selection, applied to discovery only.
+        select: ids, paths or path prefixes that narrow this run further; empty for everything.
+    """
+
+    name: str
+    retries: int = 0
+    individual: bool = False
+    filters: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class CollectionFailed:
+    """A module that could not be collected: one result named after it, in state `error`."""
+
+    path: str
+    message: str
+    details: str = ""
+
+
+@frozen(kw_only=True)
+class CollectionSkipped:
+    """A module that skipped itself while it was collected: one result named after it, in state `skipped`."""
+
+    path: str
+    message: str
+
+
+Discovered = Test | CollectionFailed | CollectionSkipped
+
+
+class Executor(Protocol):
+    """Where commands can run: every `Sandbox` is one, and so is the host."""
+
+    async def exec(self, command: Command) -> Process:
+        """As `Sandbox.exec`."""
+        ...
+
+    async def upload(self, files: Sequence[Upload]) -> None:
+        """As `Sandbox.upload`."""
+        ...
+
+
+@frozen(kw_only=True)
+class Place:
+    """Where and how a framework's commands run.
+
+    Attributes:
+        name: of the session or the discovery, unique in the run.
+        executor: what runs commands there.
+        root: the project's root there; commands start in it.
+        scratch: a directory of this sandbox's own, which the framework may fill.
+        env: for every command, on top of the sandbox's own.
+        worker: the number of the sandbox, from 0.
+        log: called with each line that is output but no event.
+    """
+
+    name: str
+    executor: Executor
+    root: PurePosixPath
+    scratch: PurePosixPath
+    env: Mapping[str, str] = field(factory=dict)
+    worker: int = 0
+    log: Callable[[str], None] = lambda line: None
+
+
+class Framework(ABC, Generic[OptionsT]):
+    """Knows how one test framework lists its tests and runs them. Holds no state of a run."""
+
+    Options: ClassVar[type]
+    """A frozen attrs class: the `[framework]` table is structured into it. Unknown keys warn."""
+
+    def __init__(self, options: OptionsT) -> None:
+        self.options = options
+
+    @abstractmethod
+    def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+        """List the tests of a group, each as soon as it is known.
+
+        Raises:
+            DiscoveryError: the framework could not list anything; says what it printed and what to do.
+        Closing the iterator early ends the command it runs.
+        """
+
+    @abstractmethod
+    async def open(self, place: Place) -> TestSession:
+        """Start a session. Returns when its process has started; `Hello` comes later, among its events.
+
+        Raises:
+            ProviderError: as `Sandbox.exec` and `Sandbox.upload`.
+        """
+
+    async def check(self, place: Place) -> Health:
+        """Is the framework's command there, and which version? For `offload doctor`. Never raises."""
+        return Health()

@@ -1,0 +1,76 @@
+"""The small POSIX sh launcher that every command in a sandbox starts under, and how to kill what it started.
+
+No backend's exec can be relied on to kill: neither Docker's API nor Modal's process handle has a call for it. So each
+command is marked in its environment, which its descendants inherit, and started in a process group of its own; to
+kill it, a second command looks the mark up under /proc.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import PurePosixPath
+
+from attrs import evolve
+
+from ._process import Command
+
+EXEC_MARK = "OFFLOAD_EXEC"
+"""The environment variable that carries the mark."""
+
+# A process that already leads its group (fields 1 and 5 of /proc/self/stat) stays; else setsid, where there is one.
+_LAUNCH = """\
+if [ -n "$1" ]; then cd -- "$1" || exit 126; fi
+shift
+if read -r pid _ _ _ group _ 2>/dev/null </proc/$$/stat && [ "$pid" != "$group" ] && command -v setsid >/dev/null 2>&1
+then exec setsid -- "$@"
+fi
+exec "$@"
+"""
+
+# Killing can race with forking, hence rounds; what has died but is not yet reaped shows an empty environment. A child
+# that cleared its environment is found by the session (field 6) it shares with a marked process.
+_KILL = """\
+sessions=" "
+for round in 1 2 3 4 5 6 7 8 9 10; do
+    marked=
+    for directory in /proc/[0-9]*; do
+        pid=${directory#/proc/}
+        stat=$(cat "$directory/stat" 2>/dev/null) || continue
+        set -- "$1" ${stat##*) }
+        [ "$2" = Z ] && continue
+        if grep -q -a -e "OFFLOAD_EXEC=$1" "$directory/environ" 2>/dev/null; then
+            marked="$marked $pid"
+            case " 0 1 $own $sessions" in *" $5 "*) ;; *) sessions="$sessions$5 " ;; esac
+        else
+            case $sessions in *" $5 "*) marked="$marked $pid" ;; esac
+        fi
+    done
+    [ -n "$marked" ] || exit 0
+    kill -9 $marked 2>/dev/null
+    [ "$round" -gt 3 ] && sleep 0.1
+done
+exit 1
+"""
+_OWN_SESSION = 'stat=$(cat /proc/$$/stat); set -- "$1" ${stat##*) }; own=$5\n'
+
+
+def launched(command: Command) -> Command:
+    """The same command, marked and under the launcher. Its directory is entered by the launcher, not by the backend."""
+    mark = secrets.token_hex(8)
+    cwd = str(command.cwd) if command.cwd is not None else ""
+    return evolve(
+        command,
+        argv=("/bin/sh", "-c", _LAUNCH, "offload-launch", cwd, *command.argv),
+        cwd=None,
+        env={**command.env, EXEC_MARK: mark},
+    )
+
+
+def mark_of(command: Command) -> str | None:
+    """The mark of a launched command, or None."""
+    return command.env.get(EXEC_MARK)
+
+
+def kill_command(mark: str) -> Command:
+    """A command that kills everything carrying the mark in the sandbox it runs in; exit code 1 if something survives."""
+    return Command(argv=("/bin/sh", "-c", _OWN_SESSION + _KILL, "offload-kill", mark), cwd=PurePosixPath("/"))

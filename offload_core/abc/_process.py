@@ -1,0 +1,139 @@
+"""A command, the process it becomes in a sandbox, and how that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal as signals
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from ..errors import ProviderError, SandboxDead
+
+if TYPE_CHECKING:
+    from ._sandbox import Sandbox
+
+ByteStream = AsyncIterator[bytes]
+"""Chunks of any size, none empty. It ends when the process closes its side or the sandbox is gone: an end proves nothing."""
+
+KILL_TIMEOUT_SECS = 10.0
+"""How long the default `Process.kill` may take before the sandbox is terminated instead."""
+
+
+def _argv(value: Sequence[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+@frozen(kw_only=True)
+class Command:
+    """What to run: an argument list, never a shell line.
+
+    Attributes:
+        argv: program and arguments, any Unicode but NUL.
+        cwd: absolute directory in the sandbox; None for the sandbox's own.
+        env: added to the sandbox's environment.
+        timeout: seconds after which the caller kills it; a provider may hand it on as a backstop. None: no limit.
+    """
+
+    argv: tuple[str, ...] = field(converter=_argv)
+    cwd: PurePosixPath | None = None
+    env: Mapping[str, str] = field(factory=dict)
+    timeout: float | None = None
+
+
+@frozen
+class Exit:
+    """How a process ended: by exit code, by signal, or (both None) in a way the backend cannot tell.
+
+    `reason` adds what else is known, such as "out of memory".
+    """
+
+    code: int | None = None
+    signal: int | None = None
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it exited with code 0."""
+        return self.code == 0
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            try:
+                ended = f"killed by {signals.Signals(self.signal).name}"
+            except ValueError:
+                ended = f"killed by signal {self.signal}"
+        elif self.code is not None:
+            ended = f"exit code {self.code}"
+        else:
+            ended = "ended in an unknown way"
+        return f"{ended}: {self.reason}" if self.reason else ended
+
+
+@frozen
+class Completed:
+    """A finished command with everything it wrote."""
+
+    exit: Exit
+    stdout: bytes
+    stderr: bytes
+
+
+class Process(ABC):
+    """A running command. Both streams must be read, or the process stops when its buffers are full.
+
+    A provider holds at most 1 MiB of each stream that nobody has read, then stops reading from its backend.
+    """
+
+    stdout: ByteStream
+    stderr: ByteStream
+
+    def __init__(self, sandbox: Sandbox, command: Command) -> None:
+        self.sandbox = sandbox
+        self.command = command
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Send to the process's standard input; returns when the backend has taken it (back-pressure).
+
+        Raises:
+            ConnectionLost: the process closed its input, or the connection broke.
+            SandboxDead: the sandbox is dead.
+        Cancelled, part of the data may have been sent.
+        """
+
+    @abstractmethod
+    async def close_stdin(self) -> None:
+        """Close standard input. Idempotent; no error if the process is gone."""
+
+    @abstractmethod
+    async def wait(self) -> Exit:
+        """Wait for the end, as often as wanted. Cancelling the wait does nothing to the process.
+
+        Raises:
+            SandboxDead, ConnectionLost: the end could not be observed.
+        """
+
+    async def kill(self) -> None:
+        """End the process and all its descendants *inside the sandbox*, at once. Idempotent.
+
+        The default runs a second, bounded command in the sandbox that kills what carries this command's mark; if that
+        fails, the sandbox is terminated. A provider whose backend can kill a tree overrides this.
+        """
+        from ._launcher import kill_command, mark_of
+
+        mark = mark_of(self.command)
+        try:
+            if mark is not None:
+                async with asyncio.timeout(KILL_TIMEOUT_SECS):
+                    done = await self.sandbox.run(kill_command(mark))
+                if done.exit.ok:
+                    return
+        except SandboxDead:
+            return
+        except (ProviderError, TimeoutError):
+            pass
+        await self.sandbox.terminate()

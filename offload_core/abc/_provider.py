@@ -1,0 +1,162 @@
+"""A provider: what makes sandboxes."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Generic, TypeVar
+
+from attrs import frozen
+
+from ..errors import ProviderError, SandboxDead
+from ._cost import CostEstimate
+from ._health import Health
+from ._image import Image, PrepareRequest
+from ._liveness import Liveness, LivenessSettings
+from ._poller import Poller
+from ._sandbox import Sandbox, SandboxRef, SandboxSpec
+
+OptionsT = TypeVar("OptionsT")
+
+_PROBES_AT_ONCE = 8
+_TERMINATIONS_AT_ONCE = 32
+_TERMINATE_TIMEOUT_SECS = 30.0
+
+
+@frozen(kw_only=True)
+class Context:
+    """What a provider may know of the run it works for.
+
+    Attributes:
+        name: the name it was configured under, for its error messages.
+        project_dir: the project's root on the host.
+        sandbox_root: the project's root in a sandbox, if the configuration names one.
+        max_parallel: how many sandboxes there will be at most: size threads and connections by it.
+        liveness: how often to probe and how long one probe may take.
+        warn: called with a sentence that the user should see.
+    """
+
+    name: str = "provider"
+    project_dir: Path = Path()
+    sandbox_root: PurePosixPath | None = None
+    max_parallel: int = 1
+    liveness: LivenessSettings = LivenessSettings()
+    warn: Callable[[str], None] = lambda message: None
+
+
+class Provider(ABC, Generic[OptionsT]):
+    """A backend that makes sandboxes. One object serves one run; it does no I/O before its first call.
+
+    Every method is called on one event loop. A blocking SDK runs in threads that the provider owns, enough of them
+    for `context.max_parallel` sandboxes. Cancelling any call leaves nothing running that the provider knows of.
+    """
+
+    Options: ClassVar[type]
+    """A frozen attrs class: the `[provider]` table is structured into it. Unknown keys warn."""
+
+    def __init__(self, options: OptionsT, context: Context) -> None:
+        self.options = options
+        self.context = context
+
+    @abstractmethod
+    async def create(self, spec: SandboxSpec) -> Sandbox:
+        """Make a sandbox that is ready for `exec`. Its labels are part of the call that makes it.
+
+        Raises:
+            CreateFailed, CapacityExhausted, ConnectionLost, AuthenticationFailed, NotFound.
+        Cancelled, or failing halfway, it finishes and terminates what it began.
+        """
+
+    @abstractmethod
+    def attach(self, ref: SandboxRef) -> Sandbox:
+        """A handle on a sandbox that may have been made by another process. No I/O, no check that it exists."""
+
+    @abstractmethod
+    async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
+        """All sandboxes that Offload made and that are not gone: of one run, or of all.
+
+        Found by labels on the backend, so that what a killed process left behind is found too. Idempotent.
+        """
+
+    async def check(self) -> Health:
+        """Is the backend reachable, are credentials there? For `offload doctor`. No side effects, never raises."""
+        return Health()
+
+    async def prepare(self, request: PrepareRequest) -> Image | None:
+        """Build or find the image that sandboxes are made from; None where there is no such thing (the default).
+
+        Raises:
+            PrepareFailed: the build itself is wrong; its last lines are in the message. Not retried.
+            ConnectionLost, OperationTimedOut, NotFound, AuthenticationFailed.
+        Idempotent: a second call with the same request may reuse what the first made.
+        """
+        return None
+
+    async def image_alive(self, image: Image) -> bool:
+        """Whether sandboxes can still be made from a cached image. The default says yes."""
+        return True
+
+    def is_retryable(self, error: ProviderError) -> bool:
+        """Whether an operation that failed this way may be tried again.
+
+        The default is what the error's class declares. `SandboxDead` is never retried, whatever this says.
+        """
+        return error.retryable
+
+    async def probe_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
+        """Probe many at once. The default probes each, at most 8 at a time; override it with a bulk call if there is one."""
+        limit = asyncio.Semaphore(_PROBES_AT_ONCE)
+
+        async def probe(ref: SandboxRef) -> Liveness:
+            async with limit:
+                try:
+                    async with asyncio.timeout(self.context.liveness.timeout_secs):
+                        return await self.attach(ref).probe()
+                except Exception as error:  # a probe that errs is unknown, whatever the error
+                    return Liveness.unknown(f"the probe failed: {error!r}")
+
+        return dict(zip(refs, await asyncio.gather(*map(probe, refs)), strict=True))
+
+    async def terminate_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, ProviderError]:
+        """Terminate many at once and return those that may still be there, with the error. Dead or gone is success.
+
+        The default terminates each, at most 32 at a time and each bounded by 30 s; the core calls again for what failed.
+        """
+        limit = asyncio.Semaphore(_TERMINATIONS_AT_ONCE)
+        failed: dict[SandboxRef, ProviderError] = {}
+
+        async def terminate(ref: SandboxRef) -> None:
+            async with limit:
+                try:
+                    async with asyncio.timeout(_TERMINATE_TIMEOUT_SECS):
+                        await self.attach(ref).terminate()
+                except SandboxDead:
+                    pass
+                except ProviderError as error:
+                    failed[ref] = error
+                except TimeoutError:
+                    failed[ref] = ProviderError(
+                        f"no answer in {_TERMINATE_TIMEOUT_SECS:g} s",
+                        operation="terminate",
+                        sandbox=ref.id,
+                        provider=self.context.name,
+                    )
+
+        await asyncio.gather(*map(terminate, refs))
+        return failed
+
+    def cost(self, ref: SandboxRef, seconds: float) -> CostEstimate | None:
+        """What this sandbox costs if it lives for so long; None if the provider cannot tell (the default)."""
+        return None
+
+    async def aclose(self) -> None:
+        """Close connections and threads. Sandboxes are not touched. Idempotent. An override calls this one too."""
+        await self.poller.aclose()
+
+    @cached_property
+    def poller(self) -> Poller:
+        """The one polling loop of this provider's sandboxes."""
+        return Poller(self.probe_many, self.context.liveness)

@@ -1,0 +1,223 @@
+"""A sandbox: wherever a provider can run a command."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from ..errors import DownloadFailed, RemoteFileMissing, UploadFailed
+from ._archive import pack, unpack
+from ._image import Image
+from ._launcher import launched
+from ._liveness import Liveness
+from ._process import ByteStream, Command, Completed, Process
+
+if TYPE_CHECKING:
+    from ._provider import Provider
+
+_CHUNK = 1 << 18
+_MISSING = 44  # exit code of the download command; tar itself uses 0, 1 and 2
+
+
+@frozen(kw_only=True)
+class SandboxSpec:
+    """What to create.
+
+    Attributes:
+        name: unique in the run, of letters, digits and dashes.
+        run_id, project: labels that go into the create call itself.
+        image: what `prepare` returned.
+        env: the environment of everything that runs in it.
+        cwd: absolute directory that commands start in; None for the image's own.
+        lifetime: seconds after which the backend, where it can, ends the sandbox by itself.
+    """
+
+    name: str
+    run_id: str
+    project: str = ""
+    image: Image | None = None
+    env: Mapping[str, str] = field(factory=dict)
+    cwd: PurePosixPath | None = None
+    lifetime: float = 3600.0
+
+
+@frozen(kw_only=True)
+class SandboxRef:
+    """Enough to find a sandbox again from another process.
+
+    Attributes:
+        id: the backend's id.
+        run_id: the run that it is labelled with, empty if the backend does not tell.
+        name: the spec's name, if the backend tells.
+        where: what else the backend needs: an engine, a region.
+        expires: seconds since the epoch at which its lifetime is over, if the backend tells.
+    """
+
+    id: str
+    run_id: str = field(default="", eq=False)
+    name: str = field(default="", eq=False)
+    where: str = ""
+    expires: float | None = field(default=None, eq=False)
+
+
+@frozen
+class Upload:
+    """A file or directory on the host, or bytes, and the absolute path it gets in the sandbox. Parents are made."""
+
+    source: Path | bytes
+    target: PurePosixPath
+    mode: int = 0o644
+
+
+@frozen
+class Download:
+    """An absolute path of a file or directory in the sandbox, and the path it gets on the host. Parents are made."""
+
+    source: PurePosixPath
+    target: Path
+
+
+class Sandbox(ABC):
+    """A handle on one sandbox. Making the handle does no I/O; the sandbox was made by `Provider.create`."""
+
+    def __init__(self, provider: Provider[Any], ref: SandboxRef) -> None:
+        self.provider = provider
+        self.ref = ref
+
+    @property
+    def root(self) -> PurePosixPath:
+        """The project's root in this sandbox. The default is the one the configuration names."""
+        return self.provider.context.sandbox_root or PurePosixPath("/")
+
+    @property
+    def scratch(self) -> PurePosixPath:
+        """A directory of this sandbox's own. Need not exist yet."""
+        return PurePosixPath("/tmp") / f"offload-{self.ref.name or self.ref.id}"
+
+    @abstractmethod
+    async def exec(self, command: Command) -> Process:
+        """Start a command; returns as soon as it has started. Not idempotent, and never retried.
+
+        The core hands in commands that went through `launched`: the provider runs the argument list as it is.
+
+        Raises:
+            ExecFailed: the command could not be started.
+            SandboxDead: the sandbox is dead.
+            ConnectionLost: the backend could not be reached.
+        Cancelled, nothing that was started keeps running.
+        """
+
+    @abstractmethod
+    async def probe(self) -> Liveness:
+        """Is it alive? Cheap; the caller bounds it. Never raises for a dead sandbox; any error counts as unknown."""
+
+    @abstractmethod
+    async def terminate(self) -> None:
+        """End it, with everything in it. Idempotent: ending what is dead or gone is success.
+
+        Raises:
+            ProviderError: it may still be there.
+        """
+
+    async def wait_dead(self) -> Liveness:
+        """Return when the sandbox has died. Cancelling does nothing to the sandbox.
+
+        The default shares one polling loop over `Provider.probe_many`; override it where the backend can push. An
+        override that loses its connection raises `ConnectionLost`; it is called again, and polling goes on meanwhile.
+        """
+        return await self.provider.poller.wait_dead(self.ref)
+
+    async def upload(self, files: Sequence[Upload]) -> None:
+        """Bring files and directories into the sandbox, all in one round trip. Overwrites; idempotent.
+
+        The default pipes one tar archive into `tar -x`, which the sandbox must have.
+
+        Raises:
+            UploadFailed: some of them are not there.
+            SandboxDead: the sandbox is dead.
+        """
+        with tempfile.TemporaryFile() as archive:
+            await asyncio.to_thread(pack, files, archive)
+            archive.seek(0)
+            process = await self.exec(launched(Command(argv=("tar", "-xf", "-", "-C", "/"))))
+            collected = asyncio.gather(_read(process.stdout), _read(process.stderr))
+            try:
+                while chunk := archive.read(_CHUNK):
+                    await process.write(chunk)
+                await process.close_stdin()
+                _, stderr = await collected
+                ended = await process.wait()
+            except BaseException:
+                collected.cancel()
+                await asyncio.shield(process.kill())
+                raise
+        if not ended.ok:
+            raise UploadFailed(f"tar: {ended}: {_tail(stderr)}", operation="upload", sandbox=self.ref.id)
+
+    async def download(self, files: Sequence[Download]) -> None:
+        """Bring files and directories to the host, all in one round trip. Overwrites; idempotent.
+
+        Archives are not trusted: see `unpack`. The default reads one tar archive from `tar -c`.
+
+        Raises:
+            RemoteFileMissing: one of them is not in the sandbox; nothing was written.
+            DownloadFailed: some of them did not arrive.
+            SandboxDead: the sandbox is dead.
+        """
+        script = f'for file do [ -e "/$file" ] || {{ echo "/$file" >&2; exit {_MISSING}; }}; done; exec tar -cf - -C / -- "$@"'
+        names = [str(file.source).lstrip("/") for file in files]
+        command = Command(argv=("/bin/sh", "-c", script, "offload-download", *names))
+        with tempfile.TemporaryFile() as archive:
+            process = await self.exec(launched(command))
+            stderr = asyncio.ensure_future(_read(process.stderr))
+            try:
+                await process.close_stdin()
+                async for chunk in process.stdout:
+                    archive.write(chunk)
+                said = _tail(await stderr)
+                ended = await process.wait()
+            except BaseException:
+                stderr.cancel()
+                await asyncio.shield(process.kill())
+                raise
+            if ended.code == _MISSING:
+                raise RemoteFileMissing(f"no such file: {said}", operation="download", sandbox=self.ref.id)
+            if not ended.ok:
+                raise DownloadFailed(f"tar: {ended}: {said}", operation="download", sandbox=self.ref.id)
+            archive.seek(0)
+            await asyncio.to_thread(unpack, archive, files)
+
+    async def run(self, command: Command, stdin: bytes = b"") -> Completed:
+        """Run a command to its end and return what it wrote. For small outputs; a convenience, not to be overridden.
+
+        Raises:
+            TimeoutError: `command.timeout` was over; the command was killed.
+            ProviderError: as `exec`.
+        """
+        process = await self.exec(launched(command))
+        streams = asyncio.gather(_read(process.stdout), _read(process.stderr))
+        try:
+            async with asyncio.timeout(command.timeout):
+                if stdin:
+                    await process.write(stdin)
+                await process.close_stdin()
+                stdout, stderr = await streams
+                return Completed(await process.wait(), stdout, stderr)
+        except BaseException:
+            streams.cancel()
+            await asyncio.shield(process.kill())
+            raise
+
+
+async def _read(stream: ByteStream) -> bytes:
+    return b"".join([chunk async for chunk in stream])
+
+
+def _tail(data: bytes, limit: int = 2000) -> str:
+    return data[-limit:].decode(errors="replace").strip()

@@ -1,0 +1,128 @@
+"""The tables of `offload.toml` as frozen attrs classes: the single source of names, types, defaults and their meaning.
+
+A provider's and a framework's own keys are structured into the `Options` class of the plugin. Each field's metadata
+holds its documentation; the configuration reference is generated from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from ..abc import LivenessSettings
+
+DEFAULT_FILE = "offload.toml"
+
+
+def key(default: Any, doc: str, *, alias: str | None = None, inert: str = "") -> Any:
+    """A field of a table. `inert` says why the key is accepted but does nothing yet: using it warns with that."""
+    metadata = {"doc": doc, "alias": alias, "inert": inert}
+    if isinstance(default, (dict, list)):
+        return field(factory=type(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@frozen(kw_only=True)
+class OffloadTable:
+    """`[offload]`: the run as a whole."""
+
+    max_parallel: int = key(10, "How many sandboxes at most.")
+    test_timeout_secs: float = key(900.0, "A test that runs longer is killed, with its children, and is `timed_out`.")
+    working_dir: str | None = key(None, "Directory on the host to run in, relative to the configuration file.")
+    sandbox_repo_root: str | None = key(None, "The repository's root in a sandbox. Given alone, also the project root.")
+    sandbox_project_root: str | None = key(
+        None, "The project's root in a sandbox: tests run there, and OFFLOAD_ROOT holds it."
+    )
+    sandbox_init_cmd: str | None = key(None, "Command run once in the image, as its last layer.")
+    post_patch_cmd: str | None = key(None, "Command run after local changes were laid over a cached image.")
+    hedge: bool = key(
+        True,
+        "When nothing is left to hand out, run the longest overdue test a second time; the first verdict counts.",
+        alias="impatiently_requeue_batches",
+    )
+    max_parallel_collection: int = key(0, "How many groups are discovered at once; 0 for the number of CPUs.")
+    max_replacements: int | None = key(
+        None, "How many dead or lost sandboxes are replaced in a run. By default `max_parallel`, at least 8."
+    )
+    sandbox_lifetime_secs: float = key(3600.0, "After this a sandbox ends by itself, even if nobody asks it to.")
+    runner: str | None = key(None, "The organization's runner that this configuration builds on.")
+    secrets: tuple[str, ...] = key((), "Variables whose values never appear in logs, journal or reports.")
+
+
+@frozen(kw_only=True)
+class RetryTable:
+    """`[retry]`: how operations on a backend are tried again. Tests are retried by `[groups.NAME] retry_count`."""
+
+    attempts: int = key(3, "How often an operation is tried in all.")
+    initial_wait_secs: float = key(0.5, "The wait before the second try; it doubles from there, with jitter.")
+    max_wait_secs: float = key(8.0, "No single wait is longer.")
+    deadline_secs: float = key(180.0, "No new try begins after this, counted from the first.")
+    call_timeout_secs: float = key(60.0, "How long one call may take. Does not apply to building an image.")
+
+
+@frozen(kw_only=True)
+class GroupTable:
+    """`[groups.NAME]`: a part of the suite with settings of its own."""
+
+    retry_count: int = key(0, "How many further attempts a failed test gets, on another sandbox where there is one.")
+    filters: str = key("", "Words for the framework's own selection, split as a shell would.")
+    schedule_individual: bool = key(False, "Each test runs in a session of its own, first in line.")
+
+
+@frozen(kw_only=True)
+class ReportTable:
+    """`[report]`: what is written after a run."""
+
+    output_dir: str = key("test-results", "Where; relative to the configuration file.")
+    junit: bool = key(True, "Write JUnit XML.")
+    junit_file: str = key("junit.xml", "Its name in `output_dir`.")
+    download_globs: tuple[str, ...] = key(
+        (), "Files to bring from sandboxes.", inert="collecting files from sandboxes is not supported yet"
+    )
+    download_globs_failure_only: bool = key(
+        False, "Bring them only from sessions with failures.", inert="collecting files is not supported yet"
+    )
+
+
+@frozen(kw_only=True)
+class CheckpointTable:
+    """`[checkpoint]`: images cached by commit."""
+
+    build_inputs: tuple[str, ...] = key(
+        (), "Paths that the image is built from.", inert="image checkpoints are not supported yet"
+    )
+
+
+@frozen(kw_only=True)
+class HistoryTable:
+    """`[history]`: durations and outcomes kept across runs."""
+
+    record_history: str = key("flag", "`flag` or `always`.", inert="history is not supported yet")
+    path: str = key("offload-history.jsonl", "The history file.", inert="history is not supported yet")
+    reservoir_size: int = key(20, "Samples kept of each test.", inert="history is not supported yet")
+    default_duration_secs: float = key(1.0, "For unknown tests.", inert="history is not supported yet")
+
+
+@frozen(kw_only=True)
+class PluginTable:
+    """`[provider]` or `[framework]`: which plugin, and its options, already structured."""
+
+    type: str
+    options: Any
+
+
+@frozen(kw_only=True)
+class Config:
+    """A whole configuration, all layers merged, all values of the right type."""
+
+    offload: OffloadTable
+    provider: PluginTable
+    framework: PluginTable
+    groups: Mapping[str, GroupTable]
+    report: ReportTable = ReportTable()
+    retry: RetryTable = RetryTable()
+    liveness: LivenessSettings = LivenessSettings()
+    checkpoint: CheckpointTable | None = None
+    history: HistoryTable | None = None
