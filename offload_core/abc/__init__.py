@@ -19,6 +19,7 @@ from ._health import Finding, Health, Severity
 from ._image import Image, PrepareRequest
 from ._launcher import EXEC_MARK, kill_command, launched, mark_of
 from ._liveness import Liveness, LivenessSettings, LivenessStatus
+from ._options import key
 from ._poller import Poller
 from ._process import ByteStream, Command, Completed, Exit, Process
 from ._provider import Context, Provider
@@ -81,6 +82,7 @@ __all__ = [
     "TestSession",
     "TestStarted",
     "Upload",
+    "key",
     "kill_command",
     "launched",
     "mark_of",

@@ -9,19 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
-from ..abc import LivenessSettings
+from ..abc import LivenessSettings, key
 
 DEFAULT_FILE = "offload.toml"
-
-
-def key(default: Any, doc: str, *, alias: str | None = None, inert: str = "") -> Any:
-    """A field of a table. `inert` says why the key is accepted but does nothing yet: using it warns with that."""
-    metadata = {"doc": doc, "alias": alias, "inert": inert}
-    if isinstance(default, (dict, list)):
-        return field(factory=type(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @frozen(kw_only=True)

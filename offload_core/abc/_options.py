@@ -1,0 +1,22 @@
+"""A documented field of a table of the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field
+
+
+def key(default: Any, doc: str, *, alias: str | None = None, inert: str = "") -> Any:
+    """A field of a plugin's `Options` or of the core's own tables.
+
+    Args:
+        default: used when the key is absent; an empty dict or list is made anew for each object.
+        doc: one sentence for the configuration reference.
+        alias: an older name that is accepted too.
+        inert: why the key is accepted but does nothing: using it warns with that.
+    """
+    metadata = {"doc": doc, "alias": alias, "inert": inert}
+    if isinstance(default, (dict, list)):
+        return field(factory=type(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
