@@ -164,9 +164,10 @@ class TestBegan:
 
 @frozen
 class AttemptFinished:
-    """An attempt has ended, one way or another."""
+    """An attempt has ended, one way or another. `again`: the test will be run again, so this is not its verdict."""
 
     attempt: Attempt
+    again: bool = False
 
 
 @frozen(kw_only=True)
@@ -177,6 +178,7 @@ class AttemptAmended:
     number: int
     message: str
     details: str = ""
+    again: bool = False
 
 
 @frozen(kw_only=True)

@@ -95,7 +95,7 @@ class Accounting:
     def apply(self, event: Event, at: float = 0.0) -> None:
         """Take one event into account. Events it does not need are ignored."""
         match event:
-            case AttemptFinished(attempt):
+            case AttemptFinished(attempt=attempt):
                 self.records[attempt.test].attempts.append(attempt)
             case TestDiscovered(test):
                 self.records[test.key] = Record(test)

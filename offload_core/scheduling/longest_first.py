@@ -1,0 +1,183 @@
+"""Longest first, by module: the policy that ships.
+
+Graham's LPT rule ("Bounds on multiprocessing timing anomalies", 1969) over tests that are long for the work that is
+left; everything else goes by module, because tests of one module share an import and fixtures, in chunks that shrink
+as the queue empties (guided self-scheduling, Polychronopoulos and Kuck, 1987).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import count
+
+from attrs import define, field
+
+from ..abc import Test
+from .estimates import Estimates
+from .protocol import Bundle
+
+CHUNKS_PER_WORKER = 2
+"""How many bundles each worker should still get from what waits now."""
+
+
+@define(eq=False)
+class _Module:
+    """The waiting tests of one affinity, in the order they came. `touched`: some worker has had tests of it."""
+
+    tests: dict[str, Test] = field(factory=dict)
+    secs: float = 0.0
+    touched: bool = False
+
+
+class LongestFirst:
+    """See the module's docstring; the methods are those of `Scheduler`.
+
+    Both heaps are lazy: an entry that no longer tells the truth is dropped or corrected when it comes to the top, so
+    that every operation takes logarithmic time.
+    """
+
+    def __init__(self, estimates: Estimates | None = None) -> None:
+        self._estimates = estimates or Estimates()
+        self._secs: dict[str, float] = {}
+        self._order = count()
+        self._modules: dict[str, _Module] = {}
+        self._queued: dict[str, _Module] = {}
+        self._queued_secs = 0.0
+        self._by_length: list[tuple[float, int, Test]] = []
+        self._by_module: list[tuple[bool, float, int, str]] = []
+        self._individual: list[tuple[float, int, Test]] = []
+        self._retries: deque[tuple[Test, str]] = deque()
+        self._suspects: deque[Bundle] = deque()
+        self._latest: dict[str, str] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many tests wait."""
+        suspects = sum(len(bundle.tests) for bundle in self._suspects)
+        return len(self._queued) + len(self._individual) + len(self._retries) + suspects
+
+    @property
+    def fresh_needed(self) -> int:
+        """How many bundles wait for a fresh sandbox."""
+        return sum(bundle.fresh for bundle in self._suspects)
+
+    def estimate(self, test: Test) -> float:
+        """The estimate this policy works with, in seconds. Fixed when it is first asked for."""
+        secs = self._secs.get(test.key)
+        if secs is None:
+            secs = self._secs[test.key] = self._estimates.of(test)
+        return secs
+
+    def add(self, tests: Iterable[Test]) -> None:
+        """Queue tests."""
+        grown: dict[str, None] = {}
+        for test in tests:
+            secs = self.estimate(test)
+            entry = (-secs, next(self._order), test)
+            if test.individual:
+                heapq.heappush(self._individual, entry)
+                continue
+            module = self._modules.setdefault(test.affinity, _Module())
+            module.tests[test.key] = test
+            module.secs += secs
+            self._queued[test.key] = module
+            self._queued_secs += secs
+            heapq.heappush(self._by_length, entry)
+            grown[test.affinity] = None
+        for affinity in grown:
+            self._rank(affinity)
+
+    def retry(self, test: Test, avoid: str) -> None:
+        """Queue a retry."""
+        self._retries.append((test, avoid))
+
+    def suspect(self, tests: Sequence[Test], *, fresh: bool) -> None:
+        """Queue suspects."""
+        self._suspects.append(Bundle(tests=tuple(tests), alone=True, suspect=True, fresh=fresh))
+
+    def take(self, worker: str, *, workers: int, fresh: bool) -> Bundle | None:
+        """The next bundle: suspects, then retries, then individual tests, then what is longest."""
+        for bundle in self._suspects:
+            if fresh or not bundle.fresh:
+                self._suspects.remove(bundle)
+                return bundle
+        for retry in self._retries:
+            test, avoid = retry
+            if avoid != worker or workers == 1:
+                self._retries.remove(retry)
+                return Bundle(tests=(test,), alone=test.individual)
+        if self._individual:
+            return Bundle(tests=(heapq.heappop(self._individual)[2],), alone=True)
+        if not self._queued:
+            return None
+        share = self._queued_secs / (workers * CHUNKS_PER_WORKER)
+        longest = self._longest()
+        if self.estimate(longest) >= share:
+            self._remove(longest)
+            self._rank(longest.affinity)
+            return Bundle(tests=(longest,))
+        return self._chunk(worker, share)
+
+    def clear(self) -> list[Test]:
+        """Drop everything that waits, and return it."""
+        dropped = [test for module in self._modules.values() for test in module.tests.values()]
+        dropped += [test for _, _, test in self._individual]
+        dropped += [test for test, _ in self._retries]
+        dropped += [test for bundle in self._suspects for test in bundle.tests]
+        for waiting in (self._modules, self._queued, self._by_length, self._by_module, self._individual):
+            waiting.clear()
+        self._retries.clear()
+        self._suspects.clear()
+        self._queued_secs = 0.0
+        return dropped
+
+    def _longest(self) -> Test:
+        """The longest queued test; there is one."""
+        while self._by_length[0][2].key not in self._queued:
+            heapq.heappop(self._by_length)
+        return self._by_length[0][2]
+
+    def _chunk(self, worker: str, share: float) -> Bundle:
+        """The first tests of one module, up to `share` seconds: the module the worker is warm in, else the best."""
+        affinity = self._latest.get(worker, "")
+        if affinity not in self._modules:
+            affinity = self._best_module()
+        self._latest[worker] = affinity
+        module = self._modules[affinity]
+        module.touched = True
+        taken: list[Test] = []
+        secs = 0.0
+        for test in tuple(module.tests.values()):
+            estimate = self.estimate(test)
+            if taken and secs + estimate > share:
+                break
+            secs += estimate
+            taken.append(test)
+            self._remove(test)
+        self._rank(affinity)
+        return Bundle(tests=tuple(taken))
+
+    def _best_module(self) -> str:
+        """The largest module nobody has touched, else the largest; there is one."""
+        while True:
+            touched, secs, _, affinity = self._by_module[0]
+            module = self._modules.get(affinity)
+            if module is not None and (module.touched, -module.secs) == (touched, secs):
+                return affinity
+            heapq.heappop(self._by_module)
+
+    def _remove(self, test: Test) -> None:
+        module = self._queued.pop(test.key)
+        del module.tests[test.key]
+        secs = self.estimate(test)
+        module.secs -= secs
+        self._queued_secs = max(self._queued_secs - secs, 0.0)
+        if not module.tests:
+            del self._modules[test.affinity]
+
+    def _rank(self, affinity: str) -> None:
+        module = self._modules.get(affinity)
+        if module is not None:
+            heapq.heappush(self._by_module, (module.touched, -module.secs, next(self._order), affinity))

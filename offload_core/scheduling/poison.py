@@ -1,0 +1,100 @@
+"""Who is to blame when a session or its sandbox ends before its tests do.
+
+The rule is evidence: a test is convicted when it was alone and its session or sandbox ended again. Until then it is a
+suspect, and its neighbours are not even that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+
+from attrs import field, frozen
+
+from ..abc import Test
+
+
+class CrashKind(StrEnum):
+    """What ended."""
+
+    PROCESS = "process"
+    SANDBOX = "sandbox"
+
+
+@frozen(kw_only=True)
+class Crash:
+    """What is known of the end.
+
+    Attributes:
+        running: the tests that were running when it came: one where a framework tells, else all of a batch.
+        importing: the module that was being imported, when no test was running.
+        unstarted: what the session still held.
+        suspects: whether these tests had the session to themselves because they were suspected.
+    """
+
+    kind: CrashKind
+    running: tuple[Test, ...] = ()
+    importing: str | None = None
+    unstarted: tuple[Test, ...] = ()
+    suspects: bool = False
+
+
+@frozen(kw_only=True)
+class Ruling:
+    """What follows from a crash.
+
+    Attributes:
+        convicted: they are `crashed`; no retries.
+        suspects: each unit runs alone, in one session.
+        broken: their module cannot be run: `error`.
+        requeue: they have nothing to do with it.
+    """
+
+    convicted: tuple[Test, ...] = ()
+    suspects: tuple[tuple[Test, ...], ...] = ()
+    broken: tuple[Test, ...] = ()
+    requeue: tuple[Test, ...] = ()
+
+
+@frozen
+class Poison:
+    """Judges crashes, and remembers what it needs for that."""
+
+    _idle: Counter[str] = field(factory=Counter)
+
+    def judge(self, crash: Crash) -> Ruling:
+        """Split the tests of a crashed session into convicted, suspects, broken and innocent."""
+        if crash.running:
+            unit, rest = crash.running, crash.unstarted
+        elif crash.importing is not None:
+            unit = tuple(test for test in crash.unstarted if test.path == crash.importing)
+            rest = tuple(test for test in crash.unstarted if test.path != crash.importing)
+        else:
+            return self._nothing_running(crash)
+        if crash.suspects and (len(unit) == 1 or crash.importing is not None):
+            return Ruling(convicted=unit, requeue=rest)
+        return Ruling(suspects=self._units(crash, unit), requeue=rest)
+
+    def _units(self, crash: Crash, unit: Sequence[Test]) -> tuple[tuple[Test, ...], ...]:
+        """One unit for a test or for a module's import; halves for a batch that does not tell which test ran."""
+        if crash.importing is not None or len(unit) == 1:
+            return (tuple(unit),)
+        half = len(unit) // 2
+        return (tuple(unit[:half]), tuple(unit[half:]))
+
+    def _nothing_running(self, crash: Crash) -> Ruling:
+        """The end came between tests: once is nobody's fault, twice at the same module is that module's.
+
+        A sandbox can die at any time: only a process that ends by itself is held against the module.
+        """
+        if not crash.unstarted or crash.kind is CrashKind.SANDBOX:
+            return Ruling(requeue=crash.unstarted)
+        path = crash.unstarted[0].path
+        self._idle[path] += 1
+        if self._idle[path] < 2:
+            return Ruling(requeue=crash.unstarted)
+        return Ruling(
+            broken=tuple(test for test in crash.unstarted if test.path == path),
+            requeue=tuple(test for test in crash.unstarted if test.path != path),
+        )
