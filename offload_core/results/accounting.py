@@ -15,17 +15,22 @@ from attrs import define, evolve, field
 from ..abc import Attempt, Outcome, State, Test
 from ..events import (
     AttemptAmended,
+    AttemptDropped,
     AttemptFinished,
+    DiscoveryFinished,
     Event,
     Incident,
     Interrupted,
     ModuleCollected,
     RunFinished,
     RunStarted,
+    SandboxEnd,
     SandboxEnded,
     SandboxReady,
+    SandboxStarting,
     TestDiscovered,
     TestNotRun,
+    Warned,
 )
 
 
@@ -51,7 +56,7 @@ def state_of(attempts: Iterable[Attempt]) -> State | None:
     if not telling:
         return None
     last = telling[-1]
-    if last in (Outcome.PASSED, Outcome.XPASSED) and any(outcome.bad for outcome in telling):
+    if last.good and any(outcome.bad for outcome in telling):
         return State.FLAKY
     return State(last.value)
 
@@ -63,11 +68,18 @@ class Record:
     test: Test
     attempts: list[Attempt] = field(factory=list)
     not_run: str | None = None
+    again: bool = False
+    """Whether its last attempt is not its verdict, because another follows."""
 
     @property
     def state(self) -> State:
         """The one state it is in now; `not_run` until there is evidence."""
         return state_of(self.attempts) or State.NOT_RUN
+
+    @property
+    def decided(self) -> bool:
+        """Whether its state is its verdict."""
+        return not self.again and self.state is not State.NOT_RUN
 
     @property
     def failures(self) -> int:
@@ -82,38 +94,51 @@ class Record:
 
 @define
 class Accounting:
-    """All records of a run, in the order of discovery, and what else its verdict depends on."""
+    """All records of a run, in the order of discovery, and what else its verdict depends on.
+
+    `decided` counts the tests whose state is their verdict; `now` is the time of the latest event in seconds, and
+    `discovered_at` that of the last group listed; `discovery_errors` has the groups that could not be listed.
+    `sandboxes_ended` counts by `SandboxEnd`, `sandboxes_peak` is the most that were alive at once.
+    """
 
     records: dict[str, Record] = field(factory=dict)
     incidents: list[Incident] = field(factory=list)
+    warnings: list[str] = field(factory=list)
     started: RunStarted | None = None
     finished: RunFinished | None = None
     interrupted: Interrupted | None = None
+    sandboxes_starting: set[str] = field(factory=set)
+    sandboxes_alive: set[str] = field(factory=set)
     sandboxes_ready: int = 0
+    sandboxes_peak: int = 0
+    sandboxes_replaced: int = 0
     sandboxes_ended: Counter[str] = field(factory=Counter)
+    discovery_errors: dict[str, str] = field(factory=dict)
+    discovered_at: float = 0.0
+    decided: int = 0
+    now: float = 0.0
+    _tally: Counter[State] = field(factory=Counter)
 
     def apply(self, event: Event, at: float = 0.0) -> None:
         """Take one event into account. Events it does not need are ignored."""
+        self.now = max(self.now, at)
         match event:
-            case AttemptFinished(attempt=attempt):
-                self.records[attempt.test].attempts.append(attempt)
+            case AttemptFinished() | AttemptAmended() | AttemptDropped() | TestNotRun():
+                self._test(event)
             case TestDiscovered(test):
-                self.records[test.key] = Record(test)
+                self._add(Record(test))
             case ModuleCollected():
                 self._module(event, at)
-            case AttemptAmended():
-                attempts = self.records[event.test].attempts
-                for index, attempt in enumerate(attempts):
-                    if attempt.number == event.number:
-                        attempts[index] = amended(attempt, event)
-            case TestNotRun():
-                self.records[event.test].not_run = event.reason
+            case DiscoveryFinished():
+                self.discovered_at = at
+                if event.error:
+                    self.discovery_errors[event.group] = event.error
             case Incident():
                 self.incidents.append(event)
-            case SandboxReady():
-                self.sandboxes_ready += 1
-            case SandboxEnded():
-                self.sandboxes_ended[event.how.value] += 1
+            case Warned(message):
+                self.warnings.append(message)
+            case SandboxStarting() | SandboxReady() | SandboxEnded():
+                self._sandbox(event)
             case RunStarted():
                 self.started = event
             case RunFinished():
@@ -122,6 +147,49 @@ class Accounting:
                 self.interrupted = event
             case _:
                 pass
+
+    def _test(self, event: AttemptFinished | AttemptAmended | AttemptDropped | TestNotRun) -> None:
+        record = self.records[event.attempt.test if isinstance(event, AttemptFinished) else event.test]
+        self._count(record, -1)
+        match event:
+            case AttemptFinished():
+                record.attempts.append(event.attempt)
+                record.again = event.again
+            case AttemptAmended():
+                record.attempts = [
+                    amended(attempt, event) if attempt.number == event.number else attempt
+                    for attempt in record.attempts
+                ]
+                record.again = event.again
+            case AttemptDropped():
+                record.attempts = [attempt for attempt in record.attempts if attempt.number != event.number]
+            case TestNotRun():
+                record.not_run = event.reason
+                record.again = False
+        self._count(record, +1)
+
+    def _sandbox(self, event: SandboxStarting | SandboxReady | SandboxEnded) -> None:
+        self.sandboxes_starting.discard(event.sandbox)
+        match event:
+            case SandboxStarting():
+                self.sandboxes_starting.add(event.sandbox)
+                died = self.sandboxes_ended[SandboxEnd.DEAD] + self.sandboxes_ended[SandboxEnd.LOST]
+                self.sandboxes_replaced += self.sandboxes_replaced < died
+            case SandboxReady():
+                self.sandboxes_alive.add(event.sandbox)
+                self.sandboxes_ready += 1
+                self.sandboxes_peak = max(self.sandboxes_peak, len(self.sandboxes_alive))
+            case SandboxEnded():
+                self.sandboxes_alive.discard(event.sandbox)
+                self.sandboxes_ended[event.how.value] += 1
+
+    def _add(self, record: Record) -> None:
+        self.records[record.test.key] = record
+        self._count(record, +1)
+
+    def _count(self, record: Record, by: int) -> None:
+        self._tally[record.state] += by
+        self.decided += by * record.decided
 
     def _module(self, event: ModuleCollected, at: float) -> None:
         test = Test(key=event.key, id=event.path, group=event.group, path=event.path, affinity=event.path)
@@ -137,11 +205,11 @@ class Accounting:
             message=event.message,
             details=event.details,
         )
-        self.records[event.key] = Record(test, [attempt])
+        self._add(Record(test, [attempt]))
 
     def counts(self) -> Counter[State]:
         """How many tests are in each state."""
-        return Counter(record.state for record in self.records.values())
+        return +self._tally
 
 
 def amended(attempt: Attempt, event: AttemptAmended) -> Attempt:
@@ -161,7 +229,7 @@ def exit_code(accounting: Accounting, *, flaky: str = "", no_tests: str = "") ->
     counts = accounting.counts()
     if any(state.bad for state in counts):
         return ExitCode.TESTS_FAILED
-    if counts[State.NOT_RUN]:
+    if counts[State.NOT_RUN] or accounting.discovery_errors:
         return ExitCode.INFRASTRUCTURE
     if not counts:
         return ExitCode.OK if no_tests == "pass" else ExitCode.NO_TESTS
