@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 
 from attrs import frozen
+from attrs.validators import gt
+
+from ._options import key
 
 
 class LivenessStatus(StrEnum):
@@ -59,8 +62,10 @@ class Liveness:
 
 @frozen(kw_only=True)
 class LivenessSettings:
-    """The `[liveness]` table: how often to probe, how long one probe may take, when silence means lost. Seconds."""
+    """`[liveness]`: how often to probe, how long one probe may take, when silence means lost. Seconds."""
 
-    interval_secs: float = 2.0
-    timeout_secs: float = 5.0
-    lost_after_secs: float = 15.0
+    interval_secs: float = key(2.0, "How often sandboxes are probed where the provider cannot push.", validator=gt(0))
+    timeout_secs: float = key(5.0, "How long one probe may take before its answer is `unknown`.", validator=gt(0))
+    lost_after_secs: float = key(
+        15.0, "A sandbox of which nothing could be learned for so long is lost, and abandoned.", validator=gt(0)
+    )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import field
 
 
-def key(default: Any, doc: str, *, alias: str | None = None, inert: str = "") -> Any:
+def key(
+    default: Any,
+    doc: str,
+    *,
+    alias: str | None = None,
+    inert: str = "",
+    validator: Callable[[Any, Any, Any], Any] | None = None,
+) -> Any:
     """A field of a plugin's `Options` or of the core's own tables.
 
     Args:
@@ -15,8 +23,9 @@ def key(default: Any, doc: str, *, alias: str | None = None, inert: str = "") ->
         doc: one sentence for the configuration reference.
         alias: an older name that is accepted too.
         inert: why the key is accepted but does nothing: using it warns with that.
+        validator: as in `attrs.field`; a ValueError from it that names the field gets the file and line of the key.
     """
     metadata = {"doc": doc, "alias": alias, "inert": inert}
     if isinstance(default, (dict, list)):
-        return field(factory=type(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(factory=type(default), metadata=metadata, validator=validator)
+    return field(default=default, metadata=metadata, validator=validator)

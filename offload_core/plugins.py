@@ -1,0 +1,162 @@
+"""Providers, frameworks and runners that are installed. The only module that knows stevedore.
+
+A plugin is a class behind an entry point; the entry point's name is the `type` in the configuration. A run loads only
+what it names: using one provider never imports another's SDK. Nothing that goes wrong while loading is swallowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import inspect
+import re
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from .abc import Framework, Provider
+from .errors import PluginError
+
+PROVIDERS = "offload.providers"
+FRAMEWORKS = "offload.frameworks"
+RUNNERS = "offload.runners"
+
+_NOUNS = {PROVIDERS: "provider", FRAMEWORKS: "framework", RUNNERS: "runner"}
+_BASES: dict[str, type] = {PROVIDERS: Provider, FRAMEWORKS: Framework}
+_INSTALLABLE = re.compile(r"[a-z0-9-]+")
+
+
+@frozen(kw_only=True)
+class Plugin:
+    """An entry point and where it comes from.
+
+    Attributes:
+        name: what the configuration calls it.
+        target: `module:Class`.
+        distribution, version: the package that registers it.
+        error: why it cannot be used; empty if it can.
+    """
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+    error: str = ""
+
+
+def load_provider_class(name: str) -> type[Provider[Any]]:
+    """The class of an installed provider. Imports that provider and no other.
+
+    Raises:
+        PluginError: it is not installed, two distributions claim the name, or its package does not load.
+    """
+    loaded: type[Provider[Any]] = _load(_find(PROVIDERS, name))
+    return loaded
+
+
+def load_framework_class(name: str) -> type[Framework[Any]]:
+    """The class of an installed framework. Imports that framework and no other.
+
+    Raises:
+        PluginError: as for `load_provider_class`.
+    """
+    loaded: type[Framework[Any]] = _load(_find(FRAMEWORKS, name))
+    return loaded
+
+
+def installed(namespace: str) -> tuple[Plugin, ...]:
+    """Every plugin of a namespace, sorted by name, each loaded in isolation; a broken one carries the reason."""
+    entries = _entries(namespace)
+    return tuple(_inspect(entry, [each for each in entries if each.name == entry.name]) for entry in entries)
+
+
+def names(namespace: str) -> tuple[str, ...]:
+    """The names that a namespace has, sorted. Loads nothing, so some may be broken."""
+    return tuple(dict.fromkeys(entry.name for entry in _entries(namespace)))
+
+
+def _entries(namespace: str) -> list[EntryPoint]:
+    return sorted(importlib.metadata.entry_points(group=namespace), key=lambda entry: (entry.name, _origin(entry)))
+
+
+def _inspect(entry: EntryPoint, claims: list[EntryPoint]) -> Plugin:
+    error = ""
+    try:
+        _load(_only(claims))
+    except PluginError as broken:
+        cause = f" ({type(broken.__cause__).__name__}: {broken.__cause__})" if broken.__cause__ else ""
+        error = f"{broken}{cause}"
+    distribution, version = _origin(entry)
+    return Plugin(name=entry.name, target=entry.value, distribution=distribution, version=version, error=error)
+
+
+def _find(namespace: str, name: str) -> EntryPoint:
+    entries = _entries(namespace)
+    claims = [entry for entry in entries if entry.name == name]
+    if not claims:
+        raise PluginError(_not_installed(namespace, name, sorted({entry.name for entry in entries})))
+    return _only(claims)
+
+
+def _only(claims: list[EntryPoint]) -> EntryPoint:
+    first = claims[0]
+    if len(claims) > 1:
+        who = " and ".join(f"{distribution} {version} ({entry.value})" for entry in claims for distribution, version in [_origin(entry)])
+        raise PluginError(f"the {_NOUNS[first.group]} {first.name!r} is claimed by {who}: uninstall one of them")
+    return first
+
+
+def _load(entry: EntryPoint) -> Any:
+    from stevedore.driver import DriverManager
+
+    class One(DriverManager[Any]):
+        """Loads the entry point that was chosen, instead of searching again by name, which hides who it belongs to."""
+
+        def list_entry_points(self) -> list[EntryPoint]:
+            return [entry]
+
+    what = f"{_NOUNS[entry.group]} {entry.name!r}"
+    distribution, version = _origin(entry)
+    try:
+        loaded = One(entry.group, entry.name, on_load_failure_callback=_reraise).extensions[0].plugin
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"the {what} of {distribution} {version} does not load from {entry.value!r}") from error
+    wrong = _wrong(loaded, _BASES.get(entry.group, object))
+    if wrong:
+        raise PluginError(f"the {what} of {distribution} {version} is no plugin: {entry.value!r} {wrong}")
+    return loaded
+
+
+def _wrong(loaded: object, base: type) -> str:
+    if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        return f"is not a subclass of {base.__module__.partition('._')[0]}.{base.__name__}"
+    if inspect.isabstract(loaded):
+        return f"does not implement {', '.join(sorted(loaded.__abstractmethods__))}"
+    if base is not object and not attrs.has(getattr(loaded, "Options", None) or object):
+        return "has no attrs class `Options`"
+    return ""
+
+
+def _reraise(manager: object, entry: EntryPoint, error: BaseException) -> None:
+    raise error
+
+
+def _origin(entry: EntryPoint) -> tuple[str, str]:
+    if entry.dist is None:
+        return "an unknown distribution", ""
+    return entry.dist.name, entry.dist.version
+
+
+def _not_installed(namespace: str, name: str, available: list[str]) -> str:
+    noun = _NOUNS[namespace]
+    parts = [f"the {noun} {name!r} is not installed"]
+    near = difflib.get_close_matches(name, available, n=1)
+    if near:
+        parts.append(f"did you mean {near[0]!r}?")
+    listed = ", ".join(available) if available else "none"
+    parts.append(f"Installed {noun}s: {listed}.")
+    if namespace == PROVIDERS and _INSTALLABLE.fullmatch(name):
+        parts.append(f"By convention a provider's package is named after it: pip install offload-{name}")
+    return f"{parts[0]}; {' '.join(parts[1:])}" if near else f"{parts[0]}. {' '.join(parts[1:])}"
