@@ -1,0 +1,6 @@
+"""`python -m gridcalc`."""
+
+from .commands import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
