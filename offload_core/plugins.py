@@ -103,7 +103,11 @@ def _find(namespace: str, name: str) -> EntryPoint:
 def _only(claims: list[EntryPoint]) -> EntryPoint:
     first = claims[0]
     if len(claims) > 1:
-        who = " and ".join(f"{distribution} {version} ({entry.value})" for entry in claims for distribution, version in [_origin(entry)])
+        who = " and ".join(
+            f"{distribution} {version} ({entry.value})"
+            for entry in claims
+            for distribution, version in [_origin(entry)]
+        )
         raise PluginError(f"the {_NOUNS[first.group]} {first.name!r} is claimed by {who}: uninstall one of them")
     return first
 
@@ -133,7 +137,7 @@ def _wrong(loaded: object, base: type) -> str:
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         return f"is not a subclass of {base.__module__.partition('._')[0]}.{base.__name__}"
     if inspect.isabstract(loaded):
-        return f"does not implement {', '.join(sorted(loaded.__abstractmethods__))}"
+        return f"does not implement {', '.join(sorted(getattr(loaded, '__abstractmethods__', ())))}"
     if base is not object and not attrs.has(getattr(loaded, "Options", None) or object):
         return "has no attrs class `Options`"
     return ""

@@ -6,22 +6,40 @@ holds its documentation; the configuration reference is generated from it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
-from typing import Any
+from pathlib import PurePath
+from typing import Any, Literal
 
-from attrs import frozen
+from attrs import NOTHING, Attribute, field, frozen
+from attrs.validators import ge, gt, optional
 
 from ..abc import LivenessSettings, key
 
 DEFAULT_FILE = "offload.toml"
 
 
+def _shell_words(instance: object, attribute: Attribute[str], value: str) -> None:
+    try:
+        shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"'{attribute.name}' cannot be split into words: {error}") from None
+
+
+def _inside(instance: object, attribute: Attribute[str], value: str) -> None:
+    path = PurePath(value)
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"'{attribute.name}' must name a file in the output directory: {value!r}")
+
+
 @frozen(kw_only=True)
 class OffloadTable:
     """`[offload]`: the run as a whole."""
 
-    max_parallel: int = key(10, "How many sandboxes at most.")
-    test_timeout_secs: float = key(900.0, "A test that runs longer is killed, with its children, and is `timed_out`.")
+    max_parallel: int = key(10, "How many sandboxes at most.", validator=ge(1))
+    test_timeout_secs: float = key(
+        900.0, "A test that runs longer is killed, with its children, and is `timed_out`.", validator=gt(0)
+    )
     working_dir: str | None = key(None, "Directory on the host to run in, relative to the configuration file.")
     sandbox_repo_root: str | None = key(None, "The repository's root in a sandbox. Given alone, also the project root.")
     sandbox_project_root: str | None = key(
@@ -34,12 +52,20 @@ class OffloadTable:
         "When nothing is left to hand out, run the longest overdue test a second time; the first verdict counts.",
         alias="impatiently_requeue_batches",
     )
-    max_parallel_collection: int = key(0, "How many groups are discovered at once; 0 for the number of CPUs.")
-    max_replacements: int | None = key(
-        None, "How many dead or lost sandboxes are replaced in a run. By default `max_parallel`, at least 8."
+    max_parallel_collection: int = key(
+        0, "How many groups are discovered at once; 0 for the number of CPUs.", validator=ge(0)
     )
-    sandbox_lifetime_secs: float = key(3600.0, "After this a sandbox ends by itself, even if nobody asks it to.")
-    runner: str | None = key(None, "The organization's runner that this configuration builds on.")
+    max_replacements: int | None = key(
+        None,
+        "How many dead or lost sandboxes are replaced in a run. By default `max_parallel`, at least 8.",
+        validator=optional(ge(0)),
+    )
+    sandbox_lifetime_secs: float = key(
+        3600.0, "After this a sandbox ends by itself, even if nobody asks it to.", validator=gt(0)
+    )
+    runner: str | None = key(
+        None, "The organization's runner that this configuration builds on.", inert="runners are not supported yet"
+    )
     secrets: tuple[str, ...] = key((), "Variables whose values never appear in logs, journal or reports.")
 
 
@@ -47,19 +73,25 @@ class OffloadTable:
 class RetryTable:
     """`[retry]`: how operations on a backend are tried again. Tests are retried by `[groups.NAME] retry_count`."""
 
-    attempts: int = key(3, "How often an operation is tried in all.")
-    initial_wait_secs: float = key(0.5, "The wait before the second try; it doubles from there, with jitter.")
-    max_wait_secs: float = key(8.0, "No single wait is longer.")
-    deadline_secs: float = key(180.0, "No new try begins after this, counted from the first.")
-    call_timeout_secs: float = key(60.0, "How long one call may take. Does not apply to building an image.")
+    attempts: int = key(3, "How often an operation is tried in all.", validator=ge(1))
+    initial_wait_secs: float = key(
+        0.5, "The wait before the second try; it doubles from there, with jitter.", validator=ge(0)
+    )
+    max_wait_secs: float = key(8.0, "No single wait is longer.", validator=ge(0))
+    deadline_secs: float = key(180.0, "No new try begins after this, counted from the first.", validator=gt(0))
+    call_timeout_secs: float = key(
+        60.0, "How long one call may take. Does not apply to building an image.", validator=gt(0)
+    )
 
 
 @frozen(kw_only=True)
 class GroupTable:
     """`[groups.NAME]`: a part of the suite with settings of its own."""
 
-    retry_count: int = key(0, "How many further attempts a failed test gets, on another sandbox where there is one.")
-    filters: str = key("", "Words for the framework's own selection, split as a shell would.")
+    retry_count: int = key(
+        0, "How many further attempts a failed test gets, on another sandbox where there is one.", validator=ge(0)
+    )
+    filters: str = key("", "Words for the framework's own selection, split as a shell would.", validator=_shell_words)
     schedule_individual: bool = key(False, "Each test runs in a session of its own, first in line.")
 
 
@@ -69,7 +101,7 @@ class ReportTable:
 
     output_dir: str = key("test-results", "Where; relative to the configuration file.")
     junit: bool = key(True, "Write JUnit XML.")
-    junit_file: str = key("junit.xml", "Its name in `output_dir`.")
+    junit_file: str = key("junit.xml", "Its name in `output_dir`.", validator=_inside)
     download_globs: tuple[str, ...] = key(
         (), "Files to bring from sandboxes.", inert="collecting files from sandboxes is not supported yet"
     )
@@ -91,17 +123,27 @@ class CheckpointTable:
 class HistoryTable:
     """`[history]`: durations and outcomes kept across runs."""
 
-    record_history: str = key("flag", "`flag` or `always`.", inert="history is not supported yet")
+    record_history: Literal["flag", "always"] = key("flag", "`flag` or `always`.", inert="history is not supported yet")
     path: str = key("offload-history.jsonl", "The history file.", inert="history is not supported yet")
     reservoir_size: int = key(20, "Samples kept of each test.", inert="history is not supported yet")
     default_duration_secs: float = key(1.0, "For unknown tests.", inert="history is not supported yet")
 
 
 @frozen(kw_only=True)
-class PluginTable:
-    """`[provider]` or `[framework]`: which plugin, and its options, already structured."""
+class ProviderTable:
+    """`[provider]`: where sandboxes come from. All other keys are the provider's own `options`."""
 
-    type: str
+    type: str = key(NOTHING, "The provider's name; `offload providers` lists those that are installed.")
+    options: Any
+
+
+@frozen(kw_only=True)
+class FrameworkTable:
+    """`[framework]`: how tests are listed and run. All other keys are the framework's own `options`."""
+
+    type: str = key(NOTHING, "The framework's name; `offload providers` lists those that are installed.")
+    env: Mapping[str, str] = key({}, "Variables for the framework's commands, on the host and in sandboxes.")
+    discover_in: Literal["host", "sandbox"] = key("host", "Where tests are listed.")
     options: Any
 
 
@@ -110,11 +152,11 @@ class Config:
     """A whole configuration, all layers merged, all values of the right type."""
 
     offload: OffloadTable
-    provider: PluginTable
-    framework: PluginTable
+    provider: ProviderTable
+    framework: FrameworkTable
     groups: Mapping[str, GroupTable]
     report: ReportTable = ReportTable()
     retry: RetryTable = RetryTable()
-    liveness: LivenessSettings = LivenessSettings()
+    liveness: LivenessSettings = field(factory=LivenessSettings)
     checkpoint: CheckpointTable | None = None
     history: HistoryTable | None = None

@@ -1,0 +1,89 @@
+"""What must not be shown: values of variables that hold secrets, kept out of logs, journal and reports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from .schema import Config
+
+REDACTED = "***"
+MIN_LENGTH = 8
+"""Shorter values are not hidden: they would turn up by chance everywhere."""
+
+_ENDINGS = ("TOKEN", "SECRET", "PASSWORD", "KEY")
+
+
+def is_secret_name(name: str, listed: Iterable[str] = ()) -> bool:
+    """Whether a variable holds a secret: it is listed, or its name ends in TOKEN, SECRET, PASSWORD or KEY."""
+    return name in listed or name.upper().endswith(_ENDINGS)
+
+
+def secret_values(config: Config, *environs: Mapping[str, str]) -> frozenset[str]:
+    """The values to hide, of `[provider.env]`, `[framework.env]` and the given environments.
+
+    A value of several lines counts line by line too, since logs are. Values and lines under 8 characters are left out.
+    """
+    found: set[str] = set()
+    listed = config.offload.secrets
+    for environ in (*environs, environment_of(config.provider.options), config.framework.env):
+        for name, value in environ.items():
+            if is_secret_name(name, listed):
+                found.update((value, *value.splitlines()))
+    return frozenset(value for value in found if len(value) >= MIN_LENGTH)
+
+
+def environment_of(options: Any) -> Mapping[str, str]:
+    """The `env` table of a plugin's options, if it has one."""
+    environ = getattr(options, "env", None)
+    return environ if isinstance(environ, Mapping) else {}
+
+
+def redactor(values: Iterable[str]) -> Callable[[str], str]:
+    """A function that replaces every occurrence of the values, as they are or escaped as in JSON, by `***`."""
+    spellings = {spelling for value in values for spelling in (value, json.dumps(value)[1:-1])}
+    if not spellings:
+        return lambda text: text
+    # the longest first, or a value that contains another would show what is left of it
+    pattern = re.compile("|".join(re.escape(each) for each in sorted(spellings, key=len, reverse=True)))
+    return lambda text: pattern.sub(REDACTED, text)
+
+
+def redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    """The same value with every string in it redacted: in attrs objects, mappings, tuples and lists."""
+    if isinstance(value, str):
+        return redact(value) if type(value) is str else value
+    if isinstance(value, (tuple, list)):
+        return type(value)(redacted(each, redact) for each in value)
+    if isinstance(value, dict):
+        return {name: redacted(each, redact) for name, each in value.items()}
+    if attrs.has(type(value)):
+        changes = {}
+        for each in attrs.fields(type(value)):
+            before = getattr(value, each.name)
+            after = redacted(before, redact)
+            if after != before:
+                changes[each.alias] = after
+        return attrs.evolve(value, **changes) if changes else value
+    return value
+
+
+def config_hash(config: Config, environ: Mapping[str, str]) -> str:
+    """16 hexadecimal digits that are equal for equal effective values; secrets do not count."""
+    hidden = redacted(config, redactor(secret_values(config, environ)))
+    text = json.dumps(_without_secrets(attrs.asdict(hidden), config.offload.secrets), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_secrets(value: Any, listed: Iterable[str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: REDACTED if isinstance(each, str) and is_secret_name(name, listed) else _without_secrets(each, listed)
+            for name, each in value.items()
+        }
+    return value

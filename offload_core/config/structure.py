@@ -1,0 +1,301 @@
+"""Raw values into typed tables, strictly: TOML has types, so nothing is converted but whole numbers to floats.
+
+cattrs chooses by type; the hooks here say what is accepted, and report in words what is not.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path as HostPath
+from pathlib import PurePosixPath
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import attrs
+import cattrs
+from attrs import define, field
+
+from .layers import EnvironmentText, Path
+
+T = TypeVar("T")
+
+_EXPECTED = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    HostPath: "a path (a string)",
+    PurePosixPath: "a path (a string)",
+}
+
+
+class Mismatch(Exception):
+    """A value is not of the type that its key has; `path` is relative to where structuring began."""
+
+    def __init__(self, path: Path, expected: str, found: Any) -> None:
+        super().__init__(f"expected {expected}, found {found_words(found)}")
+        self.path = path
+
+
+@define
+class Findings:
+    """What structuring noticed beside the values themselves; all paths are from the top.
+
+    Attributes:
+        problems: path and words of everything that is wrong.
+        unknown: paths of keys that no table has, with the names it does have.
+        used: for each key that is set, the path it was set under (another one for an alias).
+    """
+
+    problems: list[tuple[Path, str]] = field(factory=list)
+    unknown: list[tuple[Path, tuple[str, ...]]] = field(factory=list)
+    used: dict[Path, Path] = field(factory=dict)
+
+
+def structure(cls: type[T], table: Any, path: Path, findings: Findings, also: Sequence[str] = ()) -> T | None:
+    """Make an attrs class of a raw table.
+
+    Args:
+        path: of the table, for what is reported.
+        also: keys that are someone else's: neither used here nor unknown.
+    Returns:
+        None if there were problems; they are in `findings`.
+    """
+    table = plain(table)
+    if not isinstance(table, dict):
+        findings.problems.append((path, f"expected a table, found {found_words(table)}"))
+        return None
+    before = len(findings.problems)
+    attrs.resolve_types(cls)  # type: ignore[type-var]
+    fields = attrs.fields(cls)  # type: ignore[arg-type]
+    known = keys_of(cls)
+    findings.unknown += [((*path, name), (*known, *also)) for name in table if name not in known and name not in also]
+    values: dict[str, Any] = {}
+    for each in fields:
+        name = next((name for name in (each.name, each.metadata.get("alias")) if name in table), None)
+        if name is not None:
+            findings.used[(*path, each.name)] = (*path, name)
+            _structure_value(values, each, table[name], (*path, name), findings)
+        elif each.default is attrs.NOTHING:
+            doc = each.metadata.get("doc", "")
+            findings.problems.append(((*path, each.name), f"required, but not set{doc and f' ({doc})'}"))
+    if len(findings.problems) > before:
+        return None
+    try:
+        return cls(**{each.alias: values[each.name] for each in fields if each.name in values})
+    except (ValueError, TypeError) as error:
+        findings.problems.append(_invalid(error, path, [each.name for each in fields]))
+        return None
+
+
+def keys_of(cls: type) -> tuple[str, ...]:
+    """The names a table has, older ones included."""
+    fields = attrs.fields(cls)
+    return tuple(name for each in fields for name in (each.name, each.metadata.get("alias")) if name)
+
+
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that was probably meant."""
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
+    return close[0] if close else None
+
+
+def plain(value: Any) -> Any:
+    """A value whose type nobody asks for: text from the environment becomes what it spells."""
+    return value.parsed() if isinstance(value, EnvironmentText) else value
+
+
+def found_words(value: Any) -> str:
+    """What was found, in words."""
+    value = plain(value)
+    match value:
+        case bool():
+            return f"{str(value).lower()} (a boolean)"
+        case str():
+            shown = value if len(value) <= 60 else f"{value[:57]}..."
+            return f'"{shown}" (a string)'
+        case int():
+            return f"{value} (an integer)"
+        case float():
+            return f"{value} (a number)"
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "a table"
+    return f"{value} (a date or time)"
+
+
+def _structure_value(values: dict[str, Any], each: Any, raw: Any, path: Path, findings: Findings) -> None:
+    target = each.type
+    if attrs.has(target):
+        nested = structure(target, raw, path, findings)
+        if nested is not None:
+            values[each.name] = nested
+        return
+    try:
+        values[each.name] = _CONVERTER.structure(raw, target)
+    except Mismatch as mismatch:
+        findings.problems.append(((*path, *mismatch.path), str(mismatch)))
+
+
+def _invalid(error: Exception, path: Path, names: Sequence[str]) -> tuple[Path, str]:
+    """attrs validators name the field at the start of their message: `'max_parallel' must be >= 1: 0`."""
+    message = str(error)
+    for name in names:
+        if message.startswith(f"'{name}'"):
+            return (*path, name), message.removeprefix(f"'{name}'").strip()
+    return path, message
+
+
+def _expected(target: Any) -> str:
+    if target in _EXPECTED:
+        return _EXPECTED[target]
+    origin, arguments = get_origin(target), get_args(target)
+    if origin is Literal:
+        return f"one of {', '.join(repr(each) for each in arguments)}"
+    if origin in (Union, UnionType):
+        return " or ".join(_expected(each) for each in arguments if each is not NoneType)
+    if _is_mapping(target):
+        return "a table"
+    if _is_sequence(target):
+        return "a list"
+    if isinstance(target, type) and issubclass(target, Enum):
+        return f"one of {', '.join(repr(each.value) for each in target)}"
+    return "a table" if attrs.has(target) else getattr(target, "__name__", str(target))
+
+
+def _is_sequence(target: Any) -> bool:
+    origin = get_origin(target) or target
+    return (
+        isinstance(origin, type) and issubclass(origin, (list, tuple, set, frozenset, Sequence)) and origin is not str
+    )
+
+
+def _is_mapping(target: Any) -> bool:
+    origin = get_origin(target) or target
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _is_union(target: Any) -> bool:
+    return get_origin(target) in (Union, UnionType)
+
+
+def _is_literal(target: Any) -> bool:
+    return get_origin(target) is Literal
+
+
+def _exactly(*accepted: type) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, target: Any) -> Any:
+        parsed = plain(value)
+        if type(parsed) not in accepted:
+            raise Mismatch((), _expected(target), parsed)
+        return target(parsed)
+
+    return hook
+
+
+def _string(value: Any, target: Any) -> Any:
+    parsed = plain(value)
+    if isinstance(value, EnvironmentText) and not isinstance(parsed, str):
+        parsed = str(value)
+    if not isinstance(parsed, str):
+        raise Mismatch((), _expected(target), parsed)
+    return target(parsed)
+
+
+def _choice(value: Any, target: Any) -> Any:
+    parsed = plain(value)
+    choices = get_args(target)
+    for choice in choices:
+        if choice == parsed and type(choice) is type(parsed):
+            return choice
+    near = nearest(parsed, [each for each in choices if isinstance(each, str)]) if isinstance(parsed, str) else None
+    raise Mismatch((), _expected(target) + (f" (did you mean {near!r}?)" if near else ""), parsed)
+
+
+def _enumeration(value: Any, target: Any) -> Any:
+    parsed = plain(value)
+    try:
+        return target(parsed)
+    except ValueError:
+        raise Mismatch((), _expected(target), parsed) from None
+
+
+def _union(value: Any, target: Any) -> Any:
+    arms = [each for each in get_args(target) if each is not NoneType]
+    if value is None and len(arms) < len(get_args(target)):
+        return None
+    if len(arms) == 1:
+        return _CONVERTER.structure(value, arms[0])
+    # a string accepts any text of a variable, so it is asked last
+    for arm in sorted(arms, key=lambda arm: arm is str):
+        try:
+            return _CONVERTER.structure(value, arm)
+        except Mismatch:
+            continue
+    raise Mismatch((), _expected(target), value)
+
+
+def _sequence(value: Any, target: Any) -> Any:
+    parsed = plain(value)
+    if not isinstance(parsed, list):
+        raise Mismatch((), _expected(target), parsed)
+    arguments = [each for each in get_args(target) if each is not Ellipsis]
+    element = arguments[0] if arguments else Any
+    items = [_element(each, element, index) for index, each in enumerate(parsed)]
+    origin = get_origin(target) or target
+    return origin(items) if origin in (list, set, frozenset) else tuple(items)
+
+
+def _mapping(value: Any, target: Any) -> Any:
+    parsed = plain(value)
+    if not isinstance(parsed, dict):
+        raise Mismatch((), _expected(target), parsed)
+    element = (get_args(target) or (str, Any))[1]
+    return {name: _element(each, element, name) for name, each in parsed.items()}
+
+
+def _element(value: Any, target: Any, name: str | int) -> Any:
+    try:
+        return _CONVERTER.structure(value, target)
+    except Mismatch as mismatch:
+        mismatch.path = (name, *mismatch.path)
+        raise
+
+
+def _table(value: Any, target: Any) -> Any:
+    findings = Findings()
+    made = structure(target, value, (), findings)
+    if made is None:
+        path, words = findings.problems[0]
+        mismatch = Mismatch(path, "", None)
+        mismatch.args = (words,)
+        raise mismatch
+    return made
+
+
+def _anything(value: Any, target: Any) -> Any:
+    return plain(value)
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+    converter.register_structure_hook_func(attrs.has, _table)
+    converter.register_structure_hook_func(_is_mapping, _mapping)
+    converter.register_structure_hook_func(_is_sequence, _sequence)
+    converter.register_structure_hook_func(_is_union, _union)
+    converter.register_structure_hook_func(_is_literal, _choice)
+    converter.register_structure_hook_func(lambda each: isinstance(each, type) and issubclass(each, Enum), _enumeration)
+    # cattrs asks hooks for exact types first, so its own lenient ones have to be replaced, not overtaken
+    for text in (str, HostPath, PurePosixPath):
+        converter.register_structure_hook(text, _string)
+    converter.register_structure_hook(bool, _exactly(bool))
+    converter.register_structure_hook(int, _exactly(int))
+    converter.register_structure_hook(float, _exactly(int, float))
+    converter.register_structure_hook_func(lambda each: each is Any, _anything)
+    return converter
+
+
+_CONVERTER = _make_converter()
