@@ -204,10 +204,12 @@ class IncidentKind(StrEnum):
 
     SANDBOX_DEAD = "sandbox_dead"
     SANDBOX_LOST = "sandbox_lost"
+    SANDBOX_UNUSABLE = "sandbox_unusable"
     SESSION_CRASHED = "session_crashed"
     CREATE_FAILED = "create_failed"
     TERMINATE_FAILED = "terminate_failed"
     PREPARE_FAILED = "prepare_failed"
+    DISCOVERY_FAILED = "discovery_failed"
     BREAKER = "breaker"
     STALLED = "stalled"
 

@@ -97,15 +97,17 @@ class LongestFirst:
         """Queue suspects."""
         self._suspects.append(Bundle(tests=tuple(tests), alone=True, suspect=True, fresh=fresh))
 
-    def take(self, worker: str, *, workers: int, fresh: bool) -> Bundle | None:
+    def take(self, worker: str, *, workers: int, fresh: bool, busy: bool) -> Bundle | None:
         """The next bundle: suspects, then retries, then individual tests, then what is longest."""
-        for bundle in self._suspects:
-            if fresh or not bundle.fresh:
-                self._suspects.remove(bundle)
-                return bundle
+        suspects = next((bundle for bundle in self._suspects if fresh or not bundle.fresh), None)
+        if busy and (suspects is not None or self._individual):
+            return None
+        if suspects is not None:
+            self._suspects.remove(suspects)
+            return suspects
         for retry in self._retries:
             test, avoid = retry
-            if avoid != worker or workers == 1:
+            if (avoid != worker or workers == 1) and not (busy and test.individual):
                 self._retries.remove(retry)
                 return Bundle(tests=(test,), alone=test.individual)
         if self._individual:

@@ -51,13 +51,19 @@ class Scheduler(Protocol):
         """Tests that run alone next, together in one session."""
         ...
 
-    def take(self, worker: str, *, workers: int, fresh: bool) -> Bundle | None:
+    def take(self, worker: str, *, workers: int, fresh: bool, busy: bool) -> Bundle | None:
         """The next bundle for a worker, or None if nothing waits that it may run.
 
         Args:
             workers: how many there are, this one included: bundles shrink as the queue empties.
             fresh: whether it may run what must run in a fresh sandbox.
+            busy: it has not finished what it has. It gets nothing while something waits that must run alone, so that
+                it is free for that soon.
         """
+        ...
+
+    def estimate(self, test: Test) -> float:
+        """How long the test will take, in seconds."""
         ...
 
     def clear(self) -> list[Test]:

@@ -1,0 +1,98 @@
+"""Lists the tests of all groups at once, and hands each module's tests on as soon as they are known."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+from attrs import frozen
+
+from .abc import CollectionFailed, CollectionSkipped, Discovered, Framework, Group, Place, Test
+from .errors import DiscoveryError
+from .events import Bus, DiscoveryFinished, DiscoveryStarted, ModuleCollected, Warned
+
+
+@frozen(kw_only=True)
+class Discovery:
+    """Lists groups.
+
+    Attributes:
+        place: where to list a group.
+        found: called with the tests of one module after the other.
+        at_once: how many groups are listed at once; 0 for one per CPU.
+    """
+
+    framework: Framework[Any]
+    place: Callable[[Group], Place]
+    bus: Bus
+    found: Callable[[Sequence[Test]], None]
+    at_once: int = 0
+
+    async def run(self, groups: Sequence[Group]) -> None:
+        """List every group. One that cannot be listed is a result in state `error`, named after the group."""
+        limit = asyncio.Semaphore(self.at_once or os.cpu_count() or 1)
+
+        async def bounded(group: Group) -> None:
+            async with limit:
+                await self._group(group)
+
+        async with asyncio.TaskGroup() as tasks:
+            for group in groups:
+                tasks.create_task(bounded(group), name=f"discover {group.name}")
+
+    async def _group(self, group: Group) -> None:
+        self.bus.emit(DiscoveryStarted(group=group.name))
+        count = 0
+        error = ""
+        module: list[Test] = []
+        # An abstract method cannot say that it is an async generator, and `aclosing` has to know.
+        stream = cast("Any", self.framework.discover(group, self.place(group)))
+        try:
+            async with aclosing(stream):
+                async for each in stream:
+                    count += 1
+                    if not isinstance(each, Test):
+                        self.bus.emit(_result(group, each))
+                        continue
+                    if module and module[0].path != each.path:
+                        self.found(module)
+                        module = []
+                    module.append(each)
+        except DiscoveryError as failure:
+            error = str(failure)
+            self.bus.emit(_failure(group, error))
+        finally:
+            if module:
+                self.found(module)
+        self.bus.emit(DiscoveryFinished(group=group.name, count=count, error=error))
+        if not count and not error:
+            self.bus.emit(
+                Warned(f"group '{group.name}' has no tests: look at its filters, and at the framework's paths")
+            )
+
+
+def _failure(group: Group, error: str) -> ModuleCollected:
+    message, _, details = error.partition("\n")
+    return ModuleCollected(
+        key=f"{group.name}:group",
+        group=group.name,
+        path=f"group {group.name}",
+        failed=True,
+        message=message,
+        details=details,
+    )
+
+
+def _result(group: Group, module: Discovered) -> ModuleCollected:
+    assert isinstance(module, (CollectionFailed, CollectionSkipped))
+    return ModuleCollected(
+        key=f"{group.name}:module:{module.path}",
+        group=group.name,
+        path=module.path,
+        failed=isinstance(module, CollectionFailed),
+        message=module.message,
+        details=module.details if isinstance(module, CollectionFailed) else "",
+    )

@@ -1,0 +1,440 @@
+"""Decides what happens to each test: the one place that knows what is owed, waiting, held, running and decided.
+
+Synchronous but for stealing, which has to ask a session. Workers call it with what they see; it answers with what to
+run, and emits the events. It knows nothing of sandboxes but their names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from attrs import define, evolve, field, frozen
+
+from ..abc import Attempt, Outcome, TeardownFailed, Test, TestFinished
+from ..errors import ProviderError
+from ..events import (
+    AttemptAmended,
+    AttemptDropped,
+    AttemptFinished,
+    Bus,
+    Incident,
+    TestBegan,
+    TestDiscovered,
+    TestNotRun,
+)
+from ..scheduling import Bundle, Crash, CrashKind, Poison, Ruling, Scheduler, half_of, most_held, overdue_by
+
+FAIL_FAST = "stopped by --fail-fast after the first failure"
+
+
+class Runner(Protocol):
+    """What the dispatcher sees of a worker."""
+
+    name: str
+    session_name: str
+    fresh: bool
+
+    @property
+    def held(self) -> Mapping[str, Test]:
+        """What its session was sent and has not started, in order."""
+        ...
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        ...
+
+    async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
+        """Take back held tests; those that are returned are not held any more."""
+        ...
+
+    def abort(self, test: Test) -> None:
+        """The test that runs there is not wanted any more."""
+        ...
+
+
+@frozen(eq=False)
+class Run:
+    """A test that is running, or was when its session ended."""
+
+    test: Test
+    number: int
+    runner: Runner
+    session: str
+    since: float
+    hedge: bool = False
+
+
+@define
+class _Debts:
+    """The tests that are owed a verdict."""
+
+    open: dict[str, Test] = field(factory=dict)
+    numbers: Counter[str] = field(factory=Counter)
+    failures: Counter[str] = field(factory=Counter)
+    running: dict[str, list[Run]] = field(factory=dict)
+    suspects: set[str] = field(factory=set)
+
+
+class Dispatcher:
+    """See the module's docstring. `on_change` is called when the pool may have to do something."""
+
+    def __init__(
+        self, scheduler: Scheduler, bus: Bus, *, hedge: bool, fail_fast: bool, on_change: Callable[[], None]
+    ) -> None:
+        self._scheduler = scheduler
+        self._bus = bus
+        self._hedge = hedge
+        self._fail_fast = fail_fast
+        self._on_change = on_change
+        self._debts = _Debts()
+        self._poison = Poison()
+        self._runners: dict[str, Runner] = {}
+        self._hungry: dict[str, Runner] = {}
+        self._in_transit: set[str] = set()
+        self.discovering = True
+        self.stopped: str | None = None
+        self.last_progress = bus.clock()
+        self.verdicts = 0
+        self.fresh_is_possible = True
+
+    # -- what is owed ---------------------------------------------------------------------------------------------
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do, or the run was stopped."""
+        return self.stopped is not None or (not self.discovering and not self._debts.open)
+
+    @property
+    def owed(self) -> int:
+        """How many tests have no verdict yet."""
+        return len(self._debts.open)
+
+    @property
+    def shortage(self) -> int:
+        """How many more workers would have something to do at once."""
+        shortage = self._scheduler.waiting - len(self._hungry)
+        fresh = sum(runner.fresh for runner in self._runners.values())
+        return max(shortage, self._scheduler.fresh_needed - fresh, 0)
+
+    def add(self, tests: Iterable[Test]) -> None:
+        """Tests that discovery found."""
+        new = tuple(tests)
+        for test in new:
+            self._debts.open[test.key] = test
+            self._bus.emit(TestDiscovered(test))
+        self._requeue(new)
+        self._progress()
+
+    def discovered(self) -> None:
+        """Discovery has ended."""
+        self.discovering = False
+        self._progress()
+        if self.over:
+            self._wake_all()
+            self._on_change()
+
+    def stop(self, reason: str) -> None:
+        """Nothing more is started; what runs is given up."""
+        if self.stopped is None:
+            self.stopped = reason
+            self._scheduler.clear()
+            self._wake_all()
+            self._on_change()
+
+    def settle(self, reason: str) -> None:
+        """The run is over: say of every test that has no verdict why."""
+        for test in self._debts.open.values():
+            self._bus.emit(TestNotRun(test=test.key, reason=self.stopped or reason))
+        self._debts.open.clear()
+
+    def waiting_for(self) -> list[Run]:
+        """What runs now, longest first."""
+        runs = [run for runs in self._debts.running.values() for run in runs]
+        return sorted(runs, key=lambda run: run.since)
+
+    # -- workers ask ----------------------------------------------------------------------------------------------
+
+    def join(self, runner: Runner) -> None:
+        """A worker is ready."""
+        self._runners[runner.name] = runner
+        self._progress()
+
+    def leave(self, runner: Runner) -> None:
+        """A worker is gone; what it held was dealt with before."""
+        self._runners.pop(runner.name, None)
+        self._hungry.pop(runner.name, None)
+        self._wake_all()
+        self._on_change()
+
+    def take(self, runner: Runner, *, busy: bool) -> Bundle | None:
+        """The next bundle that waits, or None."""
+        self._hungry.pop(runner.name, None)
+        workers = max(len(self._runners), 1)
+        fresh = runner.fresh or not self.fresh_is_possible
+        while bundle := self._scheduler.take(runner.name, workers=workers, fresh=fresh, busy=busy):
+            tests = tuple(test for test in bundle.tests if test.key in self._debts.open)
+            if tests:
+                return evolve(bundle, tests=tests)
+        return None
+
+    async def steal(self, thief: Runner) -> Bundle | None:
+        """Half of what the worker with the most unstarted work holds, from its end; or None."""
+        others = ((name, runner.held) for name, runner in self._runners.items() if runner is not thief)
+        name = most_held(others, self._in_transit)
+        if name is None:
+            return None
+        victim = self._runners[name]
+        free = (test for key, test in victim.held.items() if key not in self._in_transit)
+        wanted = half_of(free, self._scheduler.estimate)
+        keys = {test.key for test in wanted}
+        self._in_transit |= keys
+        revoking = asyncio.ensure_future(victim.revoke(wanted))
+        revoking.add_done_callback(lambda done: self._in_transit.difference_update(keys))
+        try:
+            stolen = tuple(await asyncio.shield(revoking))
+        except asyncio.CancelledError:
+            revoking.add_done_callback(self._orphaned)  # the thief is gone; what the victim gave up is nobody's
+            raise
+        except ProviderError:
+            return None  # the victim's own worker deals with it
+        if not stolen:
+            return None
+        self._wake(len(stolen) - 1)
+        return Bundle(tests=stolen)
+
+    def _orphaned(self, revoking: asyncio.Future[Sequence[Test]]) -> None:
+        if not revoking.cancelled() and revoking.exception() is None:
+            self._requeue(revoking.result())
+
+    def hedge(self, runner: Runner) -> Bundle | None:
+        """The running test that is longest past its estimate, to be run a second time; or None."""
+        run = self._overdue()
+        if run is None or run.runner is runner:
+            return None
+        return Bundle(tests=(run.test,), alone=run.test.individual)
+
+    def wake_for_hedge(self) -> None:
+        """Called from time to time: wakes an idle worker if a test is due to be hedged."""
+        if self._hungry and self._overdue() is not None:
+            self._wake(1)
+
+    def hungry(self, runner: Runner) -> None:
+        """The worker found nothing to do and waits to be woken."""
+        self._hungry[runner.name] = runner
+
+    # -- workers tell ---------------------------------------------------------------------------------------------
+
+    def began(self, runner: Runner, test: Test) -> Run:
+        """A test has started."""
+        debts = self._debts
+        debts.numbers[test.key] += 1
+        others = debts.running.setdefault(test.key, [])
+        run = Run(test, debts.numbers[test.key], runner, runner.session_name, self._bus.clock(), bool(others))
+        others.append(run)
+        self._progress()
+        self._bus.emit(
+            TestBegan(test=test.key, number=run.number, sandbox=runner.name, session=run.session, hedge=run.hedge)
+        )
+        return run
+
+    def wants(self, test: Test) -> bool:
+        """Whether the test still has no verdict."""
+        return test.key in self._debts.open
+
+    def finished_test(self, run: Run, event: TestFinished) -> None:
+        """A test has ended by itself."""
+        self._close(run)
+        if run.test.key not in self._debts.open:
+            self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
+            return
+        self._verdict(run, self._attempt(run, event.outcome, event=event))
+
+    def timed_out(self, run: Run, limit: float) -> None:
+        """A test was killed because it ran too long."""
+        self._close(run)
+        if run.test.key in self._debts.open:
+            message = f"took longer than test_timeout_secs ({limit:g} s) and was killed"
+            self._verdict(run, self._attempt(run, Outcome.TIMED_OUT, message=message))
+
+    def amend(self, run: Run, event: TeardownFailed) -> None:
+        """A finished test turns out to have left something that cannot be torn down."""
+        key = run.test.key
+        was_decided = key not in self._debts.open
+        self._debts.failures[key] += 1
+        again = was_decided and self._may_retry(run.test)
+        self._bus.emit(
+            AttemptAmended(test=key, number=run.number, message=event.message, details=event.details, again=again)
+        )
+        if again:
+            self._debts.open[key] = run.test
+            self._retry(run)
+        elif self._fail_fast:
+            self.stop(FAIL_FAST)
+
+    def give_back(self, tests: Iterable[Test]) -> None:
+        """Tests that were sent and did not start, for a reason that is nobody's fault."""
+        self._requeue(tests)
+
+    def dropped(self, run: Run) -> None:
+        """A run that was aborted because it was not wanted any more has ended."""
+        self._close(run)
+        self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
+
+    def crashed(self, crash: Crash, runs: Sequence[Run], incident: Incident) -> Ruling:
+        """A session or a sandbox ended before its tests did. `incident` is completed and emitted."""
+        for run in runs:
+            self._close(run)
+        still = {run.test.key for run in runs if run.test.key in self._debts.open}
+        shadowed = {key for key in still if key in self._debts.running}  # another copy of it runs on
+        running = tuple(test for test in crash.running if test.key in still - shadowed)
+        unstarted = tuple(test for test in crash.unstarted if test.key in self._debts.open)
+        ruling = self._poison.judge(evolve(crash, running=running, unstarted=unstarted))
+        suspects = tuple(test for unit in ruling.suspects for test in unit)
+        self._bus.emit(
+            evolve(
+                incident,
+                requeued=tuple(test.key for test in (*ruling.requeue, *suspects)),
+                suspects=tuple(test.key for test in (*suspects, *ruling.convicted)),
+            )
+        )
+        by_key = {run.test.key: run for run in runs}
+        for run in runs:
+            if run.test.key not in still or run.test.key in shadowed:
+                self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
+        self._carry_out(ruling, crash.kind, by_key, incident)
+        return ruling
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, ruling: Ruling, kind: CrashKind, runs: dict[str, Run], incident: Incident) -> None:
+        what = "its sandbox" if kind is CrashKind.SANDBOX else "its process"
+        for test in ruling.convicted:
+            self._end(test, runs.get(test.key), incident, Outcome.CRASHED, f"{what} ended again while it ran alone")
+        for test in ruling.broken:
+            self._end(test, None, incident, Outcome.ERROR, f"{what} ended twice before a test of {test.path} began")
+        first = Outcome.LOST if kind is CrashKind.SANDBOX else Outcome.CRASHED
+        for unit in ruling.suspects:
+            for test in unit:
+                self._debts.suspects.add(test.key)
+                run = runs.get(test.key)
+                if run is not None:
+                    attempt = self._attempt(run, first, message=f"{what} ended while it ran: {incident.reason}")
+                    self._bus.emit(AttemptFinished(attempt, again=True))
+            self._scheduler.suspect(unit, fresh=kind is CrashKind.SANDBOX)
+        if ruling.suspects:
+            self._wake_all()
+            self._on_change()
+        self._requeue(ruling.requeue)
+
+    def _end(self, test: Test, run: Run | None, incident: Incident, outcome: Outcome, message: str) -> None:
+        """A verdict that no test run gave: it is final."""
+        if run is None:
+            self._debts.numbers[test.key] += 1
+            now = self._bus.clock()
+            attempt = Attempt(
+                test=test.key,
+                number=self._debts.numbers[test.key],
+                sandbox=incident.sandbox,
+                session=incident.session,
+                outcome=outcome,
+                start=now,
+                duration=0.0,
+                message=f"{message}: {incident.reason}",
+            )
+        else:
+            attempt = self._attempt(run, outcome, message=f"{message}: {incident.reason}")
+        self._bus.emit(AttemptFinished(attempt))
+        self._decide(test, bad=True)
+
+    def _attempt(self, run: Run, outcome: Outcome, *, event: TestFinished | None = None, message: str = "") -> Attempt:
+        return Attempt(
+            test=run.test.key,
+            number=run.number,
+            sandbox=run.runner.name,
+            session=run.session,
+            outcome=outcome,
+            start=run.since,
+            duration=event.duration if event else self._bus.clock() - run.since,
+            message=event.message if event else message,
+            details=event.details if event else "",
+            output=event.output if event else (),
+            properties=event.properties if event else (),
+            hedge=run.hedge,
+        )
+
+    def _verdict(self, run: Run, attempt: Attempt) -> None:
+        """An attempt that says something of its test. The first one of several copies counts."""
+        bad = attempt.outcome.bad
+        self._debts.failures[run.test.key] += bad
+        again = bad and self._may_retry(run.test)
+        self._bus.emit(AttemptFinished(attempt, again=again))
+        for other in self._debts.running.get(run.test.key, ()):
+            other.runner.abort(run.test)
+        if again:
+            self._retry(run)
+        else:
+            self._decide(run.test, bad=bad)
+
+    def _may_retry(self, test: Test) -> bool:
+        return self.stopped is None and not self._fail_fast and self._debts.failures[test.key] <= test.retries
+
+    def _retry(self, run: Run) -> None:
+        self._scheduler.retry(run.test, avoid=run.runner.name)
+        self._progress()
+        self._wake_all()
+        self._on_change()
+
+    def _decide(self, test: Test, *, bad: bool) -> None:
+        self._debts.open.pop(test.key, None)
+        self.verdicts += 1
+        self._progress()
+        if bad and self._fail_fast:
+            self.stop(FAIL_FAST)
+        elif self.over:
+            self._wake_all()
+            self._on_change()
+
+    def _close(self, run: Run) -> None:
+        self._progress()
+        runs = self._debts.running.get(run.test.key, [])
+        if run in runs:
+            runs.remove(run)
+        if not runs:
+            self._debts.running.pop(run.test.key, None)
+
+    def _requeue(self, tests: Iterable[Test]) -> None:
+        """Queue what is owed and not running: of a hedged test, one copy may come back while the other runs on."""
+        debts = self._debts
+        tests = tuple(test for test in tests if test.key in debts.open and test.key not in debts.running)
+        if tests and self.stopped is None:
+            self._scheduler.add(tests)
+            self._wake(len(tests))
+            self._on_change()
+
+    def _overdue(self) -> Run | None:
+        if not self._hedge or self._scheduler.waiting:
+            return None
+        now = self._bus.clock()
+        best: Run | None = None
+        most = 0.0
+        for key, runs in self._debts.running.items():
+            if len(runs) == 1 and key not in self._debts.suspects:
+                past = overdue_by(now - runs[0].since, self._scheduler.estimate(runs[0].test))
+                if past > most:
+                    best, most = runs[0], past
+        return best
+
+    def _progress(self) -> None:
+        self.last_progress = self._bus.clock()
+
+    def _wake(self, count: int) -> None:
+        for name in list(self._hungry)[: max(count, 0)]:
+            self._hungry.pop(name).wake()
+
+    def _wake_all(self) -> None:
+        self._hungry.clear()
+        for runner in tuple(self._runners.values()):
+            runner.wake()

@@ -1,0 +1,309 @@
+"""Drives one test session: work goes in, events come out, time is kept. What its end means is the worker's business."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..abc import (
+    Bye,
+    Heartbeat,
+    Hello,
+    ModuleStarted,
+    SessionEvent,
+    TeardownFailed,
+    Test,
+    TestFinished,
+    TestSession,
+    TestStarted,
+)
+from ..errors import ProviderError, SandboxDead, SandboxLost
+from ..liveness import DeathWatch
+from ..scheduling import Bundle
+from .dispatcher import Dispatcher, Run
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+DRAIN_SECS = 0.25
+"""After a death: how long results that had already left the sandbox may take to be read."""
+
+END_SECS = 10.0
+"""After a kill: how long the session's stream may take to end before the sandbox is given up."""
+
+CLOSE_SECS = 60.0
+"""How long a session's own end (fixtures of the widest scope, coverage data) may take before it is killed."""
+
+MAX_BUNDLES = 2
+"""What a session holds at most: the bundle it works on, and one ahead."""
+
+
+class Drive:
+    """One session from its opening to its end.
+
+    Attributes:
+        owed: what was sent and is not finished, in order. held: the part of it that has not started.
+        running: the test that runs. latest: the test that began last.
+        importing: the module that is being imported, until one of its tests begins.
+        hello, bye: what the session said of itself.
+        alone: the bundle that has this session to itself.
+        left_over: a bundle that was to be sent and was not.
+        timed_out: it was killed because nothing moved for `test_timeout`.
+        unwanted: it was killed because what it ran is not wanted any more.
+        why_killed: for people.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        session: TestSession,
+        *,
+        dispatcher: Dispatcher,
+        watch: DeathWatch,
+        test_timeout: float,
+        first: Bundle | None,
+    ) -> None:
+        self.session = session
+        self.owed: dict[str, Test] = {}
+        self.held: dict[str, Test] = {}
+        self.running: Run | None = None
+        self.latest: Run | None = None
+        self.importing: str | None = None
+        self.hello: Hello | None = None
+        self.bye: Bye | None = None
+        self.alone: Bundle | None = None
+        self.left_over: Bundle | None = None
+        self.timed_out = False
+        self.unwanted = False
+        self.why_killed = ""
+        self._worker = worker
+        self._dispatcher = dispatcher
+        self._watch = watch
+        self._test_timeout = test_timeout
+        self._first = first
+        self._bundles: list[set[str]] = []
+        self._closing = False
+        self._wake = asyncio.Event()
+        self._killing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    async def run(self) -> None:
+        """Drive until the session's events end, or the sandbox is gone and what it had said is read.
+
+        Raises nothing of the sandbox: the death watch knows. `left_over` is a bundle that needs a new session.
+        """
+        self._arm()
+        feeder = asyncio.create_task(self._feed(), name=f"feed {self._worker.session_name}")
+        reader = asyncio.create_task(self._read(), name=f"read {self._worker.session_name}")
+        waited: set[asyncio.Future[Any]] = {reader, self._watch.gone}
+        try:
+            feeder.add_done_callback(lambda done: done.cancelled() or (done.exception() and reader.cancel()))
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not reader.done():
+                await asyncio.wait({reader}, timeout=DRAIN_SECS)
+        finally:
+            self._ended = True
+            if self._first is not None:
+                self.left_over = self._first
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._killing is not None and not self._watch.gone.done():
+                await asyncio.wait({self._killing}, timeout=END_SECS)
+            tasks = [task for task in (feeder, reader, self._killing) if task is not None]
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            self._look_at(result)
+
+    def _look_at(self, result: object) -> None:
+        match result:
+            case SandboxDead() | SandboxLost():
+                self._watch.died(result.message)
+            case ProviderError():
+                self._worker.log(f"{result}")
+            case Exception():
+                raise result
+            case _:
+                pass
+
+    # -- what others may do ---------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._wake.set()
+
+    async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
+        """Take back held tests; those that are returned are not this session's any more."""
+        if self._closing or self.bye is not None or self._ended:
+            return ()
+        returned = await self._watch.guard(self.session.revoke(tests))
+        released = [test for test in returned if self.held.pop(test.key, None) is not None]
+        for test in released:
+            self._settled(test.key)
+        self.wake()
+        return released
+
+    def abort(self, test: Test) -> None:
+        """Stop what runs, if it is this test."""
+        if self.running is not None and self.running.test.key == test.key:
+            self.unwanted = True
+            self._kill("another attempt at its test has decided")
+
+    # -- work goes in ---------------------------------------------------------------------------------------------
+
+    async def _feed(self) -> None:
+        while self.hello is None:
+            await self._woken()
+        while True:
+            if self._dispatcher.over or (self.alone is not None and not self.owed):
+                return await self._close()
+            bundle = await self._next()
+            if bundle is None:
+                await self._woken()
+            elif bundle.alone and self._bundles:
+                self.left_over = bundle
+                return await self._close()
+            else:
+                try:
+                    await self._send(bundle)
+                except ProviderError as error:
+                    self._worker.log(f"{error}")
+                    return self._kill("it could not be reached")
+
+    async def _woken(self) -> None:
+        await self._wake.wait()
+        self._wake.clear()
+
+    async def _next(self) -> Bundle | None:
+        """What to send next, if anything. An idle worker also steals and hedges."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        if self.alone is not None or sum(map(bool, self._bundles)) >= MAX_BUNDLES:
+            return None
+        bundle = self._dispatcher.take(self._worker, busy=bool(self.owed))
+        if bundle is None and not self.owed:
+            bundle = await self._dispatcher.steal(self._worker) or self._dispatcher.hedge(self._worker)
+            if bundle is None:
+                self._dispatcher.hungry(self._worker)
+        return bundle
+
+    async def _send(self, bundle: Bundle) -> None:
+        self._worker.fresh = False
+        if bundle.alone:
+            self.alone = bundle
+        new = {test.key: test for test in bundle.tests}
+        if not self.owed:
+            self._arm()
+        self.owed |= new
+        self.held |= new
+        self._bundles = [*filter(None, self._bundles), set(new)]
+        await self._watch.guard(self.session.run(bundle.tests))
+
+    async def _close(self) -> None:
+        self._closing = True
+        if self._dispatcher.stopped is not None and self.running is not None:
+            self.unwanted = True
+            return self._kill(self._dispatcher.stopped)
+        try:
+            await self._watch.guard(self.session.close())
+        except ProviderError as error:
+            self._worker.log(f"{error}")
+        await asyncio.sleep(CLOSE_SECS)
+        self._kill(f"its end took longer than {CLOSE_SECS:g} s")
+
+    # -- events come out ------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        async for event in self.session.events:
+            self._watch.heartbeat()
+            if not isinstance(event, Heartbeat):
+                self._on_event(event)
+
+    def _on_event(self, event: SessionEvent) -> None:
+        match event:
+            case TestStarted(key=key):
+                self._begin(key)
+            case TestFinished():
+                self._finish(event)
+            case TeardownFailed():
+                if self.latest is not None and self.latest.test.key == event.key:
+                    self._dispatcher.amend(self.latest, event)
+            case ModuleStarted(path=path):
+                self.importing = path
+                self._arm()
+            case Hello():
+                self.hello = event
+                self._worker.session_up(event)
+                self._arm()
+                self.wake()
+            case Bye():
+                self.bye = event
+            case _:
+                pass
+
+    def _begin(self, key: str) -> None:
+        test = self.held.pop(key, None)
+        if test is None:
+            return self._worker.log(f"it began a test that it was not given: {key}")
+        self.importing = None
+        self.running = self.latest = self._dispatcher.began(self._worker, test)
+        self._arm()
+        if not self._dispatcher.wants(test):
+            self.abort(test)
+
+    def _finish(self, event: TestFinished) -> None:
+        run = self.running
+        if run is None or run.test.key != event.key:
+            # Some tests end without having begun: their module does not import here, or their id is not found.
+            test = self.held.pop(event.key, None)
+            if test is None:
+                return self._worker.log(f"it finished a test that it was not given: {event.key}")
+            run = self.latest = self._dispatcher.began(self._worker, test)
+        else:
+            self.running = None
+        self._settled(event.key)
+        self._worker.finished += 1
+        self._arm()
+        self._dispatcher.finished_test(run, event)
+        if sum(map(bool, self._bundles)) < MAX_BUNDLES:
+            self.wake()
+
+    def _settled(self, key: str) -> None:
+        self.owed.pop(key, None)
+        for keys in self._bundles:
+            keys.discard(key)
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Give what happens now `test_timeout` from now: a start, an import, a test, or a shared teardown."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._test_timeout, self._too_long)
+
+    def _too_long(self) -> None:
+        if self.hello is not None and not self.owed:
+            return  # having nothing to do is not too long
+        self.timed_out = True
+        self._kill(f"nothing moved for test_timeout_secs ({self._test_timeout:g} s)")
+
+    def _kill(self, why: str) -> None:
+        if self._killing is None:
+            self.why_killed = why
+            self._killing = asyncio.create_task(self._kill_session(), name=f"kill {self._worker.session_name}")
+
+    async def _kill_session(self) -> None:
+        try:
+            async with asyncio.timeout(END_SECS):
+                await self._watch.guard(self.session.kill())
+        except (SandboxDead, SandboxLost):
+            return
+        except (ProviderError, TimeoutError) as error:
+            return self._watch.died(f"a command in it could not be killed: {error}")
+        if not self._ended:
+            await asyncio.sleep(END_SECS)
+            self._watch.died("the output of a killed command did not end")

@@ -1,0 +1,237 @@
+"""A worker holds one sandbox and drives test sessions in it, until nothing is left or the sandbox is gone.
+
+It sees, and tells the dispatcher; it decides nothing about tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, evolve
+
+from ..abc import Framework, Hello, Place, Test
+from ..errors import FrameworkError, ProviderError, SandboxDead, SandboxLost
+from ..events import Bus, Incident, IncidentKind, LogLine, SessionEnded, SessionOpened
+from ..liveness import DeathWatch
+from ..scheduling import Bundle, Crash, CrashKind
+from .dispatcher import Dispatcher, Run
+from .drive import END_SECS, Drive
+
+MAX_BARREN = 3
+"""So many sessions in a row may end by themselves in a sandbox before any test; then it is given up."""
+
+
+@define(eq=False)
+class _Pending:
+    """A process that ended, not yet judged: whether its sandbox died with it is known once a new session is up."""
+
+    crash: Crash
+    runs: tuple[Run, ...]
+    incident: Incident
+
+
+class Worker:
+    """Runs tests in one sandbox. To the dispatcher it is a `Runner`.
+
+    Args:
+        place: where sessions run; each gets a name of its own.
+        test_timeout: seconds.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        framework: Framework[Any],
+        place: Place,
+        watch: DeathWatch,
+        bus: Bus,
+        test_timeout: float,
+    ) -> None:
+        self.name = place.name
+        self.session_name = ""
+        self.fresh = True
+        self.finished = 0
+        self.on_trial = False
+        self._dispatcher = dispatcher
+        self._framework = framework
+        self._place = place
+        self._watch = watch
+        self._bus = bus
+        self._test_timeout = test_timeout
+        self._drive: Drive | None = None
+        self._next: Bundle | None = None
+        self._pending: _Pending | None = None
+        self._sessions = 0
+        self._failed_starts = 0
+        self._barren = 0
+
+    # -- the dispatcher's view ------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> dict[str, Test]:
+        """What the session was sent and has not started, in order."""
+        return self._drive.held if self._drive is not None else {}
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        if self._drive is not None:
+            self._drive.wake()
+
+    async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
+        """Take back held tests; those that are returned are not this worker's any more."""
+        return await self._drive.revoke(tests) if self._drive is not None else ()
+
+    def abort(self, test: Test) -> None:
+        """Stop what runs, if it is this test."""
+        if self._drive is not None:
+            self._drive.abort(test)
+
+    # -- the drive's view -----------------------------------------------------------------------------------------
+
+    def log(self, line: str) -> None:
+        """Output that is no test's."""
+        self._bus.emit(LogLine(sandbox=self.name, session=self.session_name, line=line))
+
+    def session_up(self, hello: Hello) -> None:
+        """The sandbox can run a session: a process that ended before did so by itself."""
+        self._failed_starts = 0
+        if self._pending is not None:
+            self._judge(self._pending)
+        self._bus.emit(SessionOpened(sandbox=self.name, session=self.session_name, versions=hello.versions))
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until the run is over. In any case, what it was working on has been dealt with at the end.
+
+        Raises:
+            SandboxDead, SandboxLost: the sandbox is gone.
+            FrameworkError: no session could be started in it, twice in a row.
+            ProviderError: it could not be used.
+        """
+        self._dispatcher.join(self)
+        try:
+            while not self._dispatcher.over:
+                await self._session()
+        except (SandboxDead, SandboxLost) as error:
+            self._sandbox_gone(error)
+            raise
+        finally:
+            if self._pending is not None:
+                self._judge(self._pending)
+            if self._next is not None:
+                self._dispatcher.give_back(self._next.tests)
+            self._dispatcher.leave(self)
+
+    async def _session(self) -> None:
+        self._sessions += 1
+        self.session_name = f"{self.name}.{self._sessions}"
+        place = evolve(self._place, name=self.session_name, log=self.log)
+        session = await self._watch.guard(self._framework.open(place))
+        first, self._next = self._next, None
+        drive = self._drive = Drive(
+            self,
+            session,
+            dispatcher=self._dispatcher,
+            watch=self._watch,
+            test_timeout=self._test_timeout,
+            first=first,
+        )
+        await drive.run()
+        if drive.bye is None and not (drive.timed_out or drive.unwanted):
+            await self._watch.probe()
+        if self._watch.gone.done():
+            raise self._watch.loss()
+        self._drive = None
+        self._next = drive.left_over
+        await self._after(drive)
+
+    async def _after(self, drive: Drive) -> None:
+        """A session has ended in a sandbox that, as far as anybody knows, is alive."""
+        reason = drive.bye.reason if drive.bye else drive.why_killed
+        self._bus.emit(
+            SessionEnded(sandbox=self.name, session=self.session_name, complete=drive.bye is not None, reason=reason)
+        )
+        progressed = drive.latest is not None or not drive.owed
+        if drive.bye is not None and drive.running is None and progressed:
+            self._dispatcher.give_back(drive.owed.values())
+        elif drive.unwanted and drive.running is not None:
+            self._dispatcher.dropped(drive.running)
+            drive.owed.pop(drive.running.test.key, None)
+            self._dispatcher.give_back(drive.owed.values())
+        elif drive.timed_out and (drive.running is not None or drive.importing is not None):
+            self._timed_out(drive)
+        elif drive.hello is None:
+            self._failed_start(reason or await self._how_it_ended(drive))
+        else:
+            reason = reason or await self._how_it_ended(drive)
+            self._pending = self._evidence(drive, CrashKind.PROCESS, IncidentKind.SESSION_CRASHED, reason)
+            self._barren = 0 if drive.latest is not None else self._barren + 1
+            if self._barren > MAX_BARREN:
+                raise FrameworkError(f"{self._barren} test sessions in a row ended before any test: {reason}")
+
+    async def _how_it_ended(self, drive: Drive) -> str:
+        try:
+            async with asyncio.timeout(END_SECS):
+                return str(await self._watch.guard(drive.session.wait()))
+        except TimeoutError:
+            return "its output ended, but not the process"
+        except (SandboxDead, SandboxLost):
+            raise
+        except ProviderError as error:
+            return str(error)
+
+    def _failed_start(self, reason: str) -> None:
+        self._failed_starts += 1
+        if self._failed_starts > 1:
+            raise FrameworkError(f"the test framework does not start: {reason}")
+        self.log(f"it did not start: {reason}")
+
+    def _timed_out(self, drive: Drive) -> None:
+        if drive.running is not None:
+            runs = [drive.running]
+        else:
+            late = [test for test in drive.held.values() if test.path == drive.importing]
+            runs = [self._dispatcher.began(self, test) for test in late]
+        for run in runs:
+            drive.owed.pop(run.test.key, None)
+            self._dispatcher.timed_out(run, self._test_timeout)
+        self._dispatcher.give_back(drive.owed.values())
+
+    def _evidence(self, drive: Drive, kind: CrashKind, incident: IncidentKind, reason: str) -> _Pending:
+        running = (drive.running,) if drive.running is not None else ()
+        for run in running:
+            drive.owed.pop(run.test.key, None)
+        return _Pending(
+            Crash(
+                kind=kind,
+                running=tuple(run.test for run in running),
+                importing=drive.importing,
+                unstarted=tuple(drive.owed.values()),
+                suspects=drive.alone is not None and drive.alone.suspect,
+            ),
+            running,
+            Incident(kind=incident, reason=reason, sandbox=self.name, session=self.session_name),
+        )
+
+    def _sandbox_gone(self, error: SandboxDead | SandboxLost) -> None:
+        kind = IncidentKind.SANDBOX_LOST if isinstance(error, SandboxLost) else IncidentKind.SANDBOX_DEAD
+        incident = Incident(kind=kind, reason=error.message, sandbox=self.name, session=self.session_name)
+        drive, self._drive = self._drive, None
+        pending = self._pending
+        if drive is not None:
+            self.on_trial = drive.alone is not None and drive.alone.suspect
+            pending = self._evidence(drive, CrashKind.SANDBOX, kind, error.message)
+            if drive.left_over is not None:
+                self._dispatcher.give_back(drive.left_over.tests)
+        elif pending is not None:  # the process went first: it was the sandbox all along
+            pending = _Pending(evolve(pending.crash, kind=CrashKind.SANDBOX), pending.runs, incident)
+        else:
+            pending = _Pending(Crash(kind=CrashKind.SANDBOX), (), incident)
+        self._judge(pending)
+
+    def _judge(self, pending: _Pending) -> None:
+        self._pending = None
+        self._dispatcher.crashed(pending.crash, pending.runs, pending.incident)
