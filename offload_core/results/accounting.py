@@ -96,9 +96,9 @@ class Record:
 class Accounting:
     """All records of a run, in the order of discovery, and what else its verdict depends on.
 
-    `decided` counts the tests whose state is their verdict; `now` is the time of the latest event in seconds, and
-    `discovered_at` that of the last group listed; `discovery_errors` has the groups that could not be listed.
-    `sandboxes_ended` counts by `SandboxEnd`, `sandboxes_peak` is the most that were alive at once.
+    `now` is the time of the latest event in seconds, `discovered_at` that of the last group listed; `discovery_errors`
+    has the groups that could not be listed. `sandboxes_ended` counts by `SandboxEnd`, `sandboxes_peak` is the most
+    that were alive at once.
     """
 
     records: dict[str, Record] = field(factory=dict)
@@ -115,9 +115,9 @@ class Accounting:
     sandboxes_ended: Counter[str] = field(factory=Counter)
     discovery_errors: dict[str, str] = field(factory=dict)
     discovered_at: float = 0.0
-    decided: int = 0
     now: float = 0.0
-    _tally: Counter[State] = field(factory=Counter)
+    _states: Counter[State] = field(factory=Counter)
+    _verdicts: Counter[State] = field(factory=Counter)
 
     def apply(self, event: Event, at: float = 0.0) -> None:
         """Take one event into account. Events it does not need are ignored."""
@@ -188,8 +188,10 @@ class Accounting:
         self._count(record, +1)
 
     def _count(self, record: Record, by: int) -> None:
-        self._tally[record.state] += by
-        self.decided += by * record.decided
+        state = record.state
+        self._states[state] += by
+        if state is not State.NOT_RUN and not record.again:
+            self._verdicts[state] += by
 
     def _module(self, event: ModuleCollected, at: float) -> None:
         test = Test(key=event.key, id=event.path, group=event.group, path=event.path, affinity=event.path)
@@ -207,9 +209,27 @@ class Accounting:
         )
         self._add(Record(test, [attempt]))
 
+    def why_not_run(self, record: Record) -> str:
+        """In words, why a test has no verdict."""
+        if record.not_run:
+            return record.not_run
+        if self.interrupted:
+            return "the run was interrupted"
+        ended = self.finished.reason if self.finished else ""
+        return ended or "the run ended before it had a verdict"
+
     def counts(self) -> Counter[State]:
         """How many tests are in each state."""
-        return +self._tally
+        return +self._states
+
+    def verdicts(self) -> Counter[State]:
+        """How many tests are decided, in each state."""
+        return +self._verdicts
+
+    @property
+    def decided(self) -> int:
+        """How many tests have their verdict."""
+        return self._verdicts.total()
 
 
 def amended(attempt: Attempt, event: AttemptAmended) -> Attempt:

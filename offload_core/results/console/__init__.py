@@ -1,0 +1,12 @@
+"""What people see: results on stdout; progress, warnings and incidents on stderr.
+
+`PlainConsole` writes lines, for CI and pipes; `LiveConsole` adds a display that follows the run, on a terminal.
+"""
+
+from __future__ import annotations
+
+from ._base import Console
+from ._open import ConsoleOptions, open_console
+from ._plain import PlainConsole
+
+__all__ = ["Console", "ConsoleOptions", "PlainConsole", "open_console"]

@@ -1,0 +1,254 @@
+"""What both consoles do with events: say each thing once, in words, and within bounds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+from attrs import frozen
+
+from ...events import (
+    AttemptAmended,
+    AttemptDropped,
+    AttemptFinished,
+    DiscoveryFinished,
+    DiscoveryStarted,
+    Event,
+    Incident,
+    Interrupted,
+    ModuleCollected,
+    PrepareFinished,
+    PrepareProgress,
+    PrepareStarted,
+    RetryWaiting,
+    RunStarted,
+    SessionEnded,
+    Stamped,
+    TestBegan,
+    TestNotRun,
+    Warned,
+)
+from ..accounting import Accounting, Record
+from ..sanitize import name_line, one_line
+from . import _text
+from ._output import Line, Output
+
+MAX_FULL_FAILURES = 100
+"""Failures printed with their text; after these, one line each."""
+MAX_FAILURES = 1000
+"""Failures printed at all; the rest is in the reports."""
+MAX_NOTICES = 50
+"""Notices printed of one kind."""
+
+
+@frozen
+class Running:
+    """An attempt under way, since `at` seconds."""
+
+    at: float
+    test: str
+    sandbox: str
+    session: str
+
+
+class Console:
+    """A consumer of events for people. `accounting` must have got each event before.
+
+    Args:
+        results: stdout. notices: stderr.
+        full_text: where texts that are cut here can be read in full.
+        tick_secs: how often `tick` is called from a thread of its own, from the first event on; None for never.
+        clock: seconds, for what is said when no event comes.
+    """
+
+    def __init__(
+        self,
+        accounting: Accounting,
+        results: Output,
+        notices: Output,
+        *,
+        full_text: str = "the reports",
+        tick_secs: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.accounting = accounting
+        self.results = results
+        self.notices = notices
+        self.running: dict[tuple[str, int], Running] = {}
+        self.phases: dict[str, float] = {}
+        self._full_text = full_text
+        self._printed: set[str] = set()
+        self._said: Counter[str] = Counter()
+        self._clock = clock
+        self._last = (0.0, clock())
+        self._lock = threading.Lock()
+        self._tick_secs = tick_secs
+        self._stop = threading.Event()
+        self._ticker: threading.Thread | None = None
+
+    def __call__(self, stamped: Stamped) -> None:
+        """Say what there is to say about an event."""
+        with self._lock:
+            self._last = (stamped.at, self._clock())
+            self._handle(stamped.event, stamped.at)
+            self._after(stamped.event)
+        if self._tick_secs is not None and self._ticker is None and not self._stop.is_set():
+            self._ticker = threading.Thread(target=self._keep_ticking, name="console", daemon=True)
+            self._ticker.start()
+
+    def tick(self) -> None:
+        """Say what is due even though nothing happens."""
+        with self._lock:
+            if not self._stop.is_set():
+                self._on_tick()
+
+    def close(self) -> None:
+        """Stop whatever moves and restore the terminal. Idempotent."""
+        self._stop.set()
+        if self._ticker is not None:
+            self._ticker.join()
+            self._ticker = None
+        with self._lock:
+            self._on_close()
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Close, then print the failures that are not yet, and the end of the report."""
+        self.close()
+        with self._lock:
+            for record in self.accounting.records.values():
+                self._print_failure(record)
+            self.results.write(_text.ending(summary))
+
+    @property
+    def now(self) -> float:
+        """Seconds since the run started."""
+        at, seen = self._last
+        return at + self._clock() - seen
+
+    def notice(self, kind: str, text: str, style: str = "") -> None:
+        """A line on stderr, at most `MAX_NOTICES` of a kind."""
+        self._said[kind] += 1
+        if self._said[kind] <= MAX_NOTICES:
+            self.notices.write([Line(text, style)])
+        elif self._said[kind] == MAX_NOTICES + 1:
+            self.notices.write([Line(f"[{kind}] more of these are not printed; the journal has all", "dim")])
+
+    def waiting_for(self, limit: int = 3) -> str:
+        """What the run waits for, in words."""
+        parts = [f"{phase} ({_text.duration(self.now - at)})" for phase, at in self.phases.items()]
+        if starting := len(self.accounting.sandboxes_starting):
+            parts.append(f"{_text.count(starting, 'sandbox')} starting")
+        if self.running:
+            shown = ", ".join(
+                f"{name_line(self.test_id(each))} ({_text.duration(self.now - each.at)} in {name_line(each.sandbox)})"
+                for each in islice(self.running.values(), limit)
+            )
+            more = f" and {len(self.running) - limit} more" if len(self.running) > limit else ""
+            parts.append(f"{_text.count(len(self.running), 'test')} running: {shown}{more}")
+        return "; ".join(parts) or "nothing that is known"
+
+    def test_id(self, running: Running) -> str:
+        """The id of a running test."""
+        record = self.accounting.records.get(running.test)
+        return record.test.id if record else running.test
+
+    def _after(self, event: Event) -> None:
+        """Called after each event was handled."""
+
+    def _on_tick(self) -> None:
+        """Called by `tick`."""
+
+    def _on_close(self) -> None:
+        """Called by `close`, perhaps more than once."""
+
+    def _phase(self, name: str, text: str) -> None:
+        """A line about a phase that begins or ends."""
+
+    def _keep_ticking(self) -> None:
+        while not self._stop.wait(self._tick_secs):
+            self.tick()
+
+    def _handle(self, event: Event, at: float) -> None:
+        match event:
+            case TestBegan():
+                self.running[event.test, event.number] = Running(at, event.test, event.sandbox, event.session)
+            case AttemptFinished():
+                self.running.pop((event.attempt.test, event.attempt.number), None)
+                self._attempt(self.accounting.records[event.attempt.test], event.attempt.number)
+            case AttemptDropped():
+                self.running.pop((event.test, event.number), None)
+            case AttemptAmended():
+                self._attempt(self.accounting.records[event.test], event.number)
+            case ModuleCollected():
+                self._print_failure(self.accounting.records[event.key])
+            case TestNotRun():
+                self._print_failure(self.accounting.records[event.test])
+            case SessionEnded():
+                for key in [key for key, each in self.running.items() if each.session == event.session]:
+                    del self.running[key]
+            case _:
+                self._handle_rest(event, at)
+
+    def _handle_rest(self, event: Event, at: float) -> None:
+        match event:
+            case Incident():
+                text = _text.incident_event(event, self.accounting.records)
+                self.notice("incident", f"[incident] {text}", "warn")
+            case Warned(message):
+                self.notice("warning", f"warning: {one_line(message, _text.MAX_LINE)}", "warn")
+            case RetryWaiting():
+                place = f" {name_line(event.sandbox)}" if event.sandbox else ""
+                error = one_line(event.error, 300)
+                said = f"{event.operation}{place} failed ({error}); attempt {event.attempt + 1} in {event.wait:.1f}s"
+                self.notice("retry", f"[retry] {said}", "dim")
+            case Interrupted():
+                self.notice("interrupted", "Interrupted: sandboxes are ended, reports are written.", "warn")
+            case RunStarted():
+                said = f"{event.framework} on {event.provider}, up to {_text.count(event.max_parallel, 'sandbox')}"
+                self._phase("run", f"[offload] run {event.run_id}: {said}")
+            case DiscoveryStarted(group=group):
+                self._begin(f"discovering {name_line(group)}", at, "discover", name_line(group))
+            case DiscoveryFinished(group=group, count=count, error=error):
+                notes = f"failed: {one_line(error)}" if error else _text.count(count, "test")
+                self._end(f"discovering {name_line(group)}", at, "discover", name_line(group), notes)
+            case PrepareStarted(provider=provider):
+                self._begin("preparing the image", at, "prepare", provider)
+            case PrepareProgress(line):
+                self._phase("prepare", f"[prepare]   {one_line(line)}")
+            case PrepareFinished(image_id=image, error=error):
+                notes = f"failed: {one_line(error)}" if error else one_line(image)
+                provider = self.accounting.started.provider if self.accounting.started else "image"
+                self._end("preparing the image", at, "prepare", provider, notes)
+            case _:
+                pass
+
+    def _begin(self, phase: str, at: float, kind: str, name: str) -> None:
+        self.phases[phase] = at
+        self._phase(kind, f"[{kind}] starting: {name}")
+
+    def _end(self, phase: str, at: float, kind: str, name: str, notes: str) -> None:
+        took = f"took {_text.duration(at - self.phases.pop(phase, at))}"
+        self._phase(kind, f"[{kind}] finished: {name} [{f'{notes}, ' if notes else ''}{took}]")
+
+    def _attempt(self, record: Record, number: int) -> None:
+        if record.decided:
+            self._print_failure(record)
+        elif record.attempts and record.attempts[-1].number == number and record.attempts[-1].outcome.bad:
+            self.notice("retrying", _text.retrying(record), "warn")
+
+    def _print_failure(self, record: Record) -> None:
+        attempt = record.deciding
+        if attempt is None or not record.state.bad or record.test.key in self._printed:
+            return
+        self._printed.add(record.test.key)
+        printed = len(self._printed)
+        if printed <= MAX_FULL_FAILURES:
+            self.results.write(_text.failure(record, self._full_text))
+        elif printed <= MAX_FAILURES:
+            self.results.write([_text.failure_head(record, attempt)])
+        elif printed == MAX_FAILURES + 1:
+            self.results.write([Line(f"… further failures are not printed; they are in {self._full_text}", "bad")])

@@ -1,0 +1,162 @@
+"""The console for a terminal: a display that follows the run below the lines that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, TextIO
+
+from rich.cells import cell_len
+from rich.console import Console as RichConsole
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from ...abc import State
+from ...events import SandboxEnd
+from ..sanitize import name_line
+from . import _text
+from ._base import Console
+from ._output import Line
+
+REFRESH_SECS = 0.2
+MAX_RUNNING = 10
+"""Running tests shown at most."""
+
+_RICH_STYLES = {"bad": "bold red", "warn": "yellow", "good": "green", "strong": "bold", "dim": "dim", "": ""}
+
+
+class LiveOutput:
+    """Lines above the display. They are kept until `flush`, so that many cost one redraw."""
+
+    def __init__(self, console: RichConsole) -> None:
+        self._console = console
+        self._kept = Text()
+
+    def write(self, lines: Iterable[Line]) -> None:
+        """As `Output.write`."""
+        for line in lines:
+            self._kept.append(f"{line.text}\n", _RICH_STYLES[line.style] or None)
+
+    def flush(self) -> None:
+        """Print what was kept."""
+        if self._kept:
+            kept, self._kept = self._kept, Text()
+            self._console.print(kept, end="", soft_wrap=True)
+
+
+class LiveConsole(Console):
+    """Counts, the tests that run longest and the sandboxes, redrawn five times a second.
+
+    Args:
+        terminal: stderr, where the display is.
+        lines: what is printed above the display; `results` or `notices` of the base may be it.
+    """
+
+    def __init__(self, *args: Any, terminal: RichConsole, lines: LiveOutput, stdout: TextIO, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._terminal = terminal
+        self._lines = lines
+        self._live: Live | None = None
+        self._redirect_stdout = stdout.isatty()
+
+    def _on_tick(self) -> None:
+        display = Group(*self._display())
+        if self._live is None:
+            self._live = Live(
+                display,
+                console=self._terminal,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=self._redirect_stdout,
+            )
+            self._live.start()
+        self._lines.flush()
+        self._live.update(display, refresh=True)
+
+    def _on_close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self._lines.flush()
+
+    def finish(self, summary: Any) -> None:
+        """As `Console.finish`."""
+        super().finish(summary)
+        self._lines.flush()
+
+    def _display(self) -> Iterator[Text]:
+        width = self._terminal.width - 1
+        yield self._progress(width)
+        yield self._counts(width)
+        yield self._sandboxes(width)
+        rows = max(0, min(MAX_RUNNING, self._terminal.height - 5))
+        for running in islice(self.running.values(), rows):
+            elapsed = f"  {_text.duration(self.now - running.at):>7}  "
+            place = f"  {name_line(running.sandbox, 40)}" if width >= 80 else ""
+            id = shortened(name_line(self.test_id(running)), width - len(elapsed) - cell_len(place))
+            yield _line(width, (elapsed, "cyan"), (id, ""), (place, "dim"))
+        if (more := len(self.running) - rows) > 0:
+            yield _line(width, (f"           and {more} more running", "dim"))
+
+    def _progress(self, width: int) -> Text:
+        accounting = self.accounting
+        total, decided = len(accounting.records), accounting.decided
+        open_end = "+" if any(phase.startswith("discovering") for phase in self.phases) else ""
+        share = decided / total if total else 0.0
+        right = f"  {decided:,} of {total:,}{open_end}  {_text.duration(self.now)}"
+        room = max(0, min(60, width - len(right) - 7))
+        full, empty = ("#", "-") if self._terminal.options.ascii_only else ("━", "─")
+        done = int(room * share)
+        return _line(
+            width,
+            (f"{int(share * 100):4}%  ", "bold"),
+            (full * done, "green"),
+            (empty * (room - done), "dim"),
+            (right, ""),
+        )
+
+    def _counts(self, width: int) -> Text:
+        accounting = self.accounting
+        verdicts = accounting.verdicts()
+        waiting = len(accounting.records) - accounting.decided
+        parts = [
+            ("passed", verdicts[State.PASSED] + verdicts[State.XPASSED], "green"),
+            ("failed", sum(number for state, number in verdicts.items() if state.bad), "bold red"),
+            ("retrying", waiting - accounting.counts()[State.NOT_RUN], "yellow"),
+            ("flaky", verdicts[State.FLAKY], "yellow"),
+            ("skipped", verdicts[State.SKIPPED] + verdicts[State.XFAILED], "dim"),
+        ]
+        shown = [(f"  {number:,} {word}", style) for word, number, style in parts if number or word == "passed"]
+        return _line(width, *shown)
+
+    def _sandboxes(self, width: int) -> Text:
+        accounting = self.accounting
+        ended = accounting.sandboxes_ended
+        parts = [
+            ("alive", len(accounting.sandboxes_alive), ""),
+            ("starting", len(accounting.sandboxes_starting), "cyan"),
+            ("dead", ended[SandboxEnd.DEAD], "yellow"),
+            ("lost", ended[SandboxEnd.LOST], "yellow"),
+            ("not created", ended[SandboxEnd.NOT_CREATED], "yellow"),
+        ]
+        words = [(f"{number:,} {word}", style) for word, number, style in parts if number or word == "alive"]
+        spaced = [part for word in words for part in ((", ", ""), word)][1:]
+        phases = "".join(f"; {phase}" for phase in self.phases)
+        return _line(width, ("  sandboxes: ", ""), *spaced, (phases, "cyan"))
+
+
+def _line(width: int, *parts: tuple[str, str]) -> Text:
+    text = Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def shortened(name: str, width: int) -> str:
+    """`name` in at most `width` cells; the end stays, because ids differ there."""
+    if cell_len(name) <= width:
+        return name
+    kept = name[-max(1, width - 1) :]
+    while kept and cell_len(kept) > width - 1:
+        kept = kept[1:]
+    return f"…{kept}"

@@ -1,0 +1,77 @@
+"""What sandboxes print that is no test's output: `logs/<sandbox>.<session>.log`."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import ReportError
+from ..events import LogLine, SessionEnded, Stamped
+from .journal import AppendOnlyFile
+from .sanitize import file_name, printable
+
+MAX_OPEN = 64
+"""Logs held open at once; the least recently used is closed first."""
+MAX_BYTES = 16 << 20
+"""Of one log. What comes after is left out, and the log says so."""
+
+
+class SandboxLogs:
+    """A consumer that writes each session's log lines, with the seconds since the run started, as they come.
+
+    Args:
+        claim: gives the path for a file's name, or raises `ReportError`.
+        failures: gets a `ReportError` for the first log that cannot be written; logging ends there.
+    """
+
+    def __init__(self, claim: Callable[[str], Path], failures: list[ReportError]) -> None:
+        self._claim = claim
+        self._failures = failures
+        self._own_failures: list[ReportError] = []
+        self._open: OrderedDict[str, AppendOnlyFile] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+
+    def __call__(self, stamped: Stamped) -> None:
+        """Write a line, or close the log of a session that has ended."""
+        event = stamped.event
+        if isinstance(event, LogLine) and not self._own_failures:
+            try:
+                self._write(_log_name(event.sandbox, event.session), stamped.at, event.line)
+            except ReportError as error:
+                self._own_failures.append(error)
+            self._failures.extend(self._own_failures)
+        elif isinstance(event, SessionEnded) and (log := self._open.pop(_log_name(event.sandbox, event.session), None)):
+            log.close()
+
+    def close(self) -> None:
+        """Idempotent."""
+        for log in self._open.values():
+            log.close()
+        self._open.clear()
+
+    def _write(self, name: str, at: float, line: str) -> None:
+        fresh = name not in self._sizes
+        size = self._sizes.get(name, 0)
+        if size >= MAX_BYTES:
+            return
+        data = b"".join(
+            f"[{at:9.3f}] {part}\n".encode(errors="backslashreplace") for part in printable(line).split("\n")
+        )
+        self._sizes[name] = size + len(data)
+        if size + len(data) >= MAX_BYTES:
+            data += f"[this log ends here: Offload keeps {MAX_BYTES >> 20} MiB of a session]\n".encode()
+        self._log(name, fresh).append(data)
+
+    def _log(self, name: str, fresh: bool) -> AppendOnlyFile:
+        if name in self._open:
+            self._open.move_to_end(name)
+            return self._open[name]
+        if len(self._open) >= MAX_OPEN:
+            self._open.popitem(last=False)[1].close()
+        self._open[name] = AppendOnlyFile(self._claim(name), self._own_failures, fresh=fresh)
+        return self._open[name]
+
+
+def _log_name(sandbox: str, session: str) -> str:
+    return f"logs/{file_name(sandbox)}.{file_name(session)}.log"

@@ -1,0 +1,127 @@
+"""Everything that a run leaves behind for people and for the next run, behind one door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+from ..config.schema import ReportTable
+from ..errors import ReportError
+from ..events import Consumer, RunStarted, Stamped, Warned
+from .accounting import Accounting, ExitCode
+from .console import ConsoleOptions, open_console
+from .directory import JOURNAL, SUMMARY, OutputDirectory
+from .journal import JournalWriter
+from .junit import junit_xml
+from .logs import SandboxLogs
+from .sanitize import Redact, redacting
+from .summary import summarize, summary_json
+
+
+class Reporter:
+    """Journal, logs, console, and at the end JUnit report and summary. A context manager that restores the terminal.
+
+    Nothing that cannot be written ends a run: it becomes one of `failures`, and `finish` makes an exit code of them.
+
+    Args:
+        directory: held by this run; what it tells of the last run is to be read before this, because this rotates it.
+        options: the `[report]` table.
+        redact: applied to every string of every event before anything else sees it; None if there are no secrets.
+
+    Raises:
+        ConfigError: the directory cannot be written.
+    """
+
+    def __init__(
+        self,
+        directory: OutputDirectory,
+        options: ReportTable,
+        *,
+        console: ConsoleOptions | None = None,
+        redact: Redact | None = None,
+    ) -> None:
+        self.accounting = Accounting()
+        self.failures: list[ReportError] = []
+        self.consumer: Consumer = redacting(self._consume, redact)
+        """What the bus is to call with each event."""
+        self._notes = directory.begin()
+        self._directory = directory
+        self._options = options
+        self._journal = self._open_journal()
+        self._logs = SandboxLogs(directory.claim, self.failures)
+        full_text = str(directory.path / (options.junit_file if options.junit else JOURNAL))
+        self._console = open_console(self.accounting, console or ConsoleOptions(), full_text)
+        self._told = 0
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._console.close()
+        self._close_files()
+
+    def finish(self, exit_code: int) -> int:
+        """Write the reports and print the end, also of a run that was cut short. Returns what the process exits with.
+
+        That is `exit_code`, or 3 if nothing failed but a report could not be written.
+        """
+        self._console.close()
+        self._close_files()
+        written: dict[str, str] = {}
+        if not self.failures:
+            written["journal"] = str(self._directory.path / JOURNAL)
+        if self._options.junit:
+            self._write("junit", self._options.junit_file, written, lambda: junit_xml(self.accounting))
+        expected = {**written, "summary": str(self._directory.path / SUMMARY)}
+        self._write("summary", SUMMARY, written, lambda: [summary_json(self._summary(exit_code, expected))])
+        self._tell_failures()
+        self._console.finish(self._summary(exit_code, written))
+        return self._final(exit_code)
+
+    def _consume(self, stamped: Stamped) -> None:
+        self.accounting.apply(stamped.event, stamped.at)
+        if self._journal is not None:
+            self._journal(stamped)
+        self._logs(stamped)
+        self._console(stamped)
+        if len(self.failures) > self._told:
+            self._tell_failures()
+        if self._notes and isinstance(stamped.event, RunStarted):  # which has to be the journal's first line
+            notes, self._notes = self._notes, []
+            for note in notes:
+                self._consume(Stamped(stamped.at, Warned(note)))
+
+    def _open_journal(self) -> JournalWriter | None:
+        try:
+            return JournalWriter(self._directory.claim(JOURNAL), self.failures)
+        except ReportError as error:
+            self.failures.append(error)
+            return None
+
+    def _close_files(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        self._logs.close()
+
+    def _write(self, kind: str, name: str, written: dict[str, str], make: Callable[[], Iterable[str]]) -> None:
+        try:
+            written[kind] = str(self._directory.write(name, make()))
+        except ReportError as error:
+            self.failures.append(error)
+
+    def _tell_failures(self) -> None:
+        for failure in self.failures[self._told :]:
+            self._console.notice("report", f"warning: {failure}", "warn")
+        self._told = len(self.failures)
+
+    def _summary(self, exit_code: int, reports: Mapping[str, str]) -> dict[str, Any]:
+        failures = [str(failure) for failure in self.failures]
+        return summarize(self.accounting, self._final(exit_code), reports=reports, report_failures=failures)
+
+    def _final(self, exit_code: int) -> int:
+        if self.failures and exit_code in (ExitCode.OK, ExitCode.FLAKY):
+            return ExitCode.INFRASTRUCTURE
+        return exit_code
