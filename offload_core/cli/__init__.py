@@ -1,1 +1,45 @@
-"""."""
+"""The command line: one file a command. Only `offload` and `python -m offload_core` themselves exit the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (by default the process's) and return the exit code. What cannot be done is said on stderr.
+
+    Codes are those of `offload_core.results.accounting.ExitCode`; a defect of Offload's own is 3, with its traceback.
+    """
+    import click
+
+    from ..errors import OffloadError
+    from .root import root
+    from .saying import explain, failed
+
+    try:
+        result = root.main(
+            None if argv is None else list(argv), prog_name="offload", standalone_mode=False, windows_expand_args=False
+        )
+        sys.stdout.flush()
+        return int(result or 0)
+    except click.ClickException as error:
+        error.show()
+        return failed(error)
+    except (click.Abort, KeyboardInterrupt):
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except OffloadError as error:
+        print(explain(error), file=sys.stderr)
+        return failed(error)
+    except BrokenPipeError:
+        # whoever read our output has gone; what is still buffered must not fail again when Python exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        print("\nThis is a defect in Offload. Please report it, with the text above.", file=sys.stderr)
+        return 3

@@ -54,30 +54,11 @@ def redactor(values: Iterable[str]) -> Callable[[str], str]:
     return lambda text: pattern.sub(REDACTED, text)
 
 
-def redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    """The same value with every string in it redacted: in attrs objects, mappings, tuples and lists."""
-    if isinstance(value, str):
-        return redact(value) if type(value) is str else value
-    if isinstance(value, (tuple, list)):
-        return type(value)(redacted(each, redact) for each in value)
-    if isinstance(value, dict):
-        return {name: redacted(each, redact) for name, each in value.items()}
-    if attrs.has(type(value)):
-        changes = {}
-        for each in attrs.fields(type(value)):
-            before = getattr(value, each.name)
-            after = redacted(before, redact)
-            if after != before:
-                changes[each.alias] = after
-        return attrs.evolve(value, **changes) if changes else value
-    return value
-
-
 def config_hash(config: Config, environ: Mapping[str, str]) -> str:
     """16 hexadecimal digits that are equal for equal effective values; secrets do not count."""
-    hidden = redacted(config, redactor(secret_values(config, environ)))
-    text = json.dumps(_without_secrets(attrs.asdict(hidden), config.offload.secrets), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    text = json.dumps(_without_secrets(attrs.asdict(config), config.offload.secrets), sort_keys=True, default=str)
+    hidden = redactor(secret_values(config, environ))(text)
+    return hashlib.sha256(hidden.encode()).hexdigest()[:16]
 
 
 def _without_secrets(value: Any, listed: Iterable[str]) -> Any:

@@ -1,0 +1,86 @@
+"""`offload logs`: what the tests of the last run said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from .root import OffloadCommand, settings
+
+if TYPE_CHECKING:
+    from ..abc import Attempt
+    from ..results.accounting import Record
+
+NO_RESULTS = 1
+
+
+@click.command("logs", cls=OffloadCommand, help="Show results of the last run.")
+@click.option("--failures", is_flag=True, help="Only tests that failed, timed out or crashed.")
+@click.option("--errors", is_flag=True, help="Only tests that erred. With --failures: either.")
+@click.option("--test", "ids", multiple=True, metavar="ID", help="Only this test. Repeatable.")
+@click.option("--test-regex", metavar="RE", help="Only tests whose id the expression is found in.")
+@click.pass_context
+def command(ctx: click.Context, failures: bool, errors: bool, ids: tuple[str, ...], test_regex: str | None) -> int:
+    """Read the journal of the last run, finished or not. Exit code 1 if there is none."""
+    from ..abc import State
+    from ..errors import ConfigError
+    from ..results.directory import JOURNAL
+    from ..results.last_run import accounting_of
+    from .configured import load_configured
+    from .saying import warn
+
+    try:
+        pattern = re.compile(test_regex or "")
+    except re.error as error:
+        raise ConfigError(f"Invalid --test-regex pattern {test_regex!r}: {error}") from None
+    journal = load_configured(settings(ctx)).output_dir / JOURNAL
+    if not journal.exists():
+        click.echo(f"No test results found at {journal}; `offload run` writes them", err=True)
+        return NO_RESULTS
+    wanted = set()
+    if failures:
+        wanted |= {State.FAILED, State.TIMED_OUT, State.CRASHED}
+    if errors:
+        wanted |= {State.ERROR}
+    notes: list[str] = []
+    records = accounting_of(journal, notes).records.values()
+    warn(notes)
+    shown = [
+        record
+        for record in sorted(records, key=lambda record: (record.test.id, record.test.group))
+        if (not wanted or record.state in wanted)
+        and (not ids or record.test.id in ids)
+        and pattern.search(record.test.id)
+    ]
+    if not shown:
+        click.echo(f"No matching test results found in {journal}", err=True)
+    for record in shown:
+        click.echo("\n".join(_told(record)))
+    return 0
+
+
+def _told(record: Record) -> Iterable[str]:
+    from ..results.sanitize import printable
+
+    yield f"=== {printable(record.test.id)} [{record.state.name}] ==="
+    if record.not_run:
+        yield record.not_run
+    attempts = record.attempts
+    for attempt in attempts:
+        if len(attempts) > 1:
+            yield f"--- attempt {attempt.number} [{attempt.outcome.name}], sandbox {attempt.sandbox} ---"
+        yield from map(printable, _said(attempt))
+    yield ""
+
+
+def _said(attempt: Attempt) -> Iterable[str]:
+    if attempt.message:
+        yield attempt.message
+    if attempt.details:
+        yield attempt.details
+    for section in attempt.output:
+        yield f"--- {section.title} ---"
+        yield section.text.rstrip("\n")

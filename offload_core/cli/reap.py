@@ -1,0 +1,108 @@
+"""`offload reap`: terminate what killed runs left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .root import OffloadCommand, settings
+from .saying import INFRASTRUCTURE, warn
+
+if TYPE_CHECKING:
+    from ..abc import Provider, SandboxRef
+    from ..config.schema import RetryTable
+    from ..errors import ProviderError
+
+
+@click.command("reap", cls=OffloadCommand, help="Terminate sandboxes that were left behind.")
+@click.option("--run", "run_id", metavar="ID", help="Those of this run.")
+@click.option("--expired", is_flag=True, help="Those whose lifetime is over.")
+@click.option("--all", "everything", is_flag=True, help="Every one that Offload made, of runs in progress too.")
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON. Needs --yes.")
+@click.pass_context
+def command(ctx: click.Context, run_id: str | None, expired: bool, everything: bool, yes: bool, as_json: bool) -> int:
+    """List what the configured provider has, ask, terminate. Exit code 3 if something may still be there."""
+    from .configured import load_configured, make_provider
+
+    if (run_id is not None) + expired + everything != 1:
+        raise click.UsageError("Say which: --run ID, --expired or --all.")
+    if as_json and not yes:
+        raise click.UsageError("--json needs --yes.")
+    loaded = load_configured(settings(ctx))
+    warn(loaded.warnings)
+    provider = make_provider(loaded)
+    return asyncio.run(_reap(provider, loaded.config.retry, run_id, expired, yes, as_json))
+
+
+async def _reap(
+    provider: Provider[Any], retry: RetryTable, run_id: str | None, expired: bool, yes: bool, as_json: bool
+) -> int:
+    from ..retry import RetryPolicy
+
+    policy = RetryPolicy(retry, provider, lambda waiting: warn([f"{waiting.operation}: {waiting.error}; trying again"]))
+    try:
+        refs = list(await policy.call("list", lambda: provider.list(run_id)))
+        if expired:
+            refs = [ref for ref in refs if ref.expires is not None and ref.expires <= time.time()]
+        if not as_json:
+            _announce(refs, provider.context.name)
+        if not refs or not (yes or click.confirm("Terminate them?", err=True)):
+            failures: Mapping[SandboxRef, ProviderError] = {}
+            ended: Sequence[SandboxRef] = ()
+        else:
+            failures = await terminate_all(provider, refs, retry)
+            ended = [ref for ref in refs if ref not in failures]
+    finally:
+        await provider.aclose()
+    _report(ended, failures, as_json)
+    return INFRASTRUCTURE if failures else 0
+
+
+async def terminate_all(
+    provider: Provider[Any], refs: Sequence[SandboxRef], retry: RetryTable
+) -> Mapping[SandboxRef, ProviderError]:
+    """Terminate, and again what failed in a way that may pass. Returns what may still be there."""
+    left = tuple(refs)
+    failures: Mapping[SandboxRef, ProviderError] = {}
+    for attempt in range(retry.attempts):
+        if attempt:
+            await asyncio.sleep(min(retry.initial_wait_secs * 2 ** (attempt - 1), retry.max_wait_secs))
+        failures = await provider.terminate_many(left)
+        left = tuple(failures)
+        if not any(provider.is_retryable(error) for error in failures.values()):
+            break
+    return failures
+
+
+def _announce(refs: Sequence[SandboxRef], provider: str) -> None:
+    if not refs:
+        click.echo(f"Nothing to reap on {provider}.")
+        return
+    click.echo(f"{len(refs)} sandbox{'es' if len(refs) > 1 else ''} on {provider}:")
+    for ref in refs:
+        told = [ref.id, ref.name, f"run {ref.run_id}" if ref.run_id else "", _expiry(ref.expires)]
+        click.echo("  " + "  ".join(part for part in told if part))
+
+
+def _expiry(expires: float | None) -> str:
+    if expires is None:
+        return ""
+    minutes = (expires - time.time()) / 60
+    return f"expired {-minutes:.0f} min ago" if minutes <= 0 else f"expires in {minutes:.0f} min"
+
+
+def _report(ended: Sequence[SandboxRef], failures: Mapping[SandboxRef, ProviderError], as_json: bool) -> None:
+    if as_json:
+        left = [{"id": ref.id, "error": str(error)} for ref, error in failures.items()]
+        click.echo(json.dumps({"terminated": [ref.id for ref in ended], "left": left}, indent=2))
+        return
+    if ended:
+        click.echo(f"Terminated {len(ended)}.")
+    for ref, error in failures.items():
+        click.echo(f"Error: {ref.id} may still be there: {error}", err=True)

@@ -1,0 +1,34 @@
+"""What the command line says about errors and warnings, and the exit code that an error has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from ..errors import ConfigError, OffloadError, PluginError
+
+USAGE = 4
+INFRASTRUCTURE = 3
+
+
+def explain(error: BaseException, title: str = "Error") -> str:
+    """`Error: …`, then each cause in turn. Causes of other kinds than ours carry the name of theirs."""
+    lines = [f"{title}: {error}"]
+    cause = error.__cause__
+    while cause is not None:
+        kind = "" if isinstance(cause, OffloadError) else f"{type(cause).__name__}: "
+        lines.append(f"Caused by: {kind}{cause}")
+        cause = cause.__cause__
+    return "\n".join(lines)
+
+
+def failed(error: BaseException) -> int:
+    """4 for what the user can correct on the command line, in the configuration or among the packages; else 3."""
+    return USAGE if isinstance(error, (click.ClickException, ConfigError, PluginError)) else INFRASTRUCTURE
+
+
+def warn(messages: Iterable[str]) -> None:
+    """Say each on stderr."""
+    for message in messages:
+        click.echo(f"Warning: {message}", err=True)
