@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from ..abc import inherited_environment
 from ..config.schema import GroupTable, OffloadTable, ReportTable
 from ..errors import ConfigError, PluginError
 from ..plugins import FRAMEWORKS, PROVIDERS, load_framework_class, load_provider_class, names
@@ -146,7 +147,8 @@ def _pytest_command(directory: Path) -> str:
     for lock, tool in (("uv.lock", "uv"), ("poetry.lock", "poetry")):
         if (directory / lock).exists() and shutil.which(tool):
             return f"{tool} run python -m pytest"
-    return f"{'python' if shutil.which('python') else 'python3'} -m pytest"
+    python = "python" if shutil.which("python", path=inherited_environment().get("PATH")) else "python3"
+    return f"{python} -m pytest"
 
 
 def _simplest_provider() -> str:

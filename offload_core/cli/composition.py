@@ -1,0 +1,212 @@
+"""Puts a run together: the configuration and the command line become a request, and events become reports."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Sequence
+
+from attrs import define, evolve, field, frozen
+
+from .. import __version__
+from ..abc import Group
+from ..config.loading import Loaded
+from ..config.secrets import redactor, secret_values
+from ..errors import ConfigError, OffloadError
+from ..events import Bus, PrepareProgress, RunFinished, RunStarted, Stamped, TestBegan, Warned
+from ..execution import RunRequest, StopRequest, execute
+from ..results.accounting import Accounting, ExitCode, exit_code
+from ..results.console import ConsoleOptions
+from ..results.directory import OutputDirectory
+from ..results.last_run import LastRun, read_last_run
+from ..results.reporter import Reporter
+from .configured import make_framework, make_groups, make_provider
+from .interruption import Interruption
+from .revision import Revision, start_looking
+from .run_options import RunOptions
+
+DEFAULT_SANDBOXES_HINT = 2
+
+
+def run(loaded: Loaded, options: RunOptions) -> int:
+    """Run the tests and write the reports. Returns the exit code.
+
+    Raises:
+        ConfigError: something asked for cannot be; nothing has been run.
+        OffloadError: the run broke in a way that it does not know how to report.
+    """
+    options.check(loaded)
+    looking = start_looking(loaded.project_dir)
+    environ = {**os.environ, **options.variables}
+    hidden = secret_values(loaded.config, os.environ, environ)
+    with OutputDirectory(loaded.output_dir) as directory:
+        last = read_last_run(directory.path, loaded.config.report.junit_file)
+        groups = _groups(loaded, options, last)
+        if not groups:
+            return _nothing_left(loaded)
+        with Reporter(
+            directory,
+            loaded.config.report,
+            console=ConsoleOptions(ci=options.ci, color=options.color),
+            redact=redactor(hidden) if hidden else None,
+        ) as reporter:
+            composed = _Composed(loaded, options, last, groups, reporter)
+            return composed.run(looking.result())
+
+
+def _groups(loaded: Loaded, options: RunOptions, last: LastRun) -> tuple[Group, ...]:
+    """The groups to run, narrowed to what was asked for."""
+    groups = make_groups(loaded, options.tests)
+    if not options.last_failed:
+        return groups
+    if not last.durations and not last.failed:
+        raise ConfigError(f"--last-failed: {loaded.output_dir} tells of no run; run without it first")
+    narrowed = []
+    for group in groups:
+        failed = last.failed_in(group.name)
+        if _whole(group.name) in failed:
+            narrowed.append(group)
+        elif wanted := [id for id in failed if not options.tests or is_asked(id, id, options.tests)]:
+            narrowed.append(evolve(group, select=tuple(wanted)))
+    return tuple(narrowed)
+
+
+def _whole(group: str) -> str:
+    """The result that stands for a group that could not be listed: all of it is left to do."""
+    return f"group {group}"
+
+
+def _nothing_left(loaded: Loaded) -> int:
+    print(f"The last run, in {loaded.output_dir}, left nothing to run again.")
+    return ExitCode.OK
+
+
+def is_asked(id: str, path: str, asked: Sequence[str]) -> bool:
+    """Whether a test is one of those asked for, by its id, its path, or the beginning of either."""
+    return any(
+        name == each or name.startswith((f"{each}::", f"{each}[", f"{each.rstrip('/')}/"))
+        for each in (one.removeprefix("./") for one in asked)
+        for name in (id, path)
+    )
+
+
+def _hash_seed() -> int:
+    """One seed for all of a run: ids can depend on it. A number that the user set is kept."""
+    given = os.environ.get("PYTHONHASHSEED", "")
+    return int(given) if given.isdecimal() else secrets.randbelow(2**32 - 1) + 1
+
+
+@define
+class _Composed:
+    """One run, put together."""
+
+    loaded: Loaded
+    options: RunOptions
+    last: LastRun
+    groups: tuple[Group, ...]
+    reporter: Reporter
+    run_id: str = field(factory=lambda: f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
+    hash_seed: int = field(factory=_hash_seed)
+
+    def run(self, revision: Revision) -> int:
+        began = time.monotonic()
+        bus = Bus(clock=lambda: time.monotonic() - began, consumers=[self.reporter.consumer])
+        if self.options.verbose:
+            bus.consumers.append(_Naming(self.reporter.accounting))
+        bus.emit(self._started(revision))
+        reason, broken = "", None
+        try:
+            interruption = asyncio.run(self._execute(bus))
+            code = self._exit_code(interruption)
+        except OffloadError as error:
+            reason, code = str(error), self._broken_code()
+        except Exception as error:  # a defect: what was learned until here is still reported
+            reason, code, broken = f"{type(error).__name__}: {error}", self._broken_code(), error
+        self._warn_unmatched(bus)
+        bus.emit(RunFinished(exit_code=code, reason=reason))
+        final = self.reporter.finish(code)
+        if broken is not None:
+            raise broken
+        return final
+
+    async def _execute(self, bus: Bus) -> int:
+        """Run, and return the signal that interrupted it, or 0."""
+        provider = make_provider(self.loaded, lambda message: bus.emit(Warned(message)))
+        for message in (*self.loaded.warnings, *self.last.notes, *self.options.warnings(provider)):
+            bus.emit(Warned(message))
+        config = self.loaded.config
+        request = RunRequest(
+            run_id=self.run_id,
+            provider=provider,
+            framework=make_framework(self.loaded),
+            groups=self.groups,
+            project=self.loaded.project_dir.name,
+            project_dir=self.loaded.project_dir,
+            offload=config.offload,
+            retry=config.retry,
+            liveness=config.liveness,
+            prepare=self.options.prepare_request(self.loaded, lambda line: bus.emit(PrepareProgress(line))),
+            env=self.options.variables,
+            framework_env=config.framework.env,
+            discover_in=config.framework.discover_in,
+            hash_seed=self.hash_seed,
+            fail_fast=self.options.fail_fast,
+            estimates=self.last.durations,
+            sandboxes_hint=self.last.sandboxes or DEFAULT_SANDBOXES_HINT,
+        )
+        stop = StopRequest()
+        with Interruption(stop) as interruption:
+            await interruption.guard(execute(request, bus, stop))
+        return stop.signal
+
+    def _exit_code(self, signal: int) -> int:
+        if signal:
+            return 128 + signal
+        return exit_code(
+            self.reporter.accounting,
+            flaky=self.options.flaky_result or "",
+            no_tests=self.options.no_tests or "",
+        )
+
+    def _broken_code(self) -> int:
+        """What a run ends with that could not be brought to its end: failures are failures all the same."""
+        code = self._exit_code(0)
+        return code if code == ExitCode.TESTS_FAILED else ExitCode.INFRASTRUCTURE
+
+    def _started(self, revision: Revision) -> RunStarted:
+        config = self.loaded.config
+        return RunStarted(
+            offload=__version__,
+            run_id=self.run_id,
+            epoch=time.time(),
+            argv=self.options.argv,
+            provider=config.provider.type,
+            framework=config.framework.type,
+            max_parallel=config.offload.max_parallel,
+            config_path=str(self.loaded.path),
+            config_hash=self.loaded.hash,
+            commit=revision.commit,
+            dirty_hash=revision.dirty_hash,
+            hash_seed=self.hash_seed,
+            groups=tuple(group.name for group in self.groups),
+        )
+
+    def _warn_unmatched(self, bus: Bus) -> None:
+        """An id or path that stands for nothing is said: a typing error must not look like a success."""
+        tests = [record.test for record in self.reporter.accounting.records.values()]
+        for asked in self.options.tests:
+            if not any(is_asked(test.id, test.path, [asked]) for test in tests):
+                bus.emit(Warned(f"no test matches {asked!r}"))
+
+
+@frozen
+class _Naming:
+    """A consumer that says which test begins (`-v`)."""
+
+    accounting: Accounting
+
+    def __call__(self, stamped: Stamped) -> None:
+        if isinstance(stamped.event, TestBegan) and (record := self.accounting.records.get(stamped.event.test)):
+            print(f"Running: {record.test.id}")

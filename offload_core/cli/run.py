@@ -1,0 +1,62 @@
+"""`offload run`: run the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from .root import OffloadCommand, settings
+
+if TYPE_CHECKING:
+    from ..config.loading import Loaded
+
+
+@click.command("run", cls=OffloadCommand, help="Run the tests: all, or those whose ids or paths are given.")
+@click.argument("tests", nargs=-1)
+@click.option("-p", "--parallel", type=click.IntRange(min=1), metavar="N", help="How many sandboxes at most.")
+@click.option("--collect-only", is_flag=True, help="List the tests instead of running them.")
+@click.option("--last-failed", is_flag=True, help="Only what has no good verdict from the last run.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure that has no retries left.")
+@click.option("--env", multiple=True, metavar="K=V", help="A variable for sandboxes. Repeatable.")
+@click.option("--copy-dir", multiple=True, metavar="L:R", help="Copy L on this host to R in the image. Repeatable.")
+@click.option("--no-cache", is_flag=True, help="Build the image anew.")
+@click.option("--override-image-id", metavar="ID", help="Use this image as it is.")
+@click.option(
+    "--flaky-result", type=click.Choice(["pass", "fail"]), help="What flaky tests mean.  [default: exit code 2]"
+)
+@click.option("--no-tests", type=click.Choice(["pass"]), help="A run without tests is a success, not exit code 5.")
+@click.option("--ci", is_flag=True, help="Plain lines instead of a live display. Also when CI=true.")
+@click.option("--record-history", is_flag=True, help="Record durations and outcomes.")
+@click.option("--trace", is_flag=True, help="Write a trace of the run.")
+@click.option("--show-estimated-cost", is_flag=True, help="Show what the sandboxes cost.")
+@click.pass_context
+def command(ctx: click.Context, /, collect_only: bool, parallel: int | None, **given: object) -> int:
+    """Run, report, and return the exit code of `offload_core.results.accounting.ExitCode`."""
+    from ..config.layers import Override
+    from .composition import run
+    from .configured import load_configured
+    from .run_options import RunOptions
+
+    common = settings(ctx)
+    overrides = [] if parallel is None else [Override("offload.max_parallel", parallel, "--parallel")]
+    loaded = load_configured(common, overrides)
+    options = RunOptions(argv=tuple(sys.argv), verbose=common.verbose, color=common.color, **given)  # type: ignore[arg-type]
+    return _collect(loaded, options.tests) if collect_only else run(loaded, options)
+
+
+def _collect(loaded: Loaded, tests: Sequence[str]) -> int:
+    from .listing import list_tests, say_failed
+    from .saying import warn
+
+    warn(loaded.warnings)
+    click.echo("Discovering tests... ", nl=False, err=True)
+    listing = asyncio.run(list_tests(loaded, tests))
+    click.echo(f"found {listing.count} tests across {len(listing.tests)} groups", err=True)
+    for line in listing.text():
+        click.echo(line)
+    say_failed(listing)
+    return listing.exit_code
