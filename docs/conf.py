@@ -1,0 +1,37 @@
+"""Sphinx configuration. Build with `tox -e docs`; warnings are errors there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import offload_core
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "Offload"
+author = "the Offload developers"
+copyright = "the Offload developers, Apache-2.0"
+version = release = offload_core.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_click",
+    "offload_reference",
+]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build", "changelog.d", "examples"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_use_ivar = True
+nitpicky = False
+
+html_theme = "furo"
+html_title = f"Offload {version}"
+html_static_path: list[str] = []
