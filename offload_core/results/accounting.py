@@ -160,7 +160,7 @@ class Accounting:
                     amended(attempt, event) if attempt.number == event.number else attempt
                     for attempt in record.attempts
                 ]
-                record.again = event.again
+                record.again = record.again or event.again
             case AttemptDropped():
                 record.attempts = [attempt for attempt in record.attempts if attempt.number != event.number]
             case TestNotRun():

@@ -15,6 +15,7 @@ from ..errors import ConfigError, ReportError
 JOURNAL = "events.jsonl"
 PREVIOUS_JOURNAL = "events.previous.jsonl"
 SUMMARY = "summary.json"
+LOGS = "logs"
 MANIFEST = ".offload-files"
 LOCK = ".offload.lock"
 

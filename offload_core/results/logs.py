@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import ReportError
 from ..events import LogLine, SessionEnded, Stamped
+from .directory import LOGS
 from .journal import AppendOnlyFile
 from .sanitize import file_name, printable
 
@@ -44,6 +45,11 @@ class SandboxLogs:
         elif isinstance(event, SessionEnded) and (log := self._open.pop(_log_name(event.sandbox, event.session), None)):
             log.close()
 
+    @property
+    def written(self) -> bool:
+        """Whether there is any log."""
+        return bool(self._sizes)
+
     def close(self) -> None:
         """Idempotent."""
         for log in self._open.values():
@@ -74,4 +80,4 @@ class SandboxLogs:
 
 
 def _log_name(sandbox: str, session: str) -> str:
-    return f"logs/{file_name(sandbox)}.{file_name(session)}.log"
+    return f"{LOGS}/{file_name(sandbox)}.{file_name(session)}.log"

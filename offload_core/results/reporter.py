@@ -11,7 +11,7 @@ from ..errors import ReportError
 from ..events import Consumer, RunStarted, Stamped, Warned
 from .accounting import Accounting, ExitCode
 from .console import ConsoleOptions, open_console
-from .directory import JOURNAL, SUMMARY, OutputDirectory
+from .directory import JOURNAL, LOGS, SUMMARY, OutputDirectory
 from .journal import JournalWriter
 from .junit import junit_xml
 from .logs import SandboxLogs
@@ -75,6 +75,8 @@ class Reporter:
             written["journal"] = str(self._directory.path / JOURNAL)
         if self._options.junit:
             self._write("junit", self._options.junit_file, written, lambda: junit_xml(self.accounting))
+        if self._logs.written:
+            written["logs"] = str(self._directory.path / LOGS)
         expected = {**written, "summary": str(self._directory.path / SUMMARY)}
         self._write("summary", SUMMARY, written, lambda: [summary_json(self._summary(exit_code, expected))])
         self._tell_failures()
