@@ -1,0 +1,256 @@
+"""pytest: one warm process per sandbox, and discovery that hands on each file's tests as soon as it is imported."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import shlex
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from attrs import field, frozen
+
+from ...abc import (
+    CollectionFailed,
+    CollectionSkipped,
+    Command,
+    Discovered,
+    Executor,
+    Exit,
+    Finding,
+    Framework,
+    Group,
+    Health,
+    Place,
+    Severity,
+    Test,
+    TestSession,
+    Upload,
+    key,
+    launched,
+)
+from ...errors import DiscoveryError, ExecFailed, OffloadError, ProviderError
+from .session import PytestSession, key_of
+from .wire import Wire, harmless
+
+_PLUGIN = "offload_pytest_plugin"
+_OLDEST = (7, 0)
+_CHECK_SECS = 60.0
+_SHOWN_LINES = 30
+
+# The plugin's directory comes first in whatever PYTHONPATH is there; the plugin takes it out again.
+_WITH_PLUGIN = 'PYTHONPATH="$0${PYTHONPATH:+:$PYTHONPATH}"; export PYTHONPATH; exec "$@"'
+
+
+def _words(instance: object, attribute: Any, value: str) -> None:
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"{attribute.name}: {error}: {value}") from None
+    if attribute.name == "command" and not words:
+        raise ValueError("command: empty; the default is `python -m pytest`")
+
+
+@frozen(kw_only=True)
+class PytestOptions:
+    """`[framework] type = "pytest"`."""
+
+    command: str = key(
+        "python -m pytest",
+        "How pytest is started, split as a shell would. With `offload` run from a virtual environment that is not "
+        "activated, `python` on the host is that environment's.",
+        validator=_words,
+    )
+    paths: tuple[str, ...] = key((), "Files and directories to collect, for discovery and sessions alike.")
+    run_args: str = key(
+        "", "More arguments for pytest, for discovery and sessions alike, split as a shell would.", validator=_words
+    )
+    stream: bool = key(
+        False,
+        "Start tests before discovery has ended even if a plugin or conftest changes the collected items, which then "
+        "sees one file at a time.",
+    )
+    test_id_format: str = key("{name}", "Accepted for older configurations.", inert="ids are pytest's own node ids")
+
+
+@frozen(eq=False)
+class _Installed:
+    """Where the plugin is, for one executor."""
+
+    lock: asyncio.Lock = field(factory=asyncio.Lock)
+    directories: set[PurePosixPath] = field(factory=set)
+
+
+class Pytest(Framework[PytestOptions]):
+    """Lists and runs tests with pytest 7.0 and newer, on Python 3.8 and newer."""
+
+    Options = PytestOptions
+
+    def __init__(self, options: PytestOptions) -> None:
+        super().__init__(options)
+        self._installed: WeakKeyDictionary[Executor, _Installed] = WeakKeyDictionary()
+
+    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+        """List the tests of a group; see `Framework.discover`."""
+        marker = secrets.token_hex(12)
+        command = await self._command(place, "discover", marker, ("--collect-only", "-q", *group.filters))
+        try:
+            process = await place.executor.exec(launched(command))
+        except ExecFailed as error:
+            raise DiscoveryError(f"pytest could not be started for group '{group.name}': {error}") from error
+        wire = Wire(process, marker, place.log, lambda event: event["event"] == "heartbeat")
+        asked = asyncio.create_task(_ask(wire, group.select), name="pytest selection")
+        complete = False
+        try:
+            while (event := await wire.next()) is not None:
+                match event["event"]:
+                    case "tests":
+                        for row in event["tests"]:
+                            yield _test(group, *row)
+                    case "collected" if event["failed"]:
+                        yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
+                    case "collected":
+                        yield CollectionSkipped(path=event["path"], message=event["message"])
+                    case "unmatched":
+                        for entry in event["select"]:
+                            shown = harmless(entry.encode(errors="backslashreplace"))
+                            place.log(f"warning: nothing in group '{group.name}' matches {shown}")
+                    case "bye":
+                        complete = True
+            ended = await wire.wait()
+        finally:
+            asked.cancel()
+            if not wire.over:
+                await asyncio.shield(wire.kill())
+            await asyncio.wait({asked})
+        if not complete:
+            raise DiscoveryError(
+                _explained(f"pytest could not list the tests of group '{group.name}'", command, ended, wire.tail())
+            )
+
+    async def open(self, place: Place) -> TestSession:
+        """Start a warm pytest process; see `Framework.open`."""
+        marker = secrets.token_hex(12)
+        command = await self._command(place, "session", marker, ())
+        return PytestSession(await place.executor.exec(launched(command)), marker, place.log)
+
+    async def check(self, place: Place) -> Health:
+        """Is pytest there, and new enough?"""
+        argv = (*shlex.split(self.options.command), "--version")
+        command = Command(argv=argv, cwd=place.root, env=place.env)
+        try:
+            process = await place.executor.exec(launched(command))
+            wire = Wire(process, secrets.token_hex(12), place.log, lambda event: True)
+            try:
+                async with asyncio.timeout(_CHECK_SECS):
+                    ended = await wire.wait()
+            finally:
+                if not wire.over:
+                    await asyncio.shield(wire.kill())
+        except TimeoutError:
+            return _unhealthy(f"`{shlex.join(argv)}` did not end within {_CHECK_SECS:g} s", "run it by hand")
+        except OffloadError as error:
+            return _unhealthy(str(error), _todo(argv, None, ""))
+        said = wire.tail()
+        if not ended.ok:
+            return _unhealthy(f"`{shlex.join(argv)}`: {ended}", _todo(argv, ended.code, said))
+        return _judged(said)
+
+    async def _command(self, place: Place, mode: str, marker: str, words: tuple[str, ...]) -> Command:
+        directory = await self._install(place)
+        settings = {
+            "mode": mode,
+            "token": marker,
+            "directory": str(directory),
+            "stream": self.options.stream,
+            "worker": place.worker,
+            "run": place.env.get("OFFLOAD_RUN_ID") or f"offload-{place.env.get('PYTHONHASHSEED', '')}",
+            "environ": {"COVERAGE_FILE": str(place.scratch / f".coverage.{place.name}")},
+        }
+        own = ("-p", _PLUGIN, "-o", f"cache_dir={place.scratch / 'pytest-cache'}")
+        options = self.options
+        argv = (*shlex.split(options.command), *own, *shlex.split(options.run_args), *words, *options.paths)
+        return Command(
+            argv=("/bin/sh", "-c", _WITH_PLUGIN, str(directory), *argv),
+            cwd=place.root,
+            env={"TMPDIR": str(place.scratch / "tmp"), **place.env, "OFFLOAD_PYTEST": json.dumps(settings)},
+        )
+
+    async def _install(self, place: Place) -> PurePosixPath:
+        """Upload the plugin, once to each place."""
+        source = Path(__file__).with_name("plugin.py").read_bytes()
+        directory = place.scratch / f"pytest-{hashlib.sha256(source).hexdigest()[:12]}"
+        installed = self._installed.setdefault(place.executor, _Installed())
+        async with installed.lock:
+            if directory not in installed.directories:
+                await place.executor.upload([Upload(source, directory / f"{_PLUGIN}.py")])
+                installed.directories.add(directory)
+        return directory
+
+
+async def _ask(wire: Wire, select: tuple[str, ...]) -> None:
+    try:
+        await wire.send({"select": select})
+        await wire.close_stdin()
+    except ProviderError:
+        pass  # it has ended: its exit tells
+
+
+def _test(group: Group, test_id: str, number: int, path: str, file: str, line: int | None) -> Test:
+    return Test(
+        key=key_of(group.name, number, test_id),
+        id=test_id,
+        group=group.name,
+        path=path,
+        affinity=path,
+        retries=group.retries,
+        individual=group.individual,
+        file=file,
+        line=line,
+    )
+
+
+def _explained(what: str, command: Command, ended: Exit, said: str) -> str:
+    argv = command.argv[4:]
+    lines = "\n".join(f"    {line}" for line in said.splitlines()[-_SHOWN_LINES:])
+    how = str(Exit(ended.code, ended.signal))
+    return (
+        f"{what}: {how}\n  command: {shlex.join(argv)}\n  its last lines:\n{lines}\n  {_todo(argv, ended.code, said)}"
+    )
+
+
+def _todo(argv: tuple[str, ...], code: int | None, said: str) -> str:
+    """What to do about a pytest that does not start."""
+    if "No module named pytest" in said:
+        return f"Install pytest for `{argv[0]}`, or name another interpreter in `[framework] command`."
+    if code in (None, 126, 127):
+        hint = ' If Python is called `python3` there: command = "python3 -m pytest".' if argv[0] == "python" else ""
+        return f"`{argv[0]}` cannot be run there: correct `[framework] command`.{hint}"
+    if _PLUGIN in said and "ImportError" in said:
+        return "pytest did not find Offload's plugin: the command must hand on PYTHONPATH and its environment."
+    if code == 4:
+        return (
+            "Correct the group's `filters`, `[framework] paths` or `run_args`, or the conftest.py that is named above."
+        )
+    return "Run the command by hand, without the options -p and -o, to see what pytest says."
+
+
+def _unhealthy(what: str, todo: str) -> Health:
+    return Health((Finding(Severity.ERROR, what, todo),))
+
+
+def _judged(said: str) -> Health:
+    """From what `pytest --version` prints."""
+    number = next(
+        (word for line in said.splitlines() if "pytest" in line for word in line.split() if word[0].isdigit()), ""
+    )
+    parts = number.split(".")
+    if len(parts) < 2 or not all(part.isdigit() for part in parts[:2]):
+        return _unhealthy(f"this does not look like pytest: {said[:200]}", "correct `[framework] command`")
+    if (int(parts[0]), int(parts[1])) < _OLDEST:
+        return _unhealthy(f"pytest {number} is too old", "install pytest 7.0 or newer")
+    return Health((Finding(Severity.OK, f"pytest {number}"),))

@@ -1,0 +1,231 @@
+"""The host's end of the plugin's event stream: lines in, dictionaries out, everything else to the log, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from attrs import evolve
+
+from ...abc import ByteStream, Exit, Process
+from ...errors import ProviderError
+
+MAX_EVENT_BYTES = 1 << 26
+"""A longer line is skipped: the plugin writes none."""
+
+MAX_LOG_BYTES = 1 << 13
+"""A longer line of other output is logged in pieces."""
+
+TAIL_BYTES = 4096
+"""How much of what was written last is kept to explain an unexpected end."""
+
+_MAX_WAITING = 1000
+_GRACE_SECS = 2.0
+_HARMLESS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
+
+
+class Lines:
+    """Splits chunks into lines, none longer than `limit` bytes; the rest of a longer one comes as lines of its own."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Whole lines, without their ends."""
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            yield self._flushed() + line if self._parts else line
+        if rest:
+            self._parts.append(rest)
+            self._size += len(rest)
+            if self._size > self._limit:
+                yield self._flushed()
+
+    def end(self) -> Iterator[bytes]:
+        """A last line that was not ended."""
+        if self._parts:
+            yield self._flushed()
+
+    def _flushed(self) -> bytes:
+        line = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return line
+
+
+def harmless(data: bytes) -> str:
+    """Output as text that does nothing to a terminal and can be written anywhere."""
+    return data.decode(errors="backslashreplace").rstrip("\r").translate(_HARMLESS)
+
+
+class Wire:
+    """A running plugin.
+
+    Both streams are read from the start by tasks that end with the streams, or shortly after the process.
+
+    Attributes:
+        finished: set when no event comes any more.
+
+    Args:
+        marker: what its events' lines carry.
+        log: called with every other line.
+        take: may take an event for itself as soon as it arrives, by returning True.
+    """
+
+    def __init__(
+        self, process: Process, marker: str, log: Callable[[str], None], take: Callable[[dict[str, Any]], bool]
+    ) -> None:
+        self._process = process
+        self._marker = marker.encode() + b" "
+        self._log = log
+        self._take = take
+        self._events: deque[dict[str, Any]] = deque()
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._chunks = 0
+        self._last: deque[str] = deque(maxlen=200)
+        self.finished = asyncio.Event()
+        self._pumps = {
+            asyncio.create_task(self._events_from(process.stdout), name="pytest events"),
+            asyncio.create_task(self._log_from(process.stderr), name="pytest output"),
+        }
+        self._end = asyncio.create_task(self._supervise(), name="pytest process")
+
+    async def next(self) -> dict[str, Any] | None:
+        """The next event, or None when there are no more. Cancelling loses none."""
+        while not self._events:
+            if self.finished.is_set():
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        event = self._events.popleft()
+        if len(self._events) < _MAX_WAITING:
+            self._room.set()
+        return event
+
+    @property
+    def over(self) -> bool:
+        """Whether the process has ended and everything was read."""
+        return self._end.done()
+
+    async def send(self, request: dict[str, Any]) -> None:
+        """Write a request. Raises what `Process.write` does."""
+        await self._process.write(json.dumps(request).encode() + b"\n")
+
+    async def close_stdin(self) -> None:
+        """No more requests."""
+        await self._process.close_stdin()
+
+    async def kill(self) -> None:
+        """End the process with all it started, and the tasks here."""
+        await self._process.kill()
+        await asyncio.wait({self._end}, timeout=2 * _GRACE_SECS)
+        for task in (*self._pumps, self._end):
+            task.cancel()
+
+    async def wait(self) -> Exit:
+        """How it ended; `reason` holds the last lines of its output."""
+        await asyncio.wait({self._end})
+        ended = Exit(reason="killed; its end was not seen") if self._end.cancelled() else self._end.result()
+        reason = "\n".join(part for part in (ended.reason, self.tail()) if part)
+        return evolve(ended, reason=reason)
+
+    def tail(self, lines: int = 200) -> str:
+        """The last lines of its output, at most `TAIL_BYTES`."""
+        return "\n".join(list(self._last)[-lines:])[-TAIL_BYTES:].strip()
+
+    def _finish(self) -> None:
+        self.finished.set()
+        self._changed.set()
+
+    async def _supervise(self) -> Exit:
+        try:
+            ended = await self._process.wait()
+        except ProviderError as error:
+            ended = Exit(reason=str(error))
+        # A descendant may hold the streams open; what this process had written is read as long as anything comes.
+        while not all(pump.done() for pump in self._pumps):
+            before = self._chunks
+            await asyncio.wait(self._pumps, timeout=_GRACE_SECS)
+            if self._chunks == before and self._room.is_set():
+                break
+        for pump in self._pumps:
+            pump.cancel()
+        for failure in await asyncio.gather(*self._pumps, return_exceptions=True):
+            if isinstance(failure, Exception):
+                self._say(f"its output could not be read: {failure!r}")
+        self._finish()
+        return ended
+
+    async def _events_from(self, stream: ByteStream) -> None:
+        lines = Lines(MAX_EVENT_BYTES)
+        try:
+            async for chunk in stream:
+                self._chunks += 1
+                for line in lines.feed(chunk):
+                    self._line(line)
+                if len(self._events) >= _MAX_WAITING:
+                    self._room.clear()
+                    await self._room.wait()
+            for line in lines.end():
+                self._line(line)
+        finally:
+            self._finish()
+
+    async def _log_from(self, stream: ByteStream) -> None:
+        lines = Lines(MAX_LOG_BYTES)
+        async for chunk in stream:
+            self._chunks += 1
+            for line in lines.feed(chunk):
+                self._say(harmless(line))
+        for line in lines.end():
+            self._say(harmless(line))
+
+    def _say(self, line: str) -> None:
+        self._last.append(line[-TAIL_BYTES:])
+        self._log(line)
+
+    def _line(self, line: bytes) -> None:
+        before, marker, text = line.rpartition(self._marker)
+        if not marker:
+            self._other(text)
+            return
+        if before:
+            self._other(before)
+        try:
+            event = json.loads(text)
+            if b"\\ud" in text:
+                event = _writable(event)
+            if self._take(event):
+                return
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            self._say(f"an event that is none ({error}): {harmless(text[:200])}")
+            return
+        self._events.append(event)
+        self._changed.set()
+
+    def _other(self, line: bytes) -> None:
+        if len(line) > MAX_LOG_BYTES:
+            self._say(f"{harmless(line[:MAX_LOG_BYTES])} [… {len(line)} bytes in all]")
+        else:
+            self._say(harmless(line))
+
+
+_TEXTS = ("message", "details", "output", "properties")
+
+
+def _writable(event: dict[str, Any]) -> dict[str, Any]:
+    """Lone surrogates, which no file can take, as visible escapes; but not in ids, which must stay what they are."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.encode(errors="backslashreplace").decode()
+        return [clean(each) for each in value] if isinstance(value, list) else value
+
+    return {name: clean(value) if name in _TEXTS else value for name, value in event.items()}
