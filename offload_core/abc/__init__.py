@@ -6,6 +6,7 @@ One concept a file. Nothing here imports an implementation: the only other modul
 
 from ._archive import pack, unpack
 from ._cost import CostEstimate
+from ._environment import inherited_environment
 from ._framework import (
     CollectionFailed,
     CollectionSkipped,
@@ -17,7 +18,7 @@ from ._framework import (
 )
 from ._health import Finding, Health, Severity
 from ._image import Image, PrepareRequest
-from ._launcher import EXEC_MARK, kill_command, launched, mark_of
+from ._launcher import EXEC_MARK, kill_command, launched, mark_of, without_launcher
 from ._liveness import Liveness, LivenessSettings, LivenessStatus
 from ._options import key
 from ._poller import Poller
@@ -82,10 +83,12 @@ __all__ = [
     "TestSession",
     "TestStarted",
     "Upload",
+    "inherited_environment",
     "key",
     "kill_command",
     "launched",
     "mark_of",
     "pack",
     "unpack",
+    "without_launcher",
 ]

@@ -85,9 +85,9 @@ def unpack(archive: IO[bytes], files: Sequence[Download]) -> None:
 def _make_directory(root: Path, directory: Path) -> None:
     """Make `directory`; a link at or below `root` that stands in its way is removed, not followed."""
     for path in reversed([directory, *directory.parents]):
-        if path == root or root in path.parents:
-            if path.is_symlink() or (path.exists() and not path.is_dir()):
-                path.unlink()
+        inside = path == root or root in path.parents
+        if inside and (path.is_symlink() or (path.exists() and not path.is_dir())):
+            path.unlink()
     directory.mkdir(parents=True, exist_ok=True)
 
 
@@ -95,6 +95,6 @@ def _write(source: IO[bytes], target: Path) -> None:
     if target.is_symlink():
         target.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    with open(os.open(target, flags, 0o644), "wb") as out:
+    with os.fdopen(os.open(target, flags, 0o644), "wb") as out:
         while chunk := source.read(_CHUNK):
             out.write(chunk)

@@ -54,16 +54,22 @@ exit 1
 _OWN_SESSION = 'stat=$(cat /proc/$$/stat); set -- "$1" ${stat##*) }; own=$5\n'
 
 
+_LAUNCHER = ("/bin/sh", "-c", _LAUNCH, "offload-launch")
+
+
 def launched(command: Command) -> Command:
     """The same command, marked and under the launcher. Its directory is entered by the launcher, not by the backend."""
     mark = secrets.token_hex(8)
     cwd = str(command.cwd) if command.cwd is not None else ""
-    return evolve(
-        command,
-        argv=("/bin/sh", "-c", _LAUNCH, "offload-launch", cwd, *command.argv),
-        cwd=None,
-        env={**command.env, EXEC_MARK: mark},
-    )
+    return evolve(command, argv=(*_LAUNCHER, cwd, *command.argv), cwd=None, env={**command.env, EXEC_MARK: mark})
+
+
+def without_launcher(command: Command) -> Command:
+    """The command as it was before `launched`, but marked: for a provider that can do itself what it does."""
+    if command.argv[: len(_LAUNCHER)] != _LAUNCHER:
+        return command
+    cwd, *argv = command.argv[len(_LAUNCHER) :]
+    return evolve(command, argv=argv, cwd=PurePosixPath(cwd) if cwd else None)
 
 
 def mark_of(command: Command) -> str | None:
@@ -72,5 +78,5 @@ def mark_of(command: Command) -> str | None:
 
 
 def kill_command(mark: str) -> Command:
-    """A command that kills everything carrying the mark in the sandbox it runs in; exit code 1 if something survives."""
+    """A command that kills all that carries the mark in the sandbox it runs in; exit code 1 if something survives."""
     return Command(argv=("/bin/sh", "-c", _OWN_SESSION + _KILL, "offload-kill", mark), cwd=PurePosixPath("/"))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._sandbox import Sandbox
 
 ByteStream = AsyncIterator[bytes]
-"""Chunks of any size, none empty. It ends when the process closes its side or the sandbox is gone: an end proves nothing."""
+"""Chunks of any size, none empty. Its end proves nothing: the process closed its side, or the sandbox is gone."""
 
 KILL_TIMEOUT_SECS = 10.0
 """How long the default `Process.kill` may take before the sandbox is terminated instead."""

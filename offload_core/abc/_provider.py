@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Generic, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ..errors import ProviderError, SandboxDead
 from ._cost import CostEstimate
@@ -43,7 +43,7 @@ class Context:
     project_dir: Path = Path()
     sandbox_root: PurePosixPath | None = None
     max_parallel: int = 1
-    liveness: LivenessSettings = LivenessSettings()
+    liveness: LivenessSettings = field(factory=LivenessSettings)
     warn: Callable[[str], None] = lambda message: None
 
 
@@ -58,7 +58,7 @@ class Provider(ABC, Generic[OptionsT]):
     """A frozen attrs class: the `[provider]` table is structured into it. Unknown keys warn."""
 
     needs_sandbox_root: ClassVar[bool] = False
-    """Whether the configuration must say where the project is in a sandbox: `sandbox_project_root` or the repository's."""
+    """Whether the configuration must say where the project is in a sandbox (`sandbox_project_root`)."""
 
     def __init__(self, options: OptionsT, context: Context) -> None:
         self.options = options
@@ -110,7 +110,7 @@ class Provider(ABC, Generic[OptionsT]):
         return error.retryable
 
     async def probe_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
-        """Probe many at once. The default probes each, at most 8 at a time; override it with a bulk call if there is one."""
+        """Probe many at once. The default probes each, at most 8 at a time; override it with a bulk call."""
         limit = asyncio.Semaphore(_PROBES_AT_ONCE)
 
         async def probe(ref: SandboxRef) -> Liveness:
@@ -126,7 +126,7 @@ class Provider(ABC, Generic[OptionsT]):
     async def terminate_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, ProviderError]:
         """Terminate many at once and return those that may still be there, with the error. Dead or gone is success.
 
-        The default terminates each, at most 32 at a time and each bounded by 30 s; the core calls again for what failed.
+        The default terminates each, at most 32 at a time, each bounded by 30 s; the core calls again for what failed.
         """
         limit = asyncio.Semaphore(_TERMINATIONS_AT_ONCE)
         failed: dict[SandboxRef, ProviderError] = {}

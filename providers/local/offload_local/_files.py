@@ -1,0 +1,100 @@
+"""Files into and out of a local sandbox: copies, in a thread that can be stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from offload_core.abc import Download, Upload
+from offload_core.errors import DownloadFailed, RemoteFileMissing, UploadFailed
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The copying was stopped before it was done."""
+
+
+async def in_thread(work: Callable[[threading.Event], T]) -> T:
+    """Run `work` in a thread. Cancelled, it sets the event and returns only when `work` has ended."""
+    stop = threading.Event()
+    running = asyncio.ensure_future(asyncio.to_thread(work, stop))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait({running})
+        running.exception()  # looked at, so that nobody is warned of it
+        raise
+
+
+def copy_in(files: Sequence[Upload], stop: threading.Event) -> None:
+    """Copy files to where the sandbox sees them.
+
+    Raises:
+        UploadFailed: one could not be read or written. Stopped: `stop` was set.
+    """
+    for file in files:
+        target = Path(file.target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(file.source, bytes):
+                target.write_bytes(file.source)
+                target.chmod(file.mode)
+            else:
+                _copy(file.source, target, stop)
+        except (OSError, shutil.Error) as error:
+            raise UploadFailed(f"cannot write {target}: {error}", operation="upload") from error
+
+
+def copy_out(files: Sequence[Download], stop: threading.Event) -> None:
+    """Copy files to where they are wanted; links inside directories are left out, as everywhere.
+
+    Raises:
+        RemoteFileMissing: one is not there; nothing was written. DownloadFailed: one could not be read or written.
+        Stopped: `stop` was set.
+    """
+    if missing := [str(file.source) for file in files if not Path(file.source).exists()]:
+        raise RemoteFileMissing(f"no such file: {', '.join(missing)}", operation="download")
+    for file in files:
+        try:
+            file.target.parent.mkdir(parents=True, exist_ok=True)
+            _copy(Path(file.source), file.target, stop, links=False)
+        except (OSError, shutil.Error) as error:
+            raise DownloadFailed(f"cannot copy {file.source}: {error}", operation="download") from error
+
+
+def _copy(source: Path, target: Path, stop: threading.Event, *, links: bool = True) -> None:
+    if stop.is_set():
+        raise Stopped
+    if source.is_dir():
+        _real_directory(target)
+        for child in source.iterdir():
+            if child.is_symlink():
+                if links:
+                    _unlink(target / child.name)
+                    (target / child.name).symlink_to(child.readlink())
+            else:
+                _copy(child, target / child.name, stop, links=links)
+    elif source.is_file():
+        if target.is_symlink():
+            target.unlink()
+        with source.open("rb") as reading, target.open("wb") as writing:
+            while not stop.is_set() and (chunk := reading.read(1 << 20)):
+                writing.write(chunk)
+        shutil.copymode(source, target)
+
+
+def _real_directory(target: Path) -> None:
+    if target.is_symlink():
+        target.unlink()
+    target.mkdir(parents=True, exist_ok=True)
+
+
+def _unlink(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
