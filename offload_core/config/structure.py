@@ -17,7 +17,8 @@ import attrs
 import cattrs
 from attrs import define, field
 
-from .layers import EnvironmentText, Path
+from ..errors import PluginError
+from .layers import EnvironmentText, Path, dotted
 
 T = TypeVar("T")
 
@@ -138,6 +139,8 @@ def _structure_value(values: dict[str, Any], each: Any, raw: Any, path: Path, fi
         values[each.name] = _CONVERTER.structure(raw, target)
     except Mismatch as mismatch:
         findings.problems.append(((*path, *mismatch.path), str(mismatch)))
+    except cattrs.errors.StructureHandlerNotFoundError as error:
+        raise PluginError(f"{dotted(path)}: the plugin gives it a type that cannot be written in TOML") from error
 
 
 def _invalid(error: Exception, path: Path, names: Sequence[str]) -> tuple[Path, str]:
@@ -294,7 +297,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(bool, _exactly(bool))
     converter.register_structure_hook(int, _exactly(int))
     converter.register_structure_hook(float, _exactly(int, float))
-    converter.register_structure_hook_func(lambda each: each is Any, _anything)
+    converter.register_structure_hook_func(lambda each: each in (Any, object), _anything)
     return converter
 
 
