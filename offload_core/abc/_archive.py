@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
+import time
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
@@ -21,7 +23,13 @@ _CHUNK = 1 << 18
 
 
 def pack(files: Sequence[Upload], archive: IO[bytes]) -> None:
-    """Write a tar archive of `files` whose member names are their targets without the leading slash."""
+    """Write a tar archive of `files` whose member names are their targets without the leading slash.
+
+    Links inside directories are kept as links; devices, pipes and sockets are left out.
+
+    Raises:
+        OSError: a file could not be read.
+    """
     with tarfile.open(fileobj=archive, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for file in files:
             name = str(file.target).lstrip("/")
@@ -29,12 +37,15 @@ def pack(files: Sequence[Upload], archive: IO[bytes]) -> None:
                 info = tarfile.TarInfo(name)
                 info.size = len(file.source)
                 info.mode = file.mode
+                info.mtime = int(time.time())
                 tar.addfile(info, io.BytesIO(file.source))
             else:
-                tar.add(file.source, arcname=name, filter=_without_owner)
+                tar.add(file.source.resolve(strict=True), arcname=name, filter=_portable)
 
 
-def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
+def _portable(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
+        return None
     info.uid = info.gid = 0
     info.uname = info.gname = ""
     return info
@@ -43,43 +54,90 @@ def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
 def unpack(archive: IO[bytes], files: Sequence[Download]) -> None:
     """Take `files` out of a tar archive, and nothing else.
 
-    A member is written only where a requested path says. Absolute names, `..`, links and devices are left out; nothing
-    is ever written through a link that stands in the target directory.
+    A member is written only where a requested path says. Absolute names, `..`, symbolic links and devices are left
+    out; nothing is ever written through a link that stands in the target directory.
 
     Raises:
         RemoteFileMissing: a requested path has no member.
-        DownloadFailed: the archive is cut, not an archive, or unpacks to more than `MAX_UNPACKED_BYTES`.
+        DownloadFailed: the archive is cut, not an archive, unpacks to more than `MAX_UNPACKED_BYTES`, or cannot be
+            written here.
     """
-    wanted = {PurePosixPath(str(file.source).lstrip("/")): file.target for file in files}
-    found: set[PurePosixPath] = set()
-    budget = MAX_UNPACKED_BYTES
+    unpacking = _Unpacking(files)
     try:
         with tarfile.open(fileobj=archive, mode="r|") as tar:
             for member in tar:
-                name = PurePosixPath(member.name.removeprefix("./"))
-                if name.is_absolute() or ".." in name.parts:
-                    continue
-                root = next((path for path in (name, *name.parents) if path in wanted), None)
-                if root is None:
-                    continue
-                found.add(root)
-                target = wanted[root] / name.relative_to(root)
-                if member.isdir():
-                    _make_directory(wanted[root], target)
-                elif member.isreg():
-                    budget -= member.size
-                    if budget < 0:
-                        raise DownloadFailed(f"more than {MAX_UNPACKED_BYTES} bytes", operation="download")
-                    _make_directory(wanted[root], target.parent)
-                    source = tar.extractfile(member)
-                    assert source is not None  # regular members have data
-                    _write(source, target)
-    except tarfile.TarError as error:
+                unpacking.take(tar, member)
+    except (tarfile.TarError, EOFError, ValueError) as error:
         raise DownloadFailed(f"not a whole tar archive: {error}", operation="download") from error
-    if missing := sorted(str(path) for path in wanted.keys() - found):
-        raise RemoteFileMissing(
-            f"not in the sandbox: {', '.join('/' + path for path in missing)}", operation="download"
-        )
+    except OSError as error:
+        raise DownloadFailed(f"cannot be written here: {error}", operation="download") from error
+    if missing := sorted(f"/{path}" for path in unpacking.wanted.keys() - unpacking.found):
+        why = f"no file or directory in the sandbox: {', '.join(missing)}"
+        raise RemoteFileMissing(why, operation="download")
+
+
+class _Unpacking:
+    """What was asked for, by name in the archive, and what has come of it."""
+
+    def __init__(self, files: Sequence[Download]) -> None:
+        self.wanted: dict[PurePosixPath, list[Path]] = {}
+        for file in files:
+            self.wanted.setdefault(PurePosixPath(str(file.source).lstrip("/")), []).append(file.target)
+        self.found: set[PurePosixPath] = set()
+        self._written: dict[PurePosixPath, Path] = {}
+        self._budget = MAX_UNPACKED_BYTES
+
+    def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """Write one member wherever it is wanted."""
+        name = _inside(member.name)
+        if name is None:
+            return
+        targets = self._targets(name)
+        if member.isdir():
+            for root, target in targets:
+                _make_directory(root, target)
+        elif targets and member.isreg():
+            self._spend(member.size, len(targets))
+            source = tar.extractfile(member)
+            assert source is not None  # regular members have data
+            (root, first), *others = targets
+            _write(source, root, first)
+            self._written[name] = first
+            self._copy(first, others)
+        elif targets and member.islnk():  # a second name of a file that came before
+            original = self._written.get(_inside(member.linkname) or name)
+            if original is None:
+                return
+            self._spend(original.stat().st_size, len(targets))
+            self._copy(original, targets)
+        else:
+            return
+        self.found.update(path for path in (name, *name.parents) if path in self.wanted)
+
+    def _targets(self, name: PurePosixPath) -> list[tuple[Path, Path]]:
+        """Each requested path that this member belongs to, as it is on the host, and the member's own path there."""
+        return [
+            (root, root / name.relative_to(path))
+            for path in (name, *name.parents)
+            for root in self.wanted.get(path, ())
+        ]
+
+    def _copy(self, original: Path, targets: Sequence[tuple[Path, Path]]) -> None:
+        for root, target in targets:
+            if target != original:
+                with original.open("rb") as source:
+                    _write(source, root, target)
+
+    def _spend(self, size: int, times: int) -> None:
+        self._budget -= size * times
+        if self._budget < 0:
+            raise DownloadFailed(f"more than {MAX_UNPACKED_BYTES} bytes", operation="download")
+
+
+def _inside(name: str) -> PurePosixPath | None:
+    """The name of a member that may be looked at."""
+    path = PurePosixPath(name)
+    return None if path.is_absolute() or ".." in path.parts else path
 
 
 def _make_directory(root: Path, directory: Path) -> None:
@@ -91,10 +149,10 @@ def _make_directory(root: Path, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
 
 
-def _write(source: IO[bytes], target: Path) -> None:
+def _write(source: IO[bytes], root: Path, target: Path) -> None:
+    _make_directory(root, target.parent)
     if target.is_symlink():
         target.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(target, flags, 0o644), "wb") as out:
-        while chunk := source.read(_CHUNK):
-            out.write(chunk)
+        shutil.copyfileobj(source, out, _CHUNK)

@@ -30,12 +30,15 @@ exec "$@"
 # Killing can race with forking, hence rounds; what has died but is not yet reaped shows an empty environment. A child
 # that cleared its environment is found by the session (field 6) it shares with a marked process.
 _KILL = """\
+read -r stat </proc/$$/stat || exit 1
+set -- "$1" ${stat##*) }
+own=$5
 sessions=" "
 for round in 1 2 3 4 5 6 7 8 9 10; do
     marked=
     for directory in /proc/[0-9]*; do
         pid=${directory#/proc/}
-        stat=$(cat "$directory/stat" 2>/dev/null) || continue
+        { read -r stat <"$directory/stat"; } 2>/dev/null || continue
         set -- "$1" ${stat##*) }
         [ "$2" = Z ] && continue
         if grep -q -a -e "OFFLOAD_EXEC=$1" "$directory/environ" 2>/dev/null; then
@@ -51,8 +54,6 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
 done
 exit 1
 """
-_OWN_SESSION = 'stat=$(cat /proc/$$/stat); set -- "$1" ${stat##*) }; own=$5\n'
-
 
 _LAUNCHER = ("/bin/sh", "-c", _LAUNCH, "offload-launch")
 
@@ -79,4 +80,4 @@ def mark_of(command: Command) -> str | None:
 
 def kill_command(mark: str) -> Command:
     """A command that kills all that carries the mark in the sandbox it runs in; exit code 1 if something survives."""
-    return Command(argv=("/bin/sh", "-c", _OWN_SESSION + _KILL, "offload-kill", mark), cwd=PurePosixPath("/"))
+    return Command(argv=("/bin/sh", "-c", _KILL, "offload-kill", mark), cwd=PurePosixPath("/"))

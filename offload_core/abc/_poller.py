@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any
 
 from ._liveness import Liveness, LivenessSettings
 from ._sandbox import SandboxRef
 
 Listener = Callable[[Liveness], None]
+"""Gets each answer about one sandbox. Must not raise."""
+
+PROBES_AT_ONCE = 8
+"""How many sandboxes the default `Provider.probe_many` probes at a time."""
 
 
 class Poller:
-    """Calls `probe_many` every `interval_secs` for the sandboxes that somebody listens for; stops when nobody does."""
+    """Calls `probe_many` every `interval_secs` for the sandboxes that somebody listens for; stops when nobody does.
+
+    A sandbox that is new to it is asked about within `interval_secs`.
+    """
 
     def __init__(
         self,
-        probe_many: Callable[[Sequence[SandboxRef]], Awaitable[Mapping[SandboxRef, Liveness]]],
+        probe_many: Callable[[Sequence[SandboxRef]], Coroutine[Any, Any, Mapping[SandboxRef, Liveness]]],
         settings: LivenessSettings,
     ) -> None:
         self._probe_many = probe_many
@@ -26,8 +34,8 @@ class Poller:
         self._task: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
-    def listening(self, ref: SandboxRef, listener: Listener):  # type: ignore[no-untyped-def]
-        """Call `listener` with each answer about `ref` while the block runs. The first comes at once."""
+    def listening(self, ref: SandboxRef, listener: Listener) -> Iterator[None]:
+        """Call `listener` with each answer about `ref` while the block runs."""
         self._listeners.setdefault(ref, []).append(listener)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._loop(), name="liveness poller")
@@ -53,24 +61,39 @@ class Poller:
         """Stop the loop."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
 
     async def _loop(self) -> None:
         while self._listeners:
-            refs = list(self._listeners)
-            answers = await self._ask(refs)
-            for ref in refs:
-                answer = answers.get(ref, Liveness.unknown("the provider's probe_many left it out"))
-                for listener in tuple(self._listeners.get(ref, ())):
-                    listener(answer)
+            await self._round(list(self._listeners))
             await asyncio.sleep(self._settings.interval_secs)
 
-    async def _ask(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
+    async def _round(self, refs: Sequence[SandboxRef]) -> None:
+        """Ask once about all. No answer in time is unknown, but one that comes late still counts: many take their time."""
+        timeout = self._settings.timeout_secs
+        asking = asyncio.ensure_future(self._probe_many(refs))
         try:
-            async with asyncio.timeout(self._settings.timeout_secs):
-                return await self._probe_many(refs)
-        except TimeoutError:
-            return dict.fromkeys(refs, Liveness.unknown(f"no answer in {self._settings.timeout_secs:g} s"))
-        except Exception as error:  # a probe that errs is unknown, whatever the error
+            await asyncio.wait({asking}, timeout=timeout)
+            if not asking.done():
+                self._tell(dict.fromkeys(refs, Liveness.unknown(f"no answer in {timeout:g} s")))
+                await asyncio.wait({asking}, timeout=timeout * (len(refs) / PROBES_AT_ONCE))
+            if asking.done():
+                self._tell(self._answers(refs, asking))
+        finally:
+            asking.cancel()
+
+    @staticmethod
+    def _answers(
+        refs: Sequence[SandboxRef], asked: asyncio.Future[Mapping[SandboxRef, Liveness]]
+    ) -> dict[SandboxRef, Liveness]:
+        try:
+            answers = asked.result()
+        except (Exception, asyncio.CancelledError) as error:  # a probe that errs is unknown, whatever the error
             return dict.fromkeys(refs, Liveness.unknown(f"the probe failed: {error!r}"))
+        left_out = Liveness.unknown("the provider's probe_many left it out")
+        return {ref: answers.get(ref, left_out) for ref in refs}
+
+    def _tell(self, answers: Mapping[SandboxRef, Liveness]) -> None:
+        for ref, answer in answers.items():
+            for listener in tuple(self._listeners.get(ref, ())):
+                listener(answer)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal as signals
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from ..errors import ProviderError, SandboxDead
+from ..errors import ConnectionLost, ProviderError, SandboxDead
 
 if TYPE_CHECKING:
     from ._sandbox import Sandbox
@@ -129,11 +130,58 @@ class Process(ABC):
         try:
             if mark is not None:
                 async with asyncio.timeout(KILL_TIMEOUT_SECS):
-                    done = await self.sandbox.run(kill_command(mark))
-                if done.exit.ok:
-                    return
+                    # Not launched, so not marked: if this one hangs, it is not killed by another of its kind.
+                    killer = await self.sandbox.exec(kill_command(mark))
+                    if (await killer.communicate()).exit.ok:
+                        return
         except SandboxDead:
             return
         except (ProviderError, TimeoutError):
             pass
         await self.sandbox.terminate()
+
+    async def communicate(
+        self, stdin: Iterable[bytes] = (), *, keep: Callable[[bytes], object] | None = None
+    ) -> Completed:
+        """Send all of `stdin`, close it, and return what the process wrote until its end. Not to be overridden.
+
+        A process that closes its standard input early does no harm. Cancelled, or failing, the process goes on.
+
+        Args:
+            keep: is called with each chunk of standard output, which is then not returned.
+
+        Raises:
+            SandboxDead, ConnectionLost: the end could not be observed.
+        """
+        written: tuple[list[bytes], list[bytes]] = ([], [])
+        outputs = [
+            asyncio.create_task(_read(self.stdout, keep or written[0].append)),
+            asyncio.create_task(_read(self.stderr, written[1].append)),
+        ]
+        try:
+            with contextlib.suppress(ConnectionLost):
+                for chunk in stdin:
+                    await self.write(chunk)
+            await self.close_stdin()
+            for output in outputs:
+                await output
+            return Completed(await self.wait(), b"".join(written[0]), b"".join(written[1]))
+        finally:
+            await _stop(outputs)
+
+    async def abandon(self) -> None:
+        """Kill it because of an error that is to be raised: whatever comes of the kill does not replace that error."""
+        with contextlib.suppress(ProviderError):
+            await asyncio.shield(self.kill())
+
+
+async def _read(stream: ByteStream, keep: Callable[[bytes], object]) -> None:
+    async for chunk in stream:
+        keep(chunk)
+
+
+async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel what still runs, and look at every outcome, so that nobody is warned of one."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

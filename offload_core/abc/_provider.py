@@ -16,12 +16,11 @@ from ._cost import CostEstimate
 from ._health import Health
 from ._image import Image, PrepareRequest
 from ._liveness import Liveness, LivenessSettings
-from ._poller import Poller
+from ._poller import PROBES_AT_ONCE, Poller
 from ._sandbox import Sandbox, SandboxRef, SandboxSpec
 
 OptionsT = TypeVar("OptionsT")
 
-_PROBES_AT_ONCE = 8
 _TERMINATIONS_AT_ONCE = 32
 _TERMINATE_TIMEOUT_SECS = 30.0
 
@@ -111,7 +110,7 @@ class Provider(ABC, Generic[OptionsT]):
 
     async def probe_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
         """Probe many at once. The default probes each, at most 8 at a time; override it with a bulk call."""
-        limit = asyncio.Semaphore(_PROBES_AT_ONCE)
+        limit = asyncio.Semaphore(PROBES_AT_ONCE)
 
         async def probe(ref: SandboxRef) -> Liveness:
             async with limit:
@@ -131,6 +130,9 @@ class Provider(ABC, Generic[OptionsT]):
         limit = asyncio.Semaphore(_TERMINATIONS_AT_ONCE)
         failed: dict[SandboxRef, ProviderError] = {}
 
+        def unended(ref: SandboxRef, why: str) -> ProviderError:
+            return ProviderError(why, operation="terminate", sandbox=ref.id, provider=self.context.name)
+
         async def terminate(ref: SandboxRef) -> None:
             async with limit:
                 try:
@@ -141,12 +143,9 @@ class Provider(ABC, Generic[OptionsT]):
                 except ProviderError as error:
                     failed[ref] = error
                 except TimeoutError:
-                    failed[ref] = ProviderError(
-                        f"no answer in {_TERMINATE_TIMEOUT_SECS:g} s",
-                        operation="terminate",
-                        sandbox=ref.id,
-                        provider=self.context.name,
-                    )
+                    failed[ref] = unended(ref, f"no answer in {_TERMINATE_TIMEOUT_SECS:g} s")
+                except Exception as error:  # one that breaks must not keep the others from being tried
+                    failed[ref] = unended(ref, f"it broke: {error!r}")
 
         await asyncio.gather(*map(terminate, refs))
         return failed

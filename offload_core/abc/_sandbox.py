@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from ..errors import DownloadFailed, RemoteFileMissing, UploadFailed
-from ._archive import pack, unpack
+from ._archive import MAX_UNPACKED_BYTES, pack, unpack
 from ._image import Image
 from ._launcher import launched
 from ._liveness import Liveness
-from ._process import ByteStream, Command, Completed, Process
+from ._process import Command, Completed, Process
 
 if TYPE_CHECKING:
     from ._provider import Provider
 
 _CHUNK = 1 << 18
 _MISSING = 44  # exit code of the download command; tar itself uses 0, 1 and 2
+_DOWNLOAD = f"""\
+for file do [ -e "/$file" ] || {{ echo "/${{file#./}}" >&2; exit {_MISSING}; }}; done
+exec tar -cf - -C / -- "$@"
+"""
 
 
 @frozen(kw_only=True)
@@ -142,23 +146,22 @@ class Sandbox(ABC):
             UploadFailed: some of them are not there.
             SandboxDead: the sandbox is dead.
         """
+        if not files:
+            return
         with tempfile.TemporaryFile() as archive:
-            await asyncio.to_thread(pack, files, archive)
+            try:
+                await asyncio.to_thread(pack, files, archive)
+            except OSError as error:
+                raise UploadFailed(f"cannot read it here: {error}", operation="upload", sandbox=self.ref.id) from error
             archive.seek(0)
             process = await self.exec(launched(Command(argv=("tar", "-xf", "-", "-C", "/"))))
-            collected = asyncio.gather(_read(process.stdout), _read(process.stderr))
             try:
-                while chunk := archive.read(_CHUNK):
-                    await process.write(chunk)
-                await process.close_stdin()
-                _, stderr = await collected
-                ended = await process.wait()
+                done = await process.communicate(iter(lambda: archive.read(_CHUNK), b""))
             except BaseException:
-                collected.cancel()
-                await asyncio.shield(process.kill())
+                await process.abandon()
                 raise
-        if not ended.ok:
-            raise UploadFailed(f"tar: {ended}: {_tail(stderr)}", operation="upload", sandbox=self.ref.id)
+        if not done.exit.ok:
+            raise UploadFailed(f"tar: {done.exit}: {_tail(done.stderr)}", operation="upload", sandbox=self.ref.id)
 
     async def download(self, files: Sequence[Download]) -> None:
         """Bring files and directories to the host, all in one round trip. Overwrites; idempotent.
@@ -170,26 +173,30 @@ class Sandbox(ABC):
             DownloadFailed: some of them did not arrive.
             SandboxDead: the sandbox is dead.
         """
-        script = f'for file do [ -e "/$file" ] || {{ echo "/$file" >&2; exit {_MISSING}; }}; done; exec tar -cf - -C / -- "$@"'
-        names = [str(file.source).lstrip("/") for file in files]
-        command = Command(argv=("/bin/sh", "-c", script, "offload-download", *names))
+        if not files:
+            return
+        names = [f"./{str(file.source).lstrip('/')}" for file in files]
+        command = Command(argv=("/bin/sh", "-c", _DOWNLOAD, "offload-download", *names))
         with tempfile.TemporaryFile() as archive:
+
+            def keep(chunk: bytes) -> None:
+                if archive.tell() + len(chunk) > MAX_UNPACKED_BYTES:
+                    too_big = f"more than {MAX_UNPACKED_BYTES} bytes"
+                    raise DownloadFailed(too_big, operation="download", sandbox=self.ref.id)
+                archive.write(chunk)
+
             process = await self.exec(launched(command))
-            stderr = asyncio.ensure_future(_read(process.stderr))
             try:
-                await process.close_stdin()
-                async for chunk in process.stdout:
-                    archive.write(chunk)
-                said = _tail(await stderr)
-                ended = await process.wait()
+                done = await process.communicate(keep=keep)
             except BaseException:
-                stderr.cancel()
-                await asyncio.shield(process.kill())
+                await process.abandon()
                 raise
-            if ended.code == _MISSING:
-                raise RemoteFileMissing(f"no such file: {said}", operation="download", sandbox=self.ref.id)
-            if not ended.ok:
-                raise DownloadFailed(f"tar: {ended}: {said}", operation="download", sandbox=self.ref.id)
+            if done.exit.code == _MISSING:
+                missing = f"no such file: {_tail(done.stderr)}"
+                raise RemoteFileMissing(missing, operation="download", sandbox=self.ref.id)
+            if not done.exit.ok:
+                said = f"tar: {done.exit}: {_tail(done.stderr)}"
+                raise DownloadFailed(said, operation="download", sandbox=self.ref.id)
             archive.seek(0)
             await asyncio.to_thread(unpack, archive, files)
 
@@ -199,24 +206,15 @@ class Sandbox(ABC):
         Raises:
             TimeoutError: `command.timeout` was over; the command was killed.
             ProviderError: as `exec`.
+        Cancelled, the command is killed.
         """
         process = await self.exec(launched(command))
-        streams = asyncio.gather(_read(process.stdout), _read(process.stderr))
         try:
             async with asyncio.timeout(command.timeout):
-                if stdin:
-                    await process.write(stdin)
-                await process.close_stdin()
-                stdout, stderr = await streams
-                return Completed(await process.wait(), stdout, stderr)
+                return await process.communicate([stdin] if stdin else [])
         except BaseException:
-            streams.cancel()
-            await asyncio.shield(process.kill())
+            await process.abandon()
             raise
-
-
-async def _read(stream: ByteStream) -> bytes:
-    return b"".join([chunk async for chunk in stream])
 
 
 def _tail(data: bytes, limit: int = 2000) -> str:
