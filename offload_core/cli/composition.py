@@ -124,7 +124,12 @@ class _Composed:
             reason, code = str(error), self._broken_code()
         except Exception as error:  # a defect: what was learned until here is still reported
             reason, code, broken = f"{type(error).__name__}: {error}", self._broken_code(), error
-        self._warn_unmatched(bus)
+        unmatched = self._unmatched()
+        for asked in unmatched:
+            bus.emit(Warned(f"no test matches {asked!r}"))
+        if unmatched and code in (ExitCode.OK, ExitCode.FLAKY):
+            # what was asked for was not run: a typing error must not look like a success
+            reason, code = f"no test matches {', '.join(map(repr, unmatched))}", ExitCode.USAGE
         bus.emit(RunFinished(exit_code=code, reason=reason))
         final = self.reporter.finish(code)
         if broken is not None:
@@ -193,12 +198,12 @@ class _Composed:
             groups=tuple(group.name for group in self.groups),
         )
 
-    def _warn_unmatched(self, bus: Bus) -> None:
-        """An id or path that stands for nothing is said: a typing error must not look like a success."""
+    def _unmatched(self) -> list[str]:
+        """The ids and paths on the command line that stand for nothing."""
         tests = [record.test for record in self.reporter.accounting.records.values()]
-        for asked in self.options.tests:
-            if not any(is_asked(test.id, test.path, [asked]) for test in tests):
-                bus.emit(Warned(f"no test matches {asked!r}"))
+        return [
+            asked for asked in self.options.tests if not any(is_asked(test.id, test.path, [asked]) for test in tests)
+        ]
 
 
 @frozen

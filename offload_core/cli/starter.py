@@ -6,6 +6,7 @@ import configparser
 import json
 import os
 import shutil
+import textwrap
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..errors import ConfigError, PluginError
 from ..plugins import FRAMEWORKS, PROVIDERS, load_framework_class, load_provider_class, names
 
 _SANDBOX_ROOT = "/app"
+_WIDTH = 100
 _INI_SECTIONS = {"pytest.ini": "pytest", ".pytest.ini": "pytest", "tox.ini": "pytest", "setup.cfg": "tool:pytest"}
 _MARKERS = {
     "nextest": ("Cargo.toml",),
@@ -188,7 +190,7 @@ def _table(name: str, cls: type, values: Mapping[str, Any], shown: tuple[str, ..
 
 
 def _comment(doc: str) -> list[str]:
-    return [f"# {doc}"] if doc else []
+    return [f"# {line}" for line in textwrap.wrap(doc, _WIDTH)]
 
 
 def _default(each: Any) -> Any:
@@ -200,7 +202,8 @@ def _toml(value: Any) -> str:
     if value is None:
         return '"…"'
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items()) + " }"
+        pairs = ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, (bool, int, float)):

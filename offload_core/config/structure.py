@@ -6,6 +6,7 @@ cattrs chooses by type; the hooks here say what is accepted, and report in words
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path as HostPath
@@ -144,12 +145,12 @@ def _structure_value(values: dict[str, Any], each: Any, raw: Any, path: Path, fi
 
 
 def _invalid(error: Exception, path: Path, names: Sequence[str]) -> tuple[Path, str]:
-    """attrs validators name the field at the start of their message: `'max_parallel' must be >= 1: 0`."""
+    """Validators name the field first: `'max_parallel' must be >= 1: 0`, as attrs does, or `max_parallel: …`."""
     message = str(error)
-    for name in names:
-        if message.startswith(f"'{name}'"):
-            return (*path, name), message.removeprefix(f"'{name}'").strip()
-    return path, message
+    match = re.match(r"(?P<quote>'?)(?P<name>\w+)(?P=quote)[: ]\s*", message)
+    if match is None or match["name"] not in names:
+        return path, message
+    return (*path, match["name"]), message[match.end() :]
 
 
 def _expected(target: Any) -> str:
