@@ -181,8 +181,8 @@ def read_junit(path: Path) -> Iterator[Case]:
     """
     from xml.etree.ElementTree import ParseError
 
-    from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
-    from defusedxml.ElementTree import iterparse  # type: ignore[import-untyped]
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import iterparse
 
     try:
         with path.open("rb") as file:

@@ -71,8 +71,8 @@ class Reporter:
         self._console.close()
         self._close_files()
         written: dict[str, str] = {}
-        if not self.failures:
-            written["journal"] = str(self._directory.path / JOURNAL)
+        if (journal := self._directory.path / JOURNAL).exists():
+            written["journal"] = str(journal)
         if self._options.junit:
             self._write("junit", self._options.junit_file, written, lambda: junit_xml(self.accounting))
         if self._logs.written:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, TextIO
 
@@ -61,6 +62,17 @@ class LiveConsole(Console):
         self._redirect_stdout = stdout.isatty()
 
     def _on_tick(self) -> None:
+        with suppress(OSError):  # a terminal that has gone away ends no run
+            self._draw()
+
+    def _on_close(self) -> None:
+        with suppress(OSError):
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+            self._lines.flush()
+
+    def _draw(self) -> None:
         display = Group(*self._display())
         if self._live is None:
             self._live = Live(
@@ -74,16 +86,11 @@ class LiveConsole(Console):
         self._lines.flush()
         self._live.update(display, refresh=True)
 
-    def _on_close(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        self._lines.flush()
-
     def finish(self, summary: Any) -> None:
         """As `Console.finish`."""
         super().finish(summary)
-        self._lines.flush()
+        with suppress(OSError):
+            self._lines.flush()
 
     def _display(self) -> Iterator[Text]:
         width = self._terminal.width - 1
