@@ -18,12 +18,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from .root import root
     from .saying import explain, failed
 
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if "_OFFLOAD_COMPLETE" in os.environ:
+        root.main(arguments, prog_name="offload")  # prints completions, and exits
     try:
-        result = root.main(
-            None if argv is None else list(argv), prog_name="offload", standalone_mode=False, windows_expand_args=False
-        )
+        # not root.main, which would exit with 1, "tests failed", when nobody reads stdout
+        with root.make_context("offload", arguments) as context:
+            result = root.invoke(context)
         sys.stdout.flush()
         return int(result or 0)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.ClickException as error:
         error.show()
         return failed(error)
