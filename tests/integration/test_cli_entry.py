@@ -78,9 +78,7 @@ def test_the_configuration_is_named_anywhere_on_the_line(
         (["reap", "--all", "--json"], "--json needs --yes"),
     ],
 )
-def test_usage_errors_exit_with_4(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_usage_errors_exit_with_4(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Never with 2, which means that tests were flaky."""
     assert main(arguments) == 4
     captured = capsys.readouterr()
@@ -110,9 +108,7 @@ def test_causes_are_told_in_turn(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr("offload_core.cli.configured.load", broken)
     assert main(["collect"]) == 4
     assert capsys.readouterr().err == (
-        "Error: cannot be used\n"
-        "Caused by: the disk is full\n"
-        "Caused by: OSError: [Errno 28] No space left on device\n"
+        "Error: cannot be used\nCaused by: the disk is full\nCaused by: OSError: [Errno 28] No space left on device\n"
     )
 
 
