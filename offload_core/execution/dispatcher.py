@@ -98,6 +98,7 @@ class Dispatcher:
         self.stopped: str | None = None
         self.last_progress = bus.clock()
         self.verdicts = 0
+        self.fleet = 0
         self.fresh_is_possible = True
 
     # -- what is owed ---------------------------------------------------------------------------------------------
@@ -169,10 +170,13 @@ class Dispatcher:
         self._wake_all()
         self._on_change()
 
-    def take(self, runner: Runner, *, busy: bool) -> Bundle | None:
-        """The next bundle that waits, or None."""
+    def take(self, runner: Runner, owed: Mapping[str, Test]) -> Bundle | None:
+        """The next bundle that waits, or None; to a runner that still owes results only shortly before it is done."""
         self._hungry.pop(runner.name, None)
-        workers = max(len(self._runners), 1)
+        busy = bool(owed)
+        if busy and not self._scheduler.nearly_done(owed.values()):
+            return None
+        workers = max(self.fleet, len(self._runners), 1)
         fresh = runner.fresh or not self.fresh_is_possible
         while bundle := self._scheduler.take(runner.name, workers=workers, fresh=fresh, busy=busy):
             tests = tuple(test for test in bundle.tests if test.key in self._debts.open)
@@ -250,6 +254,7 @@ class Dispatcher:
         if run.test.key not in self._debts.open:
             self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
             return
+        self._scheduler.observe(event.duration)
         self._verdict(run, self._attempt(run, event.outcome, event=event))
 
     def timed_out(self, run: Run, limit: float) -> None:
@@ -422,7 +427,7 @@ class Dispatcher:
         most = 0.0
         for key, runs in self._debts.running.items():
             if len(runs) == 1 and key not in self._debts.suspects:
-                past = overdue_by(now - runs[0].since, self._scheduler.estimate(runs[0].test))
+                past = overdue_by(now - runs[0].since, self._scheduler.expected(runs[0].test))
                 if past > most:
                     best, most = runs[0], past
         return best

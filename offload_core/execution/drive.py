@@ -85,6 +85,7 @@ class Drive:
         self._bundles: list[set[str]] = []
         self._closing = False
         self._wake = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
         self._killing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
@@ -96,7 +97,7 @@ class Drive:
         """
         self._arm()
         feeder = asyncio.create_task(self._feed(), name=f"feed {self._worker.session_name}")
-        reader = asyncio.create_task(self._read(), name=f"read {self._worker.session_name}")
+        reader = self._reader = asyncio.create_task(self._read(), name=f"read {self._worker.session_name}")
         waited: set[asyncio.Future[Any]] = {reader, self._watch.gone}
         try:
             feeder.add_done_callback(lambda done: done.cancelled() or (done.exception() and reader.cancel()))
@@ -184,7 +185,7 @@ class Drive:
             return first
         if self.alone is not None or sum(map(bool, self._bundles)) >= MAX_BUNDLES:
             return None
-        bundle = self._dispatcher.take(self._worker, busy=bool(self.owed))
+        bundle = self._dispatcher.take(self._worker, self.owed)
         if bundle is None and not self.owed:
             bundle = await self._dispatcher.steal(self._worker) or self._dispatcher.hedge(self._worker)
             if bundle is None:
@@ -304,6 +305,7 @@ class Drive:
             return
         except (ProviderError, TimeoutError) as error:
             return self._watch.died(f"a command in it could not be killed: {error}")
-        if not self._ended:
-            await asyncio.sleep(END_SECS)
+        assert self._reader is not None  # only a session that is being driven is killed
+        await asyncio.wait({self._reader}, timeout=END_SECS)
+        if not self._reader.done():
             self._watch.died("the output of a killed command did not end")

@@ -113,6 +113,7 @@ class Pool:
         self._dispatcher.fresh_is_possible = bool(possible or counts.starting)
         for _ in range(min(possible, self._needed())):
             self._start(self._sandbox())
+        self._dispatcher.fleet = counts.live + counts.starting
         if not counts.live and not counts.starting and not possible and self._dispatcher.owed:
             self._dispatcher.stop(self._why_broken or f"{self._limit} sandboxes were created, and all ended")
 

@@ -17,6 +17,8 @@ class Estimates:
         """`known` maps a test's id to seconds."""
         self._known = dict(known or {})
         self._sums: dict[str, tuple[float, int]] = {}
+        self._seen_secs = 0.0
+        self._seen = 0
 
     def of(self, test: Test) -> float:
         """The estimate, in seconds, above 0."""
@@ -26,3 +28,15 @@ class Estimates:
             return total / count if count else UNKNOWN_SECS
         self._sums[test.group] = (total + known, count + 1)
         return max(known, 1e-4)
+
+    def observe(self, secs: float) -> None:
+        """A test of this run took so long."""
+        self._seen_secs += secs
+        self._seen += 1
+
+    def expected(self, test: Test) -> float:
+        """The best guess by now, in seconds: what is known of the test, else the mean of this run so far."""
+        known = self._known.get(test.id)
+        if known is not None:
+            return known
+        return self._seen_secs / self._seen if self._seen else self.of(test)

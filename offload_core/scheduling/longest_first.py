@@ -21,6 +21,10 @@ from .protocol import Bundle
 CHUNKS_PER_WORKER = 2
 """How many bundles each worker should still get from what waits now."""
 
+PREFETCH_SECS = 0.5
+"""A worker that has no more than this to do gets its next bundle ahead, so that it does not wait for an answer. Not
+earlier: what is held by a busy worker does not run, and the longest tests would be held first."""
+
 
 @define(eq=False)
 class _Module:
@@ -121,6 +125,23 @@ class LongestFirst:
             self._rank(longest.affinity)
             return Bundle(tests=(longest,))
         return self._chunk(worker, share)
+
+    def expected(self, test: Test) -> float:
+        """The estimate, corrected by what this run has shown."""
+        return self._estimates.expected(test)
+
+    def observe(self, secs: float) -> None:
+        """A test took so long."""
+        self._estimates.observe(secs)
+
+    def nearly_done(self, tests: Iterable[Test]) -> bool:
+        """Whether these tests should take less than `PREFETCH_SECS`."""
+        secs = 0.0
+        for test in tests:
+            secs += self._estimates.expected(test)
+            if secs > PREFETCH_SECS:
+                return False
+        return True
 
     def clear(self) -> list[Test]:
         """Drop everything that waits, and return it."""

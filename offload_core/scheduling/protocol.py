@@ -66,6 +66,18 @@ class Scheduler(Protocol):
         """How long the test will take, in seconds."""
         ...
 
+    def expected(self, test: Test) -> float:
+        """How long the test will take, in seconds, by what this run has shown so far."""
+        ...
+
+    def observe(self, secs: float) -> None:
+        """A test of this run took so long, in seconds."""
+        ...
+
+    def nearly_done(self, tests: Iterable[Test]) -> bool:
+        """Whether a worker that has only these left should get its next bundle ahead."""
+        ...
+
     def clear(self) -> list[Test]:
         """Drop all that waits, and return it."""
         ...

@@ -1,0 +1,424 @@
+"""A provider and a framework that live in memory: sandboxes that start late and die, tests that only take time.
+
+They stand behind the real contracts (streams, probes, sessions), so that scheduling, the pool and the whole execution
+can be tried with thousands of tests and hundreds of sandboxes. What they leave out: processes, files, any real command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+
+from offload_core.abc import (
+    Bye,
+    Command,
+    Context,
+    Discovered,
+    Download,
+    Exit,
+    Framework,
+    Group,
+    Hello,
+    Liveness,
+    LivenessSettings,
+    Outcome,
+    Place,
+    PrepareRequest,
+    Process,
+    Provider,
+    Sandbox,
+    SandboxRef,
+    SandboxSpec,
+    SessionEvent,
+    Test,
+    TestFinished,
+    TestSession,
+    TestStarted,
+    Upload,
+)
+from offload_core.config.schema import OffloadTable, RetryTable
+from offload_core.errors import ConnectionLost, SandboxDead
+from offload_core.events import Bus, Event, Stamped
+from offload_core.execution import RunRequest, StopRequest, execute
+from offload_core.results.accounting import Accounting
+
+
+@frozen(kw_only=True)
+class Behaviour:
+    """What a simulated test does: take time, then end; or end its process or its sandbox instead.
+
+    `outcomes` are those of its attempts in order, the last one for all further.
+    """
+
+    secs: float = 0.0
+    outcomes: tuple[str, ...] = ("passed",)
+    ends: str = ""
+    """`"process"` or `"sandbox"`: what ends in its middle, every time it runs."""
+
+
+@frozen
+class NoOptions:
+    """There are none."""
+
+
+class _Stream:
+    """A byte stream in memory that can be ended from outside."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def feed(self, data: bytes) -> None:
+        self._queue.put_nowait(data)
+
+    def end(self) -> None:
+        self._queue.put_nowait(b"")
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._queue.get()
+        if not chunk:
+            self._queue.put_nowait(b"")
+            raise StopAsyncIteration
+        return chunk
+
+
+class MemoryProcess(Process):
+    """Plays a session: reads requests, takes the time of each test, tells what happened."""
+
+    def __init__(self, sandbox: MemorySandbox, command: Command) -> None:
+        super().__init__(sandbox, command)
+        self._memory = sandbox
+        self._out = _Stream()
+        self._err = _Stream()
+        self.stdout, self.stderr = self._out, self._err
+        self._queue: list[str] = []
+        self._closing = False
+        self._poked = asyncio.Event()
+        self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._play())
+
+    async def write(self, data: bytes) -> None:
+        if self._exit.done():
+            raise ConnectionLost("the process has ended", operation="write")
+        for line in data.splitlines():
+            request = json.loads(line)
+            match request["do"]:
+                case "run":
+                    self._queue.extend(request["keys"])
+                case "revoke":
+                    given = [key for key in request["keys"] if key in self._queue]
+                    self._queue = [key for key in self._queue if key not in given]
+                    self._say(revoked=given)
+                case "close":
+                    self._closing = True
+        self._poked.set()
+
+    async def close_stdin(self) -> None:
+        self._closing = True
+        self._poked.set()
+
+    async def wait(self) -> Exit:
+        return await asyncio.shield(self._exit)
+
+    async def kill(self) -> None:
+        self.end(Exit(signal=9))
+
+    def end(self, how: Exit) -> None:
+        """The process is gone."""
+        if not self._exit.done():
+            self._exit.set_result(how)
+            self._task.cancel()
+            self._out.end()
+            self._err.end()
+
+    def _say(self, **event: object) -> None:
+        self._out.feed(json.dumps(event).encode() + b"\n")
+
+    async def _play(self) -> None:
+        suite = self._memory.backend.suite
+        await asyncio.sleep(self._memory.backend.session_secs)
+        self._say(hello=True)
+        while True:
+            while not self._queue and not self._closing:
+                self._poked.clear()
+                await self._poked.wait()
+            if not self._queue:
+                break
+            key = self._queue.pop(0)
+            behaviour = suite[key]
+            self._say(started=key)
+            self._memory.backend.begun[key] += 1
+            await asyncio.sleep(behaviour.secs)
+            if behaviour.ends == "process":
+                return self.end(Exit(code=3))
+            if behaviour.ends == "sandbox":
+                return self._memory.backend.kill(self._memory.ref)
+            attempt = min(self._memory.backend.begun[key], len(behaviour.outcomes))
+            self._say(finished=key, outcome=behaviour.outcomes[attempt - 1], secs=behaviour.secs)
+        self._say(bye=True)
+        self.end(Exit(code=0))
+
+
+class MemorySandbox(Sandbox):
+    """A sandbox of `MemoryProvider`."""
+
+    def __init__(self, provider: MemoryProvider, ref: SandboxRef) -> None:
+        super().__init__(provider, ref)
+        self.backend = provider.backend
+
+    async def exec(self, command: Command) -> Process:
+        self.backend.count(self.ref, "exec")
+        process = MemoryProcess(self, command)
+        self.backend.processes.setdefault(self.ref, []).append(process)
+        return process
+
+    async def probe(self) -> Liveness:
+        return self.backend.probe(self.ref)
+
+    async def wait_dead(self) -> Liveness:
+        await self.backend.deaths[self.ref].wait()
+        return Liveness.dead("it died")
+
+    async def terminate(self) -> None:
+        self.backend.end(self.ref)
+
+    async def upload(self, files: Sequence[Upload]) -> None:
+        self.backend.count(self.ref, "upload")
+
+    async def download(self, files: Sequence[Download]) -> None:
+        self.backend.count(self.ref, "download")
+
+
+@define(eq=False)
+class Backend:
+    """The world behind `MemoryProvider`: what exists, what died, what is silent, what was called on the dead."""
+
+    suite: Mapping[str, Behaviour]
+    start_secs: Callable[[int], float] = lambda number: 0.0
+    session_secs: float = 0.0
+    refuse: Callable[[int], Exception | None] = lambda number: None
+    silent: set[SandboxRef] = field(factory=set)
+    deaths: dict[SandboxRef, asyncio.Event] = field(factory=dict)
+    processes: dict[SandboxRef, list[MemoryProcess]] = field(factory=dict)
+    begun: Counter[str] = field(factory=Counter)
+    calls_on_dead: list[str] = field(factory=list)
+    created: int = 0
+    on_create: Callable[[SandboxRef], None] = lambda ref: None
+    ended: set[SandboxRef] = field(factory=set)
+
+    def alive(self) -> list[SandboxRef]:
+        """What has neither died nor been terminated."""
+        return [ref for ref, death in self.deaths.items() if not death.is_set()]
+
+    def probe(self, ref: SandboxRef) -> Liveness:
+        """As a backend would answer."""
+        if ref in self.silent:
+            return Liveness.unknown("the backend does not answer")
+        return Liveness.dead("it died") if self.deaths[ref].is_set() else Liveness.alive()
+
+    def kill(self, ref: SandboxRef) -> None:
+        """It dies: its processes end without a word."""
+        self.deaths[ref].set()
+        for process in self.processes.get(ref, ()):
+            process.end(Exit())
+
+    def end(self, ref: SandboxRef) -> None:
+        """It is terminated."""
+        self.ended.add(ref)
+        self.kill(ref)
+
+    def count(self, ref: SandboxRef, operation: str) -> None:
+        """Note a call, and refuse it if the sandbox is dead."""
+        if self.deaths[ref].is_set():
+            self.calls_on_dead.append(operation)
+            raise SandboxDead("it died", operation=operation, sandbox=ref.id)
+
+
+class MemoryProvider(Provider[NoOptions]):
+    """Sandboxes in memory."""
+
+    Options = NoOptions
+
+    def __init__(self, backend: Backend, context: Context) -> None:
+        super().__init__(NoOptions(), context)
+        self.backend = backend
+
+    async def create(self, spec: SandboxSpec) -> Sandbox:
+        backend = self.backend
+        number = backend.created
+        backend.created += 1
+        await asyncio.sleep(backend.start_secs(number))
+        error = backend.refuse(number)
+        if error is not None:
+            raise error
+        ref = SandboxRef(id=f"m{number}", run_id=spec.run_id, name=spec.name)
+        backend.deaths[ref] = asyncio.Event()
+        backend.on_create(ref)
+        return MemorySandbox(self, ref)
+
+    def attach(self, ref: SandboxRef) -> Sandbox:
+        return MemorySandbox(self, ref)
+
+    async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
+        return [ref for ref in self.backend.alive() if run_id in (None, ref.run_id)]
+
+    async def probe_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
+        return {ref: self.backend.probe(ref) for ref in refs}
+
+
+class MemorySession(TestSession):
+    """Talks to a `MemoryProcess`."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._answers: deque[asyncio.Future[list[str]]] = deque()
+        self.events = self._read()
+
+    async def _read(self) -> AsyncIterator[SessionEvent]:
+        rest = b""
+        async for chunk in self._process.stdout:
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                match json.loads(line):
+                    case {"hello": _}:
+                        yield Hello()
+                    case {"started": key}:
+                        yield TestStarted(key)
+                    case {"finished": key, "outcome": outcome, "secs": secs}:
+                        yield TestFinished(key=key, outcome=Outcome(outcome), duration=secs)
+                    case {"revoked": keys}:
+                        self._answers.popleft().set_result(keys)
+                    case {"bye": _}:
+                        yield Bye()
+        for answer in self._answers:
+            answer.set_result([])
+
+    async def _ask(self, **request: object) -> None:
+        await self._process.write(json.dumps(request).encode() + b"\n")
+
+    async def run(self, tests: Sequence[Test]) -> None:
+        await self._ask(do="run", keys=[test.key for test in tests])
+
+    async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
+        answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        self._answers.append(answer)
+        await self._ask(do="revoke", keys=[test.key for test in tests])
+        given = await asyncio.shield(answer)
+        return [test for test in tests if test.key in given]
+
+    async def close(self) -> None:
+        with contextlib.suppress(ConnectionLost):
+            await self._ask(do="close")
+
+    async def kill(self) -> None:
+        await self._process.kill()
+
+    async def wait(self) -> Exit:
+        return await self._process.wait()
+
+
+class MemoryFramework(Framework[NoOptions]):
+    """Lists the simulated tests; module by module, with a pause of `module_secs` before each."""
+
+    Options = NoOptions
+
+    def __init__(self, tests: Sequence[Test], module_secs: float = 0.0) -> None:
+        super().__init__(NoOptions())
+        self._tests = tests
+        self._module_secs = module_secs
+
+    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+        path = ""
+        for test in self._tests:
+            if test.path != path:
+                await asyncio.sleep(self._module_secs)
+                path = test.path
+            yield test
+
+    async def open(self, place: Place) -> TestSession:
+        return MemorySession(await place.executor.exec(Command(argv=("session",))))
+
+
+def tests_of(behaviours: Mapping[str, Behaviour], per_module: int = 10, **more: Any) -> list[Test]:
+    """A test for each behaviour, `per_module` of them to a module; ids equal keys."""
+    tests = []
+    for index, key in enumerate(behaviours):
+        path = f"test_{index // per_module}.py"
+        tests.append(Test(key=key, id=key, group="all", path=path, affinity=path, **more))
+    return tests
+
+
+@define
+class Simulated:
+    """What came of a simulated run."""
+
+    accounting: Accounting
+    events: list[Stamped]
+    backend: Backend
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        """The events of one kind."""
+        return [stamped.event for stamped in self.events if isinstance(stamped.event, kind)]
+
+    def states(self) -> dict[str, str]:
+        """The state of each test."""
+        return {key: record.state.value for key, record in self.accounting.records.items()}
+
+
+async def simulate(
+    tests: Sequence[Test],
+    backend: Backend,
+    *,
+    max_parallel: int = 4,
+    offload: Mapping[str, Any] | None = None,
+    module_secs: float = 0.0,
+    liveness: LivenessSettings | None = None,
+    consumers: Sequence[Callable[[Stamped], None]] = (),
+    stop: StopRequest | None = None,
+    **request: Any,
+) -> Simulated:
+    """Run simulated tests through the real execution; the run may take 120 s at most."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    accounting = Accounting()
+    events: list[Stamped] = []
+    bus = Bus(clock=lambda: loop.time() - start)
+    bus.consumers.extend([lambda stamped: accounting.apply(stamped.event, stamped.at), events.append, *consumers])
+    liveness = liveness or LivenessSettings(interval_secs=0.05, timeout_secs=0.2, lost_after_secs=0.5)
+    run = RunRequest(
+        run_id="run",
+        provider=MemoryProvider(backend, Context(name="memory", liveness=liveness, max_parallel=max_parallel)),
+        framework=MemoryFramework(tests, module_secs),
+        groups=(Group(name="all"),),
+        project="simulation",
+        project_dir=Path("/"),
+        offload=OffloadTable(max_parallel=max_parallel, **(offload or {})),
+        retry=RetryTable(initial_wait_secs=0.01, max_wait_secs=0.05),
+        liveness=liveness,
+        prepare=PrepareRequest(context=Path("/")),
+        **request,
+    )
+    async with asyncio.timeout(120):
+        await execute(run, bus, stop or StopRequest())
+    return Simulated(accounting, events, backend)
+
+
+__all__ = [
+    "Backend",
+    "Behaviour",
+    "MemoryFramework",
+    "MemoryProvider",
+    "MemorySandbox",
+    "Simulated",
+    "simulate",
+    "tests_of",
+]
