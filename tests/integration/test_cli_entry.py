@@ -97,13 +97,9 @@ def test_causes_are_told_in_turn(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     """Ours by their message, others with the name of their class."""
 
     def broken(*args: Any, **kwargs: Any) -> None:
-        try:
-            try:
-                raise OSError(28, "No space left on device")
-            except OSError as error:
-                raise FrameworkError("the disk is full") from error
-        except FrameworkError as error:
-            raise ConfigError("cannot be used") from error
+        full = FrameworkError("the disk is full")
+        full.__cause__ = OSError(28, "No space left on device")
+        raise ConfigError("cannot be used") from full
 
     monkeypatch.setattr("offload_core.cli.configured.load", broken)
     assert main(["collect"]) == 4
