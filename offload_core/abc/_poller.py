@@ -69,7 +69,7 @@ class Poller:
             await asyncio.sleep(self._settings.interval_secs)
 
     async def _round(self, refs: Sequence[SandboxRef]) -> None:
-        """Ask once about all. No answer in time is unknown, but one that comes late still counts: many take their time."""
+        """Ask once about all. No answer in time is unknown; one that comes late still counts: many take long."""
         timeout = self._settings.timeout_secs
         asking = asyncio.ensure_future(self._probe_many(refs))
         try:

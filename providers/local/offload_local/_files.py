@@ -46,7 +46,7 @@ def copy_in(files: Sequence[Upload], stop: threading.Event) -> None:
                 target.write_bytes(file.source)
                 target.chmod(file.mode)
             else:
-                _copy(file.source, target, stop)
+                _copy(file.source.resolve(strict=True), target, stop)
         except (OSError, shutil.Error) as error:
             raise UploadFailed(f"cannot write {target}: {error}", operation="upload") from error
 

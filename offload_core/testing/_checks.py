@@ -1,0 +1,150 @@
+"""What all checks of the conformance suite share: a provider that is closed again, sandboxes, and patience."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from ..abc import Command, Image, Process, Provider, Sandbox, SandboxSpec, launched
+
+T = TypeVar("T")
+
+# A process that has ended but was not reaped yet still has an id.
+ALIVE = """\
+kill -0 "$1" 2>/dev/null || exit 1
+{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || exit 0
+case $stat in *") Z "*) exit 1 ;; esac
+"""
+
+
+def must(condition: object, message: str) -> None:
+    """Fail with what the contract asks."""
+    __tracebackhide__ = True
+    if not condition:
+        raise AssertionError(message)
+
+
+class Checks(ABC):
+    """What a provider's author fills in. See `ProviderConformance`."""
+
+    patience_secs: float = 60.0
+    """How long to wait for anything that has to happen. Only what fails takes so long."""
+
+    enforces_lifetime: bool = True
+    """Whether the backend itself ends a sandbox when `SandboxSpec.lifetime` is over."""
+
+    @abstractmethod
+    def make_provider(self) -> Provider[Any]:
+        """A new provider object, as a run would have it."""
+
+    @abstractmethod
+    async def kill_sandbox(self, sandbox: Sandbox) -> None:
+        """Make a sandbox die from outside as its backend lets it die, not through the provider's `terminate`."""
+
+    async def make_image(self, provider: Provider[Any]) -> Image | None:
+        """What sandboxes are made from, where the provider needs an image. Called for each test: cache it."""
+        return None
+
+    def run(self, check: Coroutine[Any, Any, T]) -> T:
+        """Run a check on an event loop of its own. A check that hangs fails."""
+
+        async def bounded() -> T:
+            try:
+                async with asyncio.timeout(5 * self.patience_secs) as bound:
+                    return await check
+            except TimeoutError:
+                if not bound.expired():
+                    raise
+                raise AssertionError("a call of the provider did not return; no call may hang") from None
+
+        return asyncio.run(bounded())
+
+    @asynccontextmanager
+    async def provider(self) -> AsyncIterator[Provider[Any]]:
+        """A provider that is closed in the end, and that has to leave nothing running in this process."""
+        before = asyncio.all_tasks()
+        provider = self.make_provider()
+        try:
+            yield provider
+        finally:
+            await provider.aclose()
+        await asyncio.sleep(0)
+        left = asyncio.all_tasks() - before
+        if left:
+            await asyncio.wait(left, timeout=1)
+        left = {task for task in left if not task.done()}
+        must(not left, f"`aclose` must leave no task running; these still do: {left}")
+
+    async def create(self, provider: Provider[Any], **changes: Any) -> Sandbox:
+        """A new sandbox of a run of its own, unless `changes` name one."""
+        spec = SandboxSpec(name=f"check-{secrets.token_hex(3)}", run_id=new_run(), lifetime=600.0)
+        spec = evolve(spec, image=await self.make_image(provider), **changes)
+        return await provider.create(spec)
+
+    @asynccontextmanager
+    async def sandbox(self, **changes: Any) -> AsyncIterator[Sandbox]:
+        """A sandbox that is terminated in the end."""
+        async with self.provider() as provider:
+            sandbox = await self.create(provider, **changes)
+            try:
+                yield sandbox
+            finally:
+                await sandbox.terminate()
+
+    async def within(self, awaitable: Awaitable[T], message: str) -> T:
+        """The result of something that has to end."""
+        try:
+            async with asyncio.timeout(self.patience_secs) as bound:
+                return await awaitable
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            raise AssertionError(f"{message} (waited {self.patience_secs:g} s)") from None
+
+    async def eventually(self, happened: Callable[[], Awaitable[bool]], message: str) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + self.patience_secs
+        pause = 0.01
+        while not await happened():
+            must(time.monotonic() < deadline, f"{message} (waited {self.patience_secs:g} s)")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.5)
+
+    async def start(self, sandbox: Sandbox, script: str, *arguments: str, **changes: Any) -> Process:
+        """Start a POSIX shell script as the core would."""
+        return await sandbox.exec(launched(shell(script, *arguments, **changes)))
+
+    async def alive(self, sandbox: Sandbox, pid: bytes) -> bool:
+        """Whether a process runs in the sandbox."""
+        return (await sandbox.run(shell(ALIVE, pid.decode()))).exit.ok
+
+
+def new_run() -> str:
+    """A run's id that nobody has."""
+    return f"conformance-{secrets.token_hex(4)}"
+
+
+def shell(
+    script: str, *arguments: str, cwd: PurePosixPath | None = None, env: Mapping[str, str] | None = None
+) -> Command:
+    """A POSIX shell script with arguments."""
+    return Command(argv=("/bin/sh", "-c", script, "sh", *arguments), cwd=cwd, env=env or {})
+
+
+async def read_lines(process: Process, count: int) -> list[bytes]:
+    """The first lines that a process prints. They must come, so the caller bounds this."""
+    text = b""
+    async for chunk in process.stdout:
+        text += chunk
+        if text.count(b"\n") >= count:
+            break
+    must(text.count(b"\n") >= count, f"standard output ended after {text!r}; it must hold all that was written")
+    return text.splitlines()[:count]

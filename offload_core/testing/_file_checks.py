@@ -1,0 +1,201 @@
+"""Checks of `Sandbox.upload` and `Sandbox.download`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from ..abc import Download, Sandbox, Upload
+from ..errors import ProviderError, RemoteFileMissing
+from ._checks import Checks, must, shell
+
+NAMES = (
+    "plain",
+    "two words",
+    "quote'd",
+    'double"d',
+    "new\nline",
+    "-dash",
+    "$HOME",
+    "*",
+    "back\\slash",
+    "ünï → 名",
+    ".dot",
+)
+_LARGE = 8 << 20
+
+
+class FileChecks(Checks):
+    """Files and directories into and out of a sandbox."""
+
+    def test_files_round_trip(self) -> None:
+        """Files of any name and content arrive in one call, and come back in one, byte for byte."""
+        contents = {name: name.encode() * 3 for name in NAMES}
+        contents["empty"] = b""
+        contents["binary"] = bytes(range(256))
+        contents["large"] = random.Random(2).randbytes(_LARGE)
+
+        async def check() -> None:
+            async with self.sandbox() as sandbox:
+                with _directory() as here:
+                    place = sandbox.scratch / "not" / "yet there"
+                    (here / "up").mkdir()
+                    uploads = []
+                    for number, (name, content) in enumerate(contents.items()):
+                        source: Path | bytes = content
+                        if number % 2:
+                            source = here / "up" / name
+                            source.write_bytes(content)
+                        uploads.append(Upload(source, place / name))
+                    await self.within(sandbox.upload(uploads), "`upload` must return")
+                    await self.within(sandbox.upload(uploads), "`upload` must be idempotent")
+                    downloads = [Download(place / name, here / "down" / "here" / name) for name in contents]
+                    await self.within(sandbox.download(downloads), "`download` must return")
+                    for name, content in contents.items():
+                        back = (here / "down" / "here" / name).read_bytes()
+                        must(
+                            back == content, f"{name!r} must come back as it went: {len(back)} of {len(content)} bytes"
+                        )
+
+        self.run(check())
+
+    def test_files_many(self) -> None:
+        """Hundreds of files go in one call; the same source can be wanted twice; nothing to do is no error."""
+
+        async def check() -> None:
+            async with self.sandbox() as sandbox:
+                with _directory() as here:
+                    place = sandbox.scratch
+                    await sandbox.upload([])
+                    await sandbox.download([])
+                    await sandbox.upload([Upload(str(n).encode(), place / str(n % 7) / str(n)) for n in range(300)])
+                    wanted = [Download(place / str(n % 7) / str(n), here / str(n)) for n in range(300)]
+                    wanted.append(Download(place / "0" / "0", here / "again"))
+                    await sandbox.download(wanted)
+                    back = [(here / str(n)).read_text() for n in range(300)]
+                    must(back == [str(n) for n in range(300)], "all files of one call must arrive, each in its place")
+                    must((here / "again").read_text() == "0", "a file that is wanted twice must arrive twice")
+
+        self.run(check())
+
+    def test_files_mode(self) -> None:
+        """`Upload.mode` and the mode of a file on the host hold in the sandbox: a program can be run."""
+
+        async def check() -> None:
+            async with self.sandbox() as sandbox:
+                with _directory() as here:
+                    script = here / "program"
+                    script.write_text("#!/bin/sh\necho ran\n")
+                    script.chmod(0o755)
+                    one, two = sandbox.scratch / "one", sandbox.scratch / "two"
+                    await sandbox.upload([Upload(script, one), Upload(script.read_bytes(), two, mode=0o755)])
+                    done = await sandbox.run(shell('"$1" && "$2"', str(one), str(two)))
+                    must(done.stdout == b"ran\nran\n", f"an uploaded program must be executable: {done.stderr!r}")
+
+        self.run(check())
+
+    def test_files_directories(self) -> None:
+        """Directories travel whole, also empty ones; what stands there already is overwritten or added to."""
+
+        async def check() -> None:
+            async with self.sandbox() as sandbox:
+                with _directory() as here:
+                    tree = here / "tree"
+                    (tree / "a" / "b").mkdir(parents=True)
+                    (tree / "empty").mkdir()
+                    (tree / "a" / "b" / "file").write_text("new")
+                    target = sandbox.scratch / "tree"
+                    await sandbox.upload(
+                        [Upload(b"old", target / "a" / "b" / "file"), Upload(b"kept", target / "kept")]
+                    )
+                    await sandbox.upload([Upload(tree, target)])
+                    await sandbox.run(shell('ln -s /etc/passwd "$1/a/link"', str(target)))
+                    await sandbox.download([Download(target, here / "back"), Download(target / "kept", here / "kept")])
+                    found = {str(path.relative_to(here / "back")) for path in (here / "back").rglob("*")}
+                    asked = {"a", "a/b", "a/b/file", "empty", "kept"}
+                    must(found == asked, f"a directory must arrive whole, without its links: {found} for {asked}")
+                    must((here / "back" / "a" / "b" / "file").read_text() == "new", "`upload` must overwrite")
+                    must(
+                        (here / "kept").read_text() == "kept", "a directory and a file in it can be wanted in one call"
+                    )
+
+        self.run(check())
+
+    def test_files_missing(self) -> None:
+        """A file that is not in the sandbox is RemoteFileMissing, which is not retried; the others are left alone."""
+
+        async def check() -> None:
+            async with self.sandbox() as sandbox:
+                with _directory() as here:
+                    there, missing = sandbox.scratch / "there", sandbox.scratch / "missing"
+                    await sandbox.upload([Upload(b"x", there)])
+                    both = [Download(there, here / "there"), Download(missing, here / "missing")]
+                    for files in (both[1:], both):
+                        try:
+                            await sandbox.download(files)
+                        except RemoteFileMissing as error:
+                            told = str(missing) in str(error)
+                            must(told, f"the message must name the missing file {missing}: {error}")
+                            must(not sandbox.provider.is_retryable(error), "RemoteFileMissing must not be retried")
+                        else:
+                            must(False, "`download` of a file that is not there must raise RemoteFileMissing")
+                        must(not list(here.iterdir()), "when a file is missing, `download` must write nothing")
+
+        self.run(check())
+
+    def test_files_cannot_be_written(self) -> None:
+        """An upload that cannot be done raises a ProviderError; the sandbox goes on."""
+
+        async def check() -> None:
+            async with self.sandbox() as sandbox:
+                for file in (
+                    Upload(b"x", PurePosixPath("/dev/null/not/a/directory")),
+                    Upload(Path("/no/such/file"), sandbox.scratch / "file"),
+                ):
+                    try:
+                        await sandbox.upload([file])
+                    except ProviderError:
+                        continue
+                    must(False, f"`upload` of {file.source!r} to {file.target} must raise a ProviderError")
+                must((await sandbox.probe()).is_dead is False, "a failed `upload` must not end the sandbox")
+
+        self.run(check())
+
+    def test_files_cancelled(self) -> None:
+        """A cancelled transfer ends, and the sandbox can be used as before."""
+        content = random.Random(3).randbytes(4 * _LARGE)
+
+        async def check() -> None:
+            async with self.sandbox() as sandbox:
+                with _directory() as here:
+                    target = sandbox.scratch / "file"
+                    await sandbox.upload([Upload(content, target)])
+                    for moment in range(0, 30, 3):
+                        for transfer in (
+                            sandbox.upload([Upload(content, target)]),
+                            sandbox.download([Download(target, here / "file")]),
+                        ):
+                            running = asyncio.ensure_future(transfer)
+                            for _ in range(moment):
+                                await asyncio.sleep(0)
+                            running.cancel()
+                            await self.within(asyncio.wait({running}), "a cancelled transfer must return")
+                    await self._still_works(sandbox, here)
+
+        self.run(check())
+
+    async def _still_works(self, sandbox: Sandbox, here: Path) -> None:
+        target = sandbox.scratch / "after"
+        await self.within(sandbox.upload([Upload(b"after", target)]), "`upload` must work after a cancelled one")
+        await self.within(sandbox.download([Download(target, here / "after")]), "`download` must work after, too")
+        must((here / "after").read_bytes() == b"after", "files must arrive whole after a cancelled transfer")
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="offload-check-") as directory:
+        yield Path(directory)
