@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from ..errors import OffloadError
     from .root import root
-    from .saying import explain, failed
+    from .saying import Terminated, explain, failed
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "_OFFLOAD_COMPLETE" in os.environ:
@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         print("Interrupted.", file=sys.stderr)
         return 130
+    except Terminated as ended:
+        print("Terminated.", file=sys.stderr)
+        return ended.exit_code
     except OffloadError as error:
         print(explain(error), file=sys.stderr)
         return failed(error)

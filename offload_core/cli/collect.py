@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 
 import click
 
@@ -15,12 +14,13 @@ from .root import OffloadCommand, settings
 def command(ctx: click.Context, form: str) -> int:
     """Every group's tests on stdout. Exit code 1 if a module could not be collected, 5 if there are none."""
     from .configured import load_configured
+    from .interruption import run_until_terminated
     from .listing import list_tests, say_failed
     from .saying import warn
 
     loaded = load_configured(settings(ctx))
     warn(loaded.warnings)
-    listing = asyncio.run(list_tests(loaded))
+    listing = run_until_terminated(list_tests(loaded))
     if form == "json":
         click.echo(listing.json())
     else:

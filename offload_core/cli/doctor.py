@@ -31,11 +31,12 @@ def command(ctx: click.Context, as_json: bool) -> int:
     """Print what was looked at, and what to do. Exit code 3 if a run could not be expected to start."""
     from ..abc import Finding, Health, Severity
     from .configured import load_configured
+    from .interruption import run_until_terminated
 
     loaded = load_configured(settings(ctx))
     warnings = tuple(Finding(Severity.WARNING, warning) for warning in loaded.warnings)
     checks = {f"configuration {loaded.path}": Health(warnings or (Finding(Severity.OK, "it can be used"),))}
-    checks |= asyncio.run(_check(loaded))
+    checks |= run_until_terminated(_check(loaded))
     ok = all(health.ok for health in checks.values())
     if as_json:
         told = [

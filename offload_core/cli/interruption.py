@@ -7,12 +7,48 @@ import os
 import signal
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..execution import StopRequest
+from .saying import Terminated
 
-_SIGNALS = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}
+if TYPE_CHECKING:
+    from ..execution import StopRequest
+
+T = TypeVar("T")
+
+_SIGNALS = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM}
 """What is listened to, and what it counts as: a terminal that is closed is a request to end."""
+if hasattr(signal, "SIGHUP"):
+    _SIGNALS[signal.SIGHUP] = signal.SIGTERM
+
+
+def run_until_terminated(work: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, which ends cleanly on Ctrl-C, made to do so on SIGTERM and SIGHUP as well.
+
+    Raises:
+        Terminated: it was ended so; what it had begun has been cleaned up.
+    """
+    received: list[signal.Signals] = []
+
+    async def listening() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def end(meaning: signal.Signals) -> None:
+            received.append(meaning)
+            task.cancel()
+
+        for number, meaning in _SIGNALS.items():
+            if meaning is signal.SIGTERM:
+                asyncio.get_running_loop().add_signal_handler(number, end, meaning)
+        return await work
+
+    try:
+        return asyncio.run(listening())
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        raise Terminated(received[0]) from None
 
 
 class Interruption:

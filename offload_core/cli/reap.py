@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, run_id: str | None, expired: bool, everything: bool, yes: bool, as_json: bool) -> int:
     """List what the configured provider has, ask, terminate. Exit code 3 if something may still be there."""
     from .configured import load_configured, make_provider
+    from .interruption import run_until_terminated
 
     if (run_id is not None) + expired + everything != 1:
         raise click.UsageError("Say which: --run ID, --expired or --all.")
@@ -37,7 +38,7 @@ def command(ctx: click.Context, run_id: str | None, expired: bool, everything: b
     loaded = load_configured(settings(ctx))
     warn(loaded.warnings)
     provider = make_provider(loaded)
-    return asyncio.run(_reap(provider, loaded.config.retry, run_id, expired, yes, as_json))
+    return run_until_terminated(_reap(provider, loaded.config.retry, run_id, expired, yes, as_json))
 
 
 async def _reap(

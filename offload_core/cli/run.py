@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -49,12 +48,13 @@ def command(ctx: click.Context, /, collect_only: bool, parallel: int | None, **g
 
 
 def _collect(loaded: Loaded, tests: Sequence[str]) -> int:
+    from .interruption import run_until_terminated
     from .listing import list_tests, say_failed
     from .saying import warn
 
     warn(loaded.warnings)
     click.echo("Discovering tests... ", nl=False, err=True)
-    listing = asyncio.run(list_tests(loaded, tests))
+    listing = run_until_terminated(list_tests(loaded, tests))
     click.echo(f"found {listing.count} tests across {len(listing.tests)} groups", err=True)
     for line in listing.text():
         click.echo(line)

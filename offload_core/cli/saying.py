@@ -12,6 +12,14 @@ USAGE = 4
 INFRASTRUCTURE = 3
 
 
+class Terminated(Exception):
+    """The system asked a command to end, by the signal of this number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
 def explain(error: BaseException, title: str = "Error") -> str:
     """`Error: …`, then each cause in turn. Causes of other kinds than ours carry the name of theirs."""
     lines = [f"{title}: {error}"]

@@ -328,3 +328,24 @@ def test_logs_tell_what_tests_said(project: Path, capsys: pytest.CaptureFixture[
     assert "No matching test results found in" in captured.err
     assert main(["logs", "--test-regex", "("]) == 4
     assert "Invalid --test-regex pattern" in capsys.readouterr().err
+
+
+def test_collect_ends_cleanly_on_sigterm(project: Path) -> None:
+    """The sandbox that it listed tests in is gone, and so is what ran there."""
+    configure(project, framework='discover_in = "sandbox"')
+    hang = (
+        "import os, time\nfrom pathlib import Path\n"
+        "Path('pid.tmp').write_text(str(os.getpid())); Path('pid.tmp').rename('pid')\n"
+        "time.sleep(600)\n"
+    )
+    write(project, {"tests/test_bad.py": hang})
+    arguments = [sys.executable, "-m", "offload_core", "collect"]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        bound = time.monotonic() + 60
+        while not (project / "pid").exists() and run.poll() is None and time.monotonic() < bound:
+            time.sleep(0.05)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(timeout=60) == 143
+    child = int((project / "pid").read_text(encoding="utf-8"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
