@@ -21,6 +21,7 @@ from ._image import Image, PrepareRequest
 from ._launcher import EXEC_MARK, kill_command, launched, mark_of, without_launcher
 from ._liveness import Liveness, LivenessSettings, LivenessStatus
 from ._options import key
+from ._pipes import PipeReader, PipeWriter
 from ._poller import Poller
 from ._process import ByteStream, Command, Completed, Exit, Process
 from ._provider import Context, Provider
@@ -65,6 +66,8 @@ __all__ = [
     "LivenessStatus",
     "ModuleStarted",
     "Outcome",
+    "PipeReader",
+    "PipeWriter",
     "Place",
     "Poller",
     "PrepareRequest",

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
-from ..abc import Command, Image, Process, Provider, Sandbox, SandboxSpec, launched
+from ..abc import ByteStream, Command, Image, Process, Provider, Sandbox, SandboxSpec, launched
 
 T = TypeVar("T")
 
@@ -94,10 +94,13 @@ class Checks(ABC):
         """A sandbox that is terminated in the end."""
         async with self.provider() as provider:
             sandbox = await self.create(provider, **changes)
+            self.processes: list[Process] = []
             try:
                 yield sandbox
             finally:
                 await sandbox.terminate()
+            for process in self.processes:
+                await self.within(drain(process), "streams must end when the sandbox is terminated")
 
     async def within(self, awaitable: Awaitable[T], message: str) -> T:
         """The result of something that has to end."""
@@ -120,7 +123,9 @@ class Checks(ABC):
 
     async def start(self, sandbox: Sandbox, script: str, *arguments: str, **changes: Any) -> Process:
         """Start a POSIX shell script as the core would."""
-        return await sandbox.exec(launched(shell(script, *arguments, **changes)))
+        process = await sandbox.exec(launched(shell(script, *arguments, **changes)))
+        self.processes.append(process)
+        return process
 
     async def alive(self, sandbox: Sandbox, pid: bytes) -> bool:
         """Whether a process runs in the sandbox."""
@@ -137,6 +142,16 @@ def shell(
 ) -> Command:
     """A POSIX shell script with arguments."""
     return Command(argv=("/bin/sh", "-c", script, "sh", *arguments), cwd=cwd, env=env or {})
+
+
+async def drain(process: Process) -> None:
+    """Read both streams to their ends."""
+
+    async def read(stream: ByteStream) -> None:
+        async for _ in stream:
+            pass
+
+    await asyncio.gather(read(process.stdout), read(process.stderr))
 
 
 async def read_lines(process: Process, count: int) -> list[bytes]:

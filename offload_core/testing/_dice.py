@@ -111,7 +111,7 @@ class Injected:
 
 
 class Dice:
-    """Decides about each call by the seed, the sandbox's name, the operation and how many came before, not by timing."""
+    """Decides about each call by seed, sandbox, operation and how many of these came before, not by timing."""
 
     def __init__(self, plan: FaultPlan, seed: int) -> None:
         self.plan = plan

@@ -41,16 +41,9 @@ class EndChecks(Checks):
         """A sandbox with running commands and unread output can be terminated."""
 
         async def check() -> None:
-            async with self.provider() as provider:
-                sandbox = await self.create(provider)
-                process = await self.start(sandbox, "cat /dev/zero")
+            async with self.sandbox() as sandbox:
+                await self.start(sandbox, "cat /dev/zero")
                 await self.within(sandbox.terminate(), "`terminate` must not wait for anybody to read")
-
-                async def drain() -> None:
-                    async for _ in process.stdout:
-                        pass
-
-                await self.within(drain(), "streams must end when the sandbox is terminated")
 
         self.run(check())
 

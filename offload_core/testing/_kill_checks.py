@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ._checks import Checks, must, read_lines, shell
+from ._checks import Checks, drain, must, read_lines, shell
 
 # A child, a grandchild that was orphaned, one in a session of its own, and one of each kind that cleared its
 # environment: all print their ids. Where there is no setsid, the last are orphans only.
@@ -74,14 +74,7 @@ class KillChecks(Checks):
                 process = await self.start(sandbox, "cat /dev/zero")
                 await self.within(process.kill(), "`kill` must not need anybody to read the streams")
                 await self.within(process.wait(), "`wait` must return after `kill`")
-
-                async def drain() -> None:
-                    async for _ in process.stdout:
-                        pass
-                    async for _ in process.stderr:
-                        pass
-
-                await self.within(drain(), "the streams must end after `kill`")
+                await self.within(drain(process), "the streams must end after `kill`")
 
         self.run(check())
 

@@ -14,7 +14,7 @@ from ..config.schema import RetryTable
 from ..errors import ProviderError, SandboxDead, SandboxLost
 from ..liveness import DeathWatch
 from ..retry import RetryPolicy
-from ._checks import Checks, must, new_run, read_lines, shell
+from ._checks import Checks, drain, must, new_run, read_lines, shell
 
 
 class LifeChecks(Checks):
@@ -92,13 +92,8 @@ class LifeChecks(Checks):
                 process = await self.start(sandbox, "echo ready; exec sleep 600")
                 await self.within(read_lines(process, 1), "output must arrive as it comes")
                 await self.kill_sandbox(sandbox)
-
-                async def drain() -> None:
-                    async for _ in process.stdout:
-                        pass
-
                 try:
-                    await self.within(drain(), "streams must end when the sandbox dies")
+                    await self.within(drain(process), "streams must end when the sandbox dies")
                     ended = await self.within(process.wait(), "`wait` must return or raise when the sandbox dies")
                     must(not ended.ok, f"a command whose sandbox died must not look as if it had ended well: {ended!r}")
                 except ProviderError:

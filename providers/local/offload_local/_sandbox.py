@@ -99,8 +99,6 @@ class LocalSandbox(Sandbox):
             why = f"no more open files: {error.strerror}; raise `ulimit -n`"
             raise self._name(ExecFailed(why, operation="exec")) from error
         stdin, to_stdin, from_stdout, stdout, from_stderr, stderr = fds
-        for fd in (to_stdin, from_stdout, from_stderr):
-            os.set_blocking(fd, False)
         return (to_stdin, from_stdout, from_stderr), (stdin, stdout, stderr)
 
     def _encoded(self, command: Command, cwd: Path) -> tuple[list[bytes], bytes, dict[bytes, bytes]]:

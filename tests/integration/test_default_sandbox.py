@@ -1,0 +1,170 @@
+"""What a provider inherits is enough: one that overrides nothing keeps the whole contract."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import psutil
+import pytest
+from attrs import frozen
+
+from offload_core.abc import (
+    Command,
+    Context,
+    Exit,
+    Liveness,
+    LivenessSettings,
+    PipeReader,
+    PipeWriter,
+    Process,
+    Provider,
+    Sandbox,
+    SandboxRef,
+    SandboxSpec,
+)
+from offload_core.errors import ConnectionLost, ExecFailed, SandboxDead
+from offload_core.testing import ProviderConformance
+
+MARK = "MINIMAL_SANDBOX"
+MAIN = "MINIMAL_MAIN"
+
+
+@frozen
+class MinimalOptions:
+    """There are none."""
+
+
+class MinimalProvider(Provider[MinimalOptions]):
+    """Sandboxes that are one sleeping process each, on this machine. Only what is abstract is implemented."""
+
+    Options = MinimalOptions
+
+    async def create(self, spec: SandboxSpec) -> MinimalSandbox:
+        """Start the sleeping process."""
+        id = f"{spec.run_id}/{spec.name}/{secrets.token_hex(4)}"
+        marks = {**os.environ, **spec.env, MARK: id, "MINIMAL_CWD": str(spec.cwd or "/")}
+        starting = asyncio.ensure_future(asyncio.create_subprocess_exec("sleep", "1000", env={**marks, MAIN: "1"}))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            (await starting).kill()
+            raise
+        return MinimalSandbox(self, _ref(id), marks)
+
+    def attach(self, ref: SandboxRef) -> MinimalSandbox:
+        """A handle."""
+        return MinimalSandbox(self, ref, {})
+
+    async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
+        """From the marks of running processes."""
+        refs = {_ref(environment[MARK]) for _, environment in _marked() if MAIN in environment}
+        return [ref for ref in refs if run_id in (None, ref.run_id)]
+
+
+class MinimalSandbox(Sandbox):
+    """One sleeping process, and what else carries its mark."""
+
+    def __init__(self, provider: MinimalProvider, ref: SandboxRef, environment: dict[str, str]) -> None:
+        super().__init__(provider, ref)
+        self.environment = environment
+
+    async def exec(self, command: Command) -> MinimalProcess:
+        """Start a process with the mark."""
+        if (await self.probe()).is_dead:
+            raise SandboxDead("its process has ended", operation="exec")
+        env = {**self.environment, **command.env}
+        cwd = command.cwd or PurePosixPath(self.environment["MINIMAL_CWD"])
+        stdin, to_stdin, from_stdout, stdout, from_stderr, stderr = *os.pipe(), *os.pipe(), *os.pipe()
+        ours = PipeWriter(to_stdin), PipeReader(from_stdout), PipeReader(from_stderr)
+        start = asyncio.create_subprocess_exec
+        try:
+            inner = await start(*command.argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)
+        except OSError as error:
+            raise ExecFailed(str(error), operation="exec") from error
+        finally:
+            for fd in (stdin, stdout, stderr):
+                os.close(fd)
+        return MinimalProcess(self, command, inner, ours)
+
+    async def probe(self) -> Liveness:
+        """Look for the sleeping process."""
+        main = [environment for _, environment in _marked(self.ref.id) if MAIN in environment]
+        return Liveness.alive() if main else Liveness.dead("its process has ended")
+
+    async def terminate(self) -> None:
+        """Kill what carries the mark."""
+        while processes := [process for process, _ in _marked(self.ref.id)]:
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            await asyncio.sleep(0.001)
+
+
+class MinimalProcess(Process):
+    """A process of asyncio's, with pipes."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        command: Command,
+        inner: asyncio.subprocess.Process,
+        pipes: tuple[PipeWriter, PipeReader, PipeReader],
+    ) -> None:
+        super().__init__(sandbox, command)
+        self.inner = inner
+        self.stdin, self.stdout, self.stderr = pipes
+
+    async def write(self, data: bytes) -> None:
+        """Into the pipe."""
+        try:
+            await self.stdin.write(data)
+        except BrokenPipeError as error:
+            raise ConnectionLost("its standard input is closed") from error
+
+    async def close_stdin(self) -> None:
+        """Close it."""
+        await self.stdin.close()
+
+    async def wait(self) -> Exit:
+        """Exit code or signal."""
+        code = await self.inner.wait()
+        return Exit(code) if code >= 0 else Exit(None, -code)
+
+
+def _ref(id: str) -> SandboxRef:
+    run_id, name, _ = id.split("/")
+    return SandboxRef(id=id, run_id=run_id, name=name)
+
+
+def _marked(id: str | None = None) -> Iterator[tuple[psutil.Process, dict[str, str]]]:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            environment = process.environ()
+            if MARK in environment and id in (None, environment[MARK]):
+                yield process, environment
+
+
+def _minimal(**settings: float) -> MinimalProvider:
+    liveness = LivenessSettings(**{"interval_secs": 0.2, **settings})
+    return MinimalProvider(MinimalOptions(), Context(name="minimal", liveness=liveness))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the default kill looks processes up under /proc")
+class TestDefaults(ProviderConformance):
+    """The conformance suite, over everything that a provider inherits."""
+
+    patience_secs = 30.0
+    enforces_lifetime = False
+
+    def make_provider(self) -> MinimalProvider:
+        """The minimal one."""
+        return _minimal()
+
+    async def kill_sandbox(self, sandbox: Sandbox) -> None:
+        """Kill all of its processes, in whatever order."""
+        await sandbox.provider.attach(sandbox.ref).terminate()
