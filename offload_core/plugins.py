@@ -115,7 +115,7 @@ def _only(claims: list[EntryPoint]) -> EntryPoint:
 def _load(entry: EntryPoint) -> Any:
     from stevedore.driver import DriverManager
 
-    class One(DriverManager[Any]):
+    class One(DriverManager):  # type: ignore[type-arg]  # it is generic only in newer versions
         """Loads the entry point that was chosen, instead of searching again by name, which hides who it belongs to."""
 
         def list_entry_points(self) -> list[EntryPoint]:
