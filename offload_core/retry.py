@@ -94,17 +94,15 @@ class RetryPolicy:
         async def wait(seconds: float) -> None:
             await (watch.guard(asyncio.sleep(seconds)) if watch else asyncio.sleep(seconds))
 
+        first = self.settings.initial_wait_secs
+        backoff = tenacity.wait_exponential(multiplier=first) + tenacity.wait_random(0, first)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._again),
             stop=tenacity.stop_any(
                 tenacity.stop_after_attempt(self.settings.attempts),
                 tenacity.stop_after_delay(self.settings.deadline_secs),
             ),
-            wait=tenacity.wait_exponential_jitter(
-                initial=self.settings.initial_wait_secs,
-                max=self.settings.max_wait_secs,
-                jitter=self.settings.initial_wait_secs,
-            ),
+            wait=lambda state: min(backoff(state), self.settings.max_wait_secs),
             before_sleep=before_wait,
             sleep=wait,
             reraise=True,
