@@ -1,0 +1,111 @@
+"""The launcher and what a command inherits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from offload_core.abc import (
+    EXEC_MARK,
+    Command,
+    inherited_environment,
+    kill_command,
+    launched,
+    mark_of,
+    without_launcher,
+)
+
+ODD = ("", "two words", "'", '"', "$HOME", "a\nb", "-n", "*", "ü")
+
+
+def test_launched_runs_the_same_command(tmp_path: Path) -> None:
+    """Under the launcher a command gets its arguments as they are, its directory, its mark and a group of its own."""
+    script = 'pwd; echo "$OFFLOAD_EXEC"; ps -o pgid= -p $$ | tr -d " "; echo $$; printf "%s\\0" "$@"'
+    command = launched(Command(argv=("sh", "-c", script, "sh", *ODD), cwd=PurePosixPath(tmp_path)))
+    done = subprocess.run(command.argv, env={**os.environ, **command.env}, capture_output=True, check=True)
+    cwd, mark, group, pid, words = done.stdout.split(b"\n", 4)
+    assert cwd.decode() == str(tmp_path)
+    assert mark.decode() == mark_of(command)
+    assert group == pid
+    assert [word.decode() for word in words.split(b"\0")[:-1]] == list(ODD)
+
+
+def test_launched_cannot_enter() -> None:
+    """A directory that is not there is exit code 126."""
+    command = launched(Command(argv=("true",), cwd=PurePosixPath("/no/such")))
+    assert subprocess.run(command.argv, capture_output=True, check=False).returncode == 126
+
+
+def test_each_launch_has_its_own_mark() -> None:
+    """Two launches of one command can be told apart."""
+    command = Command(argv=("true",))
+    assert mark_of(launched(command)) != mark_of(launched(command))
+    assert mark_of(command) is None
+
+
+@pytest.mark.parametrize("cwd", [None, PurePosixPath("/tmp")])
+def test_without_launcher(cwd: PurePosixPath | None) -> None:
+    """A provider that needs no launcher gets the command back, with its mark; what has none is left as it is."""
+    command = Command(argv=("sh", "-c", "true", *ODD), cwd=cwd, env={"A": "b"}, timeout=3)
+    started = launched(command)
+    back = without_launcher(started)
+    assert (back.argv, back.cwd, back.timeout) == (command.argv, cwd, 3)
+    assert back.env == {"A": "b", EXEC_MARK: mark_of(started)}
+    assert without_launcher(command) == command
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up under /proc")
+def test_kill_command(tmp_path: Path) -> None:
+    """It kills what carries the mark and what shares a session with that, nothing else; twice is no error."""
+    script = "env -i sleep 600 & echo $!; setsid sleep 600 & echo $!; echo $$; exec sleep 600"
+    victim, bystander = (launched(Command(argv=("sh", "-c", script))) for _ in range(2))
+    processes = [
+        subprocess.Popen(each.argv, env={**os.environ, **each.env}, stdout=subprocess.PIPE, start_new_session=new)
+        for each, new in ((victim, False), (bystander, True))
+    ]
+    mark = mark_of(victim)
+    assert mark is not None
+    killer = kill_command(mark)
+    try:
+        pids = []
+        for process in processes:
+            assert process.stdout
+            pids += [int(process.stdout.readline()) for _ in range(3)]
+        assert subprocess.run(killer.argv, check=False).returncode == 0
+        assert processes[0].wait() == -9
+        assert [_runs(pid) for pid in pids] == [False] * 3 + [True] * 3
+        assert subprocess.run(killer.argv, check=False).returncode == 0
+    finally:
+        other = mark_of(bystander)
+        assert other is not None
+        subprocess.run(kill_command(other).argv, check=True)
+        for process in processes:
+            process.communicate()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_inherited_environment_drops_configuration() -> None:
+    """Offload's configuration variables stay with Offload; everything else is inherited."""
+    environment = {"OFFLOAD_PROVIDER__TYPE": "x", "OFFLOAD_ROOT": "/r", "A": "1", "VIRTUAL_ENV": "/v", "PATH": "/bin"}
+    expected = {"OFFLOAD_ROOT": "/r", "A": "1", "VIRTUAL_ENV": "/v", "PATH": "/bin"}
+    assert inherited_environment(environment) == expected
+
+
+def test_inherited_environment_finds_its_own_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a virtual environment that nobody activated, its programs come first; outside of one, PATH is as it was."""
+    monkeypatch.setattr(sys, "prefix", "/venv")
+    monkeypatch.setattr(sys, "executable", "/venv/bin/python")
+    assert inherited_environment({"PATH": "/bin"})["PATH"] == "/venv/bin:/bin"
+    assert inherited_environment({"PATH": "/bin", "VIRTUAL_ENV": "/other"})["PATH"] == "/bin"
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    assert inherited_environment({"PATH": "/bin"})["PATH"] == "/bin"

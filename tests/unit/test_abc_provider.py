@@ -1,0 +1,265 @@
+"""What every provider inherits for many sandboxes at once: probing, terminating, polling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from offload_core import errors
+from offload_core.abc import (
+    Command,
+    Context,
+    Liveness,
+    LivenessSettings,
+    Poller,
+    Process,
+    Provider,
+    Sandbox,
+    SandboxRef,
+    SandboxSpec,
+    _provider,
+)
+from offload_core.errors import ProviderError, SandboxDead
+
+Behaviour = Callable[[], Coroutine[Any, Any, Any]]
+WITHIN = 30.0
+A, B, C = (SandboxRef(id=name) for name in "abc")
+
+
+@frozen
+class NoOptions:
+    """None."""
+
+
+class Scripted(Provider[NoOptions]):
+    """Leaves out all of a backend: its sandboxes do what the test says."""
+
+    Options = NoOptions
+
+    def __init__(self, behaviours: Mapping[str, Behaviour], **settings: float) -> None:
+        liveness = LivenessSettings(**{"interval_secs": 0.001, "timeout_secs": 0.05, **settings})
+        super().__init__(NoOptions(), Context(name="scripted", liveness=liveness))
+        self.behaviours = behaviours
+        self.running = 0
+        self.most = 0
+
+    async def create(self, spec: SandboxSpec) -> Sandbox:
+        """Not needed."""
+        raise NotImplementedError
+
+    def attach(self, ref: SandboxRef) -> Sandbox:
+        """A scripted one."""
+        return ScriptedSandbox(self, ref)
+
+    async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
+        """None."""
+        return []
+
+
+class ScriptedSandbox(Sandbox):
+    """Its probe and its termination are the test's."""
+
+    provider: Scripted
+
+    async def exec(self, command: Command) -> Process:
+        """Not needed."""
+        raise NotImplementedError
+
+    async def _act(self) -> Any:
+        provider = self.provider
+        provider.running += 1
+        provider.most = max(provider.most, provider.running)
+        try:
+            return await provider.behaviours[self.ref.id]()
+        finally:
+            provider.running -= 1
+
+    async def probe(self) -> Liveness:
+        """As the test says."""
+        answer = await self._act()
+        assert isinstance(answer, Liveness)
+        return answer
+
+    async def terminate(self) -> None:
+        """As the test says."""
+        await self._act()
+
+
+async def _alive() -> Liveness:
+    return Liveness.alive()
+
+
+async def _hang() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def _raises(error: Exception) -> Behaviour:
+    async def behaviour() -> None:
+        raise error
+
+    return behaviour
+
+
+def test_is_retryable_follows_the_error_class() -> None:
+    """By default an error may be retried exactly if its class says so, and what is final never may."""
+    provider = Scripted({})
+    classes = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, ProviderError)]
+    assert {cls for cls in classes if provider.is_retryable(cls("an error"))} == {
+        errors.CreateFailed,
+        errors.UploadFailed,
+        errors.DownloadFailed,
+        errors.ConnectionLost,
+        errors.OperationTimedOut,
+        errors.CapacityExhausted,
+    }
+
+
+def test_probe_many_answers_for_each() -> None:
+    """A probe that errs or takes too long is unknown, never dead, and keeps no other from being answered."""
+    provider = Scripted({"a": _alive, "b": _raises(RuntimeError("broken")), "c": _hang})
+    answers = asyncio.run(provider.probe_many([A, B, C]))
+    assert answers[A] == Liveness.alive()
+    assert answers[B].is_unknown
+    assert "broken" in answers[B].reason
+    assert answers[C].is_unknown
+
+
+def test_probe_many_is_bounded() -> None:
+    """No more than eight probes run at a time."""
+    refs = [SandboxRef(id=str(number)) for number in range(40)]
+
+    async def slow() -> Liveness:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return Liveness.alive()
+
+    provider = Scripted(dict.fromkeys((ref.id for ref in refs), slow), timeout_secs=WITHIN)
+    answers = asyncio.run(provider.probe_many(refs))
+    assert list(answers) == refs
+    assert provider.most == 8
+
+
+def test_terminate_many_reports_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead is success; every other failure is reported for its sandbox, and each of the others is still tried."""
+    monkeypatch.setattr(_provider, "_TERMINATE_TIMEOUT_SECS", 0.05)
+    lost = errors.ConnectionLost("gone")
+    behaviours: dict[str, Behaviour] = {
+        "fine": _alive,
+        "dead": _raises(SandboxDead("dead")),
+        "lost": _raises(lost),
+        "hangs": _hang,
+        "broken": _raises(RuntimeError("a bug")),
+    }
+    refs = {name: SandboxRef(id=name) for name in behaviours}
+    failed = asyncio.run(Scripted(behaviours).terminate_many(list(refs.values())))
+    assert set(failed) == {refs["lost"], refs["hangs"], refs["broken"]}
+    assert failed[refs["lost"]] is lost
+    assert "no answer" in failed[refs["hangs"]].message
+    assert "a bug" in failed[refs["broken"]].message
+
+
+def _poll(probe_many: Any, **settings: float) -> Poller:
+    return Poller(probe_many, LivenessSettings(**{"interval_secs": 0.001, "timeout_secs": 0.02, **settings}))
+
+
+def test_poller_wait_dead() -> None:
+    """Everybody who waits for a sandbox is told of its death, from one loop; nobody is told of another's."""
+    dead: set[SandboxRef] = set()
+
+    async def probe_many(refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
+        return {ref: Liveness.dead("it is") if ref in dead else Liveness.alive() for ref in refs}
+
+    async def check() -> None:
+        poller = _poll(probe_many)
+        waiting = [asyncio.create_task(poller.wait_dead(ref)) for ref in (A, A, B)]
+        await asyncio.sleep(0)
+        dead.add(A)
+        async with asyncio.timeout(WITHIN):
+            assert await asyncio.gather(*waiting[:2]) == [Liveness.dead("it is")] * 2
+        assert not waiting[2].done()
+        waiting[2].cancel()
+        await asyncio.wait(waiting)
+        await poller.aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(check())
+
+
+def test_poller_stops_when_nobody_listens_and_starts_again() -> None:
+    """Without a listener nothing is asked; the next listener is answered again."""
+
+    async def probe_many(refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
+        return dict.fromkeys(refs, Liveness.alive())
+
+    async def check() -> None:
+        poller = _poll(probe_many)
+        for _ in range(2):
+            heard = asyncio.Event()
+            with poller.listening(A, lambda answer, heard=heard: heard.set()):  # type: ignore[misc]
+                async with asyncio.timeout(WITHIN):
+                    await heard.wait()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            async with asyncio.timeout(WITHIN):
+                await asyncio.wait(others)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("trouble", ["raises", "hangs", "forgets"])
+def test_poller_unknown(trouble: str) -> None:
+    """A probe_many that raises, hangs or leaves a sandbox out means unknown; when it recovers, it is heard again."""
+    calls = 0
+
+    async def probe_many(refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            if trouble == "raises":
+                raise ProviderError("no connection")
+            if trouble == "hangs":
+                await _hang()
+            return {}
+        return dict.fromkeys(refs, Liveness.alive())
+
+    async def check() -> None:
+        poller = _poll(probe_many)
+        heard: asyncio.Queue[Liveness] = asyncio.Queue()
+        with poller.listening(A, heard.put_nowait):
+            async with asyncio.timeout(WITHIN):
+                answer = await heard.get()
+                assert answer.is_unknown
+                while answer.is_unknown:
+                    answer = await heard.get()
+        assert answer == Liveness.alive()
+        await poller.aclose()
+
+    asyncio.run(check())
+
+
+def test_poller_counts_a_late_answer() -> None:
+    """An answer that takes longer than the bound of one probe still counts: probing many takes its time."""
+    refs = [SandboxRef(id=str(number)) for number in range(200)]
+    slow = asyncio.Event()
+
+    async def probe_many(refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
+        await slow.wait()
+        return dict.fromkeys(refs, Liveness.alive())
+
+    async def check() -> None:
+        poller = _poll(probe_many, timeout_secs=0.2)
+        heard: asyncio.Queue[Liveness] = asyncio.Queue()
+        with contextlib.ExitStack() as stack:
+            for ref in refs:
+                stack.enter_context(poller.listening(ref, heard.put_nowait))
+            async with asyncio.timeout(WITHIN):
+                assert all([(await heard.get()).is_unknown for _ in refs])
+                slow.set()
+                assert [await heard.get() for _ in refs] == [Liveness.alive()] * len(refs)
+        await poller.aclose()
+
+    asyncio.run(check())
