@@ -8,7 +8,6 @@ before any wait, and what is dead is never tried again, whatever a provider says
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -109,12 +108,6 @@ class RetryPolicy:
             reraise=True,
         )
         return await retrying(once)
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        # tenacity's own wait_exponential_jitter names its arguments differently from version to version
-        initial = self.settings.initial_wait_secs
-        wait = initial * 2.0 ** min(state.attempt_number - 1, 64) + random.uniform(0, initial)
-        return min(wait, self.settings.max_wait_secs)
 
     def _again(self, error: BaseException) -> bool:
         if not isinstance(error, ProviderError) or is_gone(error):
