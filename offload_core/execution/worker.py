@@ -19,6 +19,9 @@ from ..scheduling import Bundle, Crash, CrashKind
 from .dispatcher import Dispatcher, Run
 from .drive import END_SECS, Drive
 
+EXIT_SECS = 2.0
+"""How long after the end of its output a process may take to end."""
+
 MAX_BARREN = 3
 """So many sessions in a row may end by themselves in a sandbox before any test; then it is given up."""
 
@@ -173,15 +176,25 @@ class Worker:
                 raise FrameworkError(f"{self._barren} test sessions in a row ended before any test: {reason}")
 
     async def _how_it_ended(self, drive: Drive) -> str:
+        """The process's exit, in words. A process that outlives its output is ended: it could still run tests."""
         try:
-            async with asyncio.timeout(END_SECS):
+            async with asyncio.timeout(EXIT_SECS):
                 return str(await self._watch.guard(drive.session.wait()))
         except TimeoutError:
-            return "its output ended, but not the process"
+            pass
         except (SandboxDead, SandboxLost):
             raise
         except ProviderError as error:
-            return str(error)
+            self.log(f"{error}")
+        try:
+            async with asyncio.timeout(END_SECS):
+                await self._watch.guard(drive.session.kill())
+        except (SandboxDead, SandboxLost):
+            raise
+        except (ProviderError, TimeoutError) as error:
+            self._watch.died(f"a command in it could not be killed: {error}")
+            raise self._watch.loss() from error
+        return "its output ended before its process"
 
     def _failed_start(self, reason: str) -> None:
         self._failed_starts += 1
