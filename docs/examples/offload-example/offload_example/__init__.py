@@ -1,6 +1,7 @@
-"""A provider small enough to read: each sandbox is a directory, each command a process of this machine.
+"""A provider small enough to read: each sandbox is a directory, and commands are processes of this machine.
 
-It leaves out what only a real backend has: no image, no isolation, and a sandbox "dies" when its directory is removed.
+It leaves out what only a real backend has. There is no image and no isolation, and a sandbox counts as dead when its
+directory is gone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from attrs import frozen
@@ -21,6 +22,8 @@ from offload_core.abc import (
     Context,
     Exit,
     Liveness,
+    PipeReader,
+    PipeWriter,
     Process,
     Provider,
     Sandbox,
@@ -40,33 +43,30 @@ class ExampleOptions:
 
 
 class ExampleProvider(Provider[ExampleOptions]):
-    """Makes directories."""
+    """Makes directories, named RUN.NAME: the label is there as soon as the sandbox is."""
 
     Options = ExampleOptions
 
     def __init__(self, options: ExampleOptions, context: Context) -> None:
         super().__init__(options, context)
+        self.directory = Path(options.directory)
         self.processes: dict[str, list[asyncio.subprocess.Process]] = {}
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
-        # The label is part of the name, so it is there as soon as the sandbox is.
-        directory = f"{self.options.directory}/{spec.run_id}.{spec.name}"
+        ref = SandboxRef(id=f"{spec.run_id}.{spec.name}", run_id=spec.run_id, name=spec.name)
+        sandbox = ExampleSandbox(self, ref, spec)
         try:
-            await asyncio.to_thread(Path(directory).mkdir, parents=True)
+            sandbox.make()
         except OSError as error:
             raise CreateFailed(str(error), operation="create", provider=self.context.name) from error
-        return ExampleSandbox(self, SandboxRef(id=directory, run_id=spec.run_id, name=spec.name), spec)
+        return sandbox
 
     def attach(self, ref: SandboxRef) -> Sandbox:
         return ExampleSandbox(self, ref)
 
     async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
-        return await asyncio.to_thread(_made_in, Path(self.options.directory), run_id or "*")
-
-
-def _made_in(directory: Path, run_id: str) -> list[SandboxRef]:
-    made = [(path, path.name.partition(".")) for path in directory.glob(f"{run_id}.*")]
-    return [SandboxRef(id=str(path), run_id=run, name=name) for path, (run, _, name) in made]
+        names = [path.name.partition(".") for path in self.directory.glob(f"{run_id or '*'}.*")]
+        return [SandboxRef(id=run + dot + name, run_id=run, name=name) for run, dot, name in names]
 
 
 class ExampleSandbox(Sandbox):
@@ -74,34 +74,36 @@ class ExampleSandbox(Sandbox):
 
     def __init__(self, provider: ExampleProvider, ref: SandboxRef, spec: SandboxSpec | None = None) -> None:
         super().__init__(provider, ref)
-        self._directory = Path(ref.id)
+        self._directory = provider.directory / ref.id
         self._processes = provider.processes.setdefault(ref.id, [])
-        self._env = spec.env if spec else {}
+        self._env = {**inherited_environment(), **(spec.env if spec else {})}
         self._cwd = spec.cwd if spec and spec.cwd else self.root
 
     @property
     def root(self) -> PurePosixPath:
         return PurePosixPath(self.provider.context.project_dir)
 
+    def make(self) -> None:
+        self._directory.mkdir(parents=True)
+
     async def exec(self, command: Command) -> Process:
         if not self._directory.exists():
             raise SandboxDead("its directory is gone", operation="exec", sandbox=self.ref.id)
-        pipe = asyncio.subprocess.PIPE
+        env, cwd = {**self._env, **command.env}, command.cwd or self._cwd
+        (stdin, ours_in), (ours_out, stdout), (ours_err, stderr) = os.pipe(), os.pipe(), os.pipe()
+        pipes = PipeWriter(ours_in), PipeReader(ours_out), PipeReader(ours_err)
         try:
             process = await asyncio.create_subprocess_exec(
-                *command.argv,
-                cwd=command.cwd or self._cwd,
-                env={**inherited_environment(), **self._env, **command.env},
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                start_new_session=True,
+                *command.argv, env=env, cwd=cwd, start_new_session=True, stdin=stdin, stdout=stdout, stderr=stderr
             )
         except OSError as error:
             raise ExecFailed(str(error), operation="exec", sandbox=self.ref.id) from error
+        finally:
+            for descriptor in (stdin, stdout, stderr):
+                os.close(descriptor)
         self._processes.append(process)
         (self._directory / str(process.pid)).touch()
-        return ExampleProcess(self, command, process)
+        return ExampleProcess(self, command, process, pipes)
 
     async def probe(self) -> Liveness:
         return Liveness.alive() if self._directory.exists() else Liveness.dead("its directory is gone")
@@ -117,29 +119,26 @@ class ExampleSandbox(Sandbox):
 class ExampleProcess(Process):
     """A process of this machine."""
 
-    def __init__(self, sandbox: Sandbox, command: Command, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        command: Command,
+        process: asyncio.subprocess.Process,
+        pipes: tuple[PipeWriter, PipeReader, PipeReader],
+    ) -> None:
         super().__init__(sandbox, command)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._process, self._stdin = process, process.stdin
-        self.stdout, self.stderr = _chunks(process.stdout), _chunks(process.stderr)
+        self._process = process
+        self._stdin, self.stdout, self.stderr = pipes
 
     async def write(self, data: bytes) -> None:
         try:
-            self._stdin.write(data)
-            await self._stdin.drain()
-        except OSError as error:
+            await self._stdin.write(data)
+        except BrokenPipeError as error:
             raise ConnectionLost("the process does not read", operation="write", sandbox=self.sandbox.ref.id) from error
 
     async def close_stdin(self) -> None:
-        self._stdin.close()
+        await self._stdin.close()
 
     async def wait(self) -> Exit:
         code = await self._process.wait()
         return Exit(signal=-code) if code < 0 else Exit(code)
-
-
-async def _chunks(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    while chunk := await stream.read(1 << 16):
-        yield chunk
