@@ -230,7 +230,7 @@ def _todo(argv: tuple[str, ...], code: int | None, said: str) -> str:
     if code in (None, 126, 127):
         hint = ' If Python is called `python3` there: command = "python3 -m pytest".' if argv[0] == "python" else ""
         return f"`{argv[0]}` cannot be run there: correct `[framework] command`.{hint}"
-    if _PLUGIN in said and "ImportError" in said:
+    if f"No module named '{_PLUGIN}'" in said:
         return "pytest did not find Offload's plugin: the command must hand on PYTHONPATH and its environment."
     if code == 4:
         return (

@@ -84,6 +84,11 @@ class Channel:
             with contextlib.suppress(OSError):
                 os.close(fd)
 
+    def leave_if_forked(self) -> None:
+        """End a child that a test forked and that came back from the test: it is not the one that runs tests."""
+        if self._getpid() != self.pid:
+            self._exit(0)
+
     def line(self, event: Dict[str, Any]) -> str:
         """One event as a line. Too long even with its texts cut, they are cut again."""
         text = self._encode(event)
@@ -232,7 +237,7 @@ def verdict(reports: Iterable[Any]) -> Dict[str, Any]:
     else:
         _good(main, event)
     if last is not None and (last.sections or sections):
-        event["output"] = [(title, _cut(text)) for title, text in (*last.sections, *sections)]
+        event["output"] = [(title, _cut(text)) for title, text in (*last.sections, *sections) if text]
     if last is not None and last.user_properties:
         event["properties"] = [(str(name), _cut(str(value))) for name, value in last.user_properties]
     return event
@@ -258,7 +263,7 @@ def _joined(bad: List[Any]) -> str:
         title = "at " + report.when
         context = getattr(report, "context", None)
         if context is not None:
-            given = ", ".join("{}={!r}".format(*pair) for pair in dict(getattr(context, "kwargs", {})).items())
+            given = ", ".join("{}={}".format(*pair) for pair in dict(getattr(context, "kwargs", {})).items())
             title = "in subtest [{}] ({})".format(getattr(context, "msg", None) or "", given)
         parts.append("----- {} -----\n{}".format(title, _text(report)))
     return _cut("\n".join(parts))
@@ -639,8 +644,6 @@ class Session:
                 reason = self.run(*test)
             self.release()
             self.tear_down(None)
-        if os.getpid() != self.channel.pid:
-            os._exit(0)  # a test forked, and its child came back here
         self.reason = reason
 
     def hold(self, event: Dict[str, Any]) -> None:
@@ -675,8 +678,7 @@ class Session:
         self.hold(event)
         self.before = (key, item)
         self.reports = []
-        if os.getpid() != self.channel.pid:
-            os._exit(0)
+        self.channel.leave_if_forked()
         return reason
 
     def protocol(self, item: Any) -> Tuple[Dict[str, Any], str]:

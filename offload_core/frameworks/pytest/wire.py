@@ -136,9 +136,13 @@ class Wire:
         reason = "\n".join(part for part in (ended.reason, self.tail()) if part)
         return evolve(ended, reason=reason)
 
-    def tail(self, lines: int = 200) -> str:
-        """The last lines of its output, at most `TAIL_BYTES`."""
-        return "\n".join(list(self._last)[-lines:])[-TAIL_BYTES:].strip()
+    def tail(self) -> str:
+        """The last lines of its output, or of a crash its report from the start; at most `TAIL_BYTES`."""
+        lines = list(self._last)
+        crashes = [index for index, line in enumerate(lines) if line.startswith("Fatal Python error")]
+        if crashes:
+            return "\n".join(lines[crashes[-1] :])[:TAIL_BYTES].strip()
+        return "\n".join(lines)[-TAIL_BYTES:].strip()
 
     def _finish(self) -> None:
         self.finished.set()
