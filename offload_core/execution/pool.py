@@ -200,7 +200,8 @@ class Pool:
         try:
             async with asyncio.timeout(TERMINATE_SECS):
                 if watch.gone.done():
-                    await terminate()
+                    async with asyncio.timeout(self._retry.settings.call_timeout_secs):
+                        await terminate()
                 else:
                     await self._retry.call("terminate", terminate)
         except SandboxDead:
