@@ -44,15 +44,20 @@ class MinimalProvider(Provider[MinimalOptions]):
 
     Options = MinimalOptions
 
+    def __init__(self, options: MinimalOptions, context: Context) -> None:
+        super().__init__(options, context)
+        self.started: list[asyncio.subprocess.Process] = []
+
     async def create(self, spec: SandboxSpec) -> MinimalSandbox:
         """Start the sleeping process."""
         id = f"{spec.run_id}/{spec.name}/{secrets.token_hex(4)}"
         marks = {**os.environ, **spec.env, MARK: id, "MINIMAL_CWD": str(spec.cwd or "/")}
         starting = asyncio.ensure_future(asyncio.create_subprocess_exec("sleep", "1000", env={**marks, MAIN: "1"}))
         try:
-            await asyncio.shield(starting)
+            self.started.append(await asyncio.shield(starting))
         except asyncio.CancelledError:
-            (await starting).kill()
+            self.started.append(await starting)
+            self.started[-1].kill()
             raise
         return MinimalSandbox(self, _ref(id), marks)
 
@@ -65,9 +70,17 @@ class MinimalProvider(Provider[MinimalOptions]):
         refs = {_ref(environment[MARK]) for _, environment in _marked() if MAIN in environment}
         return [ref for ref in refs if run_id in (None, ref.run_id)]
 
+    async def aclose(self) -> None:
+        """Wait for the processes, which have been killed: asyncio wants to know of their ends."""
+        await super().aclose()
+        for process in self.started:
+            await process.wait()
+
 
 class MinimalSandbox(Sandbox):
     """One sleeping process, and what else carries its mark."""
+
+    provider: MinimalProvider
 
     def __init__(self, provider: MinimalProvider, ref: SandboxRef, environment: dict[str, str]) -> None:
         super().__init__(provider, ref)
@@ -89,6 +102,7 @@ class MinimalSandbox(Sandbox):
         finally:
             for fd in (stdin, stdout, stderr):
                 os.close(fd)
+        self.provider.started.append(inner)
         return MinimalProcess(self, command, inner, ours)
 
     async def probe(self) -> Liveness:

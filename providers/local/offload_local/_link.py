@@ -75,6 +75,7 @@ class Exec:
     """
 
     id: str
+    pid: int = 0
     started: asyncio.Future[ExecFailed | SandboxDead | None] = field(
         factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -89,12 +90,14 @@ class Link:
         ready: done when commands can be started, or never.
         gone: gets the reason as soon as the supervisor has ended.
         orderly: whether it said before its end that it left nothing behind.
+        sessions: the ids of the sessions of the commands that have not ended.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket, log: Path) -> None:
         self.process = process
         self._log = log
         self.orderly = False
+        self.sessions: set[int] = set()
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
@@ -203,12 +206,15 @@ class Link:
 
     def _heard_of(self, running: Exec, event: str, arguments: list[Any]) -> None:
         match event, arguments:
-            case "started", []:
+            case "started", [pid]:
+                self.sessions.add(pid)
+                running.pid = pid
                 _settle(running.started, None)
             case "failed", [why]:
                 del self._execs[running.id]
                 _settle(running.started, ExecFailed(why, operation="exec"))
             case "exited", [code, signal]:
+                self.sessions.discard(running.pid)  # from here on the id can be given to something else
                 if running.killed is None:
                     del self._execs[running.id]
                 _settle(running.exited, Exit(code, signal))

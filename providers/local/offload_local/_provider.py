@@ -231,5 +231,5 @@ async def _end(made: Made) -> str:
         await asyncio.wait({link.gone}, timeout=_END_SECS)
     if link.orderly and not made.directory.exists():
         return ""
-    failed = await asyncio.to_thread(_traces.remove, {made.directory.name}, [made.directory])
+    failed = await asyncio.to_thread(_traces.remove, {made.directory.name}, [made.directory], link.sessions)
     return failed.get(made.directory.name, "")

@@ -4,7 +4,7 @@ Runs in a process of its own, with the arguments FD DIRECTORY LIFETIME OPEN_FILE
 `_link.py`. Each message is a length (4 bytes, big-endian) and a marshalled tuple:
 
     in:  ("exec", id, argv, cwd, env) with three file descriptors, ("kill", id), ("end",)
-    out: ("ready",), ("started", id), ("failed", id, why), ("exited", id, code, signal), ("killed", id, survivors),
+    out: ("ready",), ("started", id, pid), ("failed", id, why), ("exited", id, code, signal), ("killed", id, survivors),
          ("ended", reason, survivors)
 
 The end of the socket means that Offload is gone, even by SIGKILL: everything is killed and the directory removed.
@@ -148,7 +148,7 @@ class Supervisor:
             self.reap()
             return self.report("failed", id, why.decode(errors="replace"))
         self.running[pid] = self.sessions[pid] = id
-        self.report("started", id)
+        self.report("started", id, pid)
 
     def become(self, argv: list[bytes], cwd: bytes, environment: dict[bytes, bytes], fds: list[int]) -> None:
         """In the new process: turn into the command, or tell why not. Does not return."""

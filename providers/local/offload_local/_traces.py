@@ -102,33 +102,45 @@ def _marked() -> Iterator[tuple[psutil.Process, Mapping[str, str]]]:
                 yield process, environment
 
 
-def remove(ids: Collection[str], directories: Collection[Path] = ()) -> dict[str, str]:
+def remove(ids: Collection[str], directories: Collection[Path] = (), sessions: Collection[int] = ()) -> dict[str, str]:
     """Kill all processes of these sandboxes and remove their directories; what may still be there, with the reason.
 
-    Blocks until the processes are gone, at most 10 s. `directories` are known besides those that are found.
+    Blocks until the processes are gone, at most 10 s. `directories` and `sessions` are known besides those that are
+    found: a process that cleared its environment is found by the session it shares with one that did not.
     """
     failed: dict[str, str] = {}
     deadline = time.monotonic() + _PATIENCE_SECS
     places = {path.name: path for path in directories}
+    theirs = set(sessions)
     while True:
         here = {id: trace for id, trace in find().items() if id in ids}
         places |= {id: trace.directory for id, trace in here.items()}
-        processes = [process for trace in here.values() for process in trace.processes]
+        processes = {process for trace in here.values() for process in trace.processes}
+        theirs |= {session for process in processes if (session := _session(process)) is not None}
+        processes |= {process for process in psutil.process_iter() if _session(process) in theirs}
         if not processes:
             break
         if time.monotonic() > deadline:
-            for id, trace in here.items():
-                if trace.processes:
-                    failed[id] = f"these processes do not end: {[process.pid for process in trace.processes]}"
+            left = sorted(process.pid for process in processes)
+            failed = dict.fromkeys(ids, f"of the sandboxes that were to end, these processes do not: {left}")
             break
         for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(processes, timeout=1.0)
+        psutil.wait_procs(processes, timeout=0.1)
     for id, path in places.items():
         if message := remove_directory(path):
             failed.setdefault(id, message)
     return failed
+
+
+def _session(process: psutil.Process) -> int | None:
+    """The session of a process that runs, but not one that is ours."""
+    with contextlib.suppress(psutil.Error, OSError):
+        if process.status() != psutil.STATUS_ZOMBIE:
+            session = os.getsid(process.pid)
+            return session if session not in (0, os.getsid(0)) else None
+    return None
 
 
 def remove_directory(directory: Path) -> str:
