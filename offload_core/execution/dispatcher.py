@@ -27,6 +27,9 @@ from ..events import (
 )
 from ..scheduling import Bundle, Crash, CrashKind, Poison, Ruling, Scheduler, half_of, most_held, overdue_by
 
+STEAL_SECS = 5.0
+"""How long a thief waits for a session's answer. What comes later is queued."""
+
 FAIL_FAST = "stopped by --fail-fast after the first failure"
 
 
@@ -39,7 +42,7 @@ class Runner(Protocol):
 
     @property
     def held(self) -> Mapping[str, Test]:
-        """What its session was sent and has not started, in order."""
+        """What its session was sent and has not started, in order; nothing of what has to run alone."""
         ...
 
     def wake(self) -> None:
@@ -198,12 +201,18 @@ class Dispatcher:
         revoking = asyncio.ensure_future(victim.revoke(wanted))
         revoking.add_done_callback(lambda done: self._in_transit.difference_update(keys))
         try:
-            stolen = tuple(await asyncio.shield(revoking))
+            await asyncio.wait({revoking}, timeout=STEAL_SECS)
         except asyncio.CancelledError:
             revoking.add_done_callback(self._orphaned)  # the thief is gone; what the victim gave up is nobody's
             raise
-        except ProviderError:
+        if not revoking.done():
+            revoking.add_done_callback(self._orphaned)  # the victim is too busy to answer; there may be other work
+            return None
+        if isinstance(error := revoking.exception(), ProviderError):
             return None  # the victim's own worker deals with it
+        if error is not None:
+            raise error
+        stolen = tuple(revoking.result())
         if not stolen:
             return None
         self._wake(len(stolen) - 1)
@@ -263,12 +272,14 @@ class Dispatcher:
         if run.test.key in self._debts.open:
             message = f"took longer than test_timeout_secs ({limit:g} s) and was killed"
             self._verdict(run, self._attempt(run, Outcome.TIMED_OUT, message=message))
+        else:
+            self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
 
     def amend(self, run: Run, event: TeardownFailed) -> None:
         """A finished test turns out to have left something that cannot be torn down."""
         key = run.test.key
         was_decided = key not in self._debts.open
-        self._debts.failures[key] += 1
+        self._debts.failures[key] += was_decided  # else it has failed already, and waits for its next attempt
         again = was_decided and self._may_retry(run.test)
         self._bus.emit(
             AttemptAmended(test=key, number=run.number, message=event.message, details=event.details, again=again)
@@ -288,6 +299,10 @@ class Dispatcher:
         self._close(run)
         self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
 
+    def suspected(self, runs: Iterable[Run]) -> None:
+        """Their session has ended under them: until `crashed` has judged that, no second copy of them begins."""
+        self._debts.suspects.update(run.test.key for run in runs)
+
     def crashed(self, crash: Crash, runs: Sequence[Run], incident: Incident) -> Ruling:
         """A session or a sandbox ended before its tests did. `incident` is completed and emitted."""
         for run in runs:
@@ -296,7 +311,10 @@ class Dispatcher:
         shadowed = {key for key in still if key in self._debts.running}  # another copy of it runs on
         running = tuple(test for test in crash.running if test.key in still - shadowed)
         unstarted = tuple(test for test in crash.unstarted if test.key in self._debts.open)
-        ruling = self._poison.judge(evolve(crash, running=running, unstarted=unstarted))
+        if crash.running and not running:
+            ruling = Ruling(requeue=unstarted)  # what ran is decided or runs elsewhere: it explains the end
+        else:
+            ruling = self._poison.judge(evolve(crash, running=running, unstarted=unstarted))
         suspects = tuple(test for unit in ruling.suspects for test in unit)
         self._bus.emit(
             evolve(

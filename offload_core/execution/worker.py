@@ -74,8 +74,8 @@ class Worker:
 
     @property
     def held(self) -> dict[str, Test]:
-        """What the session was sent and has not started, in order."""
-        return self._drive.held if self._drive is not None else {}
+        """What the session was sent and has not started, in order. What has to run alone is nobody else's to take."""
+        return self._drive.held if self._drive is not None and self._drive.alone is None else {}
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -121,6 +121,12 @@ class Worker:
         except (SandboxDead, SandboxLost) as error:
             self._sandbox_gone(error)
             raise
+        except (FrameworkError, ProviderError) as error:
+            if self._drive is not None:
+                self._next = self._drive.left_over
+                crashed = IncidentKind.SESSION_CRASHED
+                self._pending = self._evidence(self._drive, CrashKind.PROCESS, crashed, str(error))
+            raise
         finally:
             if self._pending is not None:
                 self._judge(self._pending)
@@ -143,35 +149,39 @@ class Worker:
             first=first,
         )
         await drive.run()
-        if drive.bye is None and not (drive.timed_out or drive.unwanted):
+        killed = drive.timed_out or drive.unwanted
+        if drive.bye is None and not killed:
             await self._watch.probe()
         if self._watch.gone.done():
             raise self._watch.loss()
+        ended = "" if killed else await self._how_it_ended(drive)
         self._drive = None
         self._next = drive.left_over
-        await self._after(drive)
+        self._after(drive, ended)
 
-    async def _after(self, drive: Drive) -> None:
+    def _after(self, drive: Drive, ended: str) -> None:
         """A session has ended in a sandbox that, as far as anybody knows, is alive."""
-        reason = drive.bye.reason if drive.bye else drive.why_killed
+        reason = (drive.bye.reason if drive.bye else drive.why_killed) or ended
+        clean = drive.bye is not None and drive.hello is not None and drive.running is None
         self._bus.emit(
-            SessionEnded(sandbox=self.name, session=self.session_name, complete=drive.bye is not None, reason=reason)
+            SessionEnded(
+                sandbox=self.name,
+                session=self.session_name,
+                complete=drive.bye is not None,
+                reason=drive.bye.reason if drive.bye else reason,
+            )
         )
-        progressed = drive.latest is not None or not drive.owed
-        if drive.bye is not None and drive.running is None and progressed:
+        explained = self._settle_kill(drive)
+        if explained or (clean and (drive.latest is not None or not drive.owed)):
             self._dispatcher.give_back(drive.owed.values())
-        elif drive.unwanted and drive.running is not None:
-            self._dispatcher.dropped(drive.running)
-            drive.owed.pop(drive.running.test.key, None)
-            self._dispatcher.give_back(drive.owed.values())
-        elif drive.timed_out and (drive.running is not None or drive.importing is not None):
-            self._timed_out(drive)
         elif drive.hello is None:
-            self._failed_start(reason or await self._how_it_ended(drive))
+            return self._failed_start(reason)
         else:
-            reason = reason or await self._how_it_ended(drive)
             self._pending = self._evidence(drive, CrashKind.PROCESS, IncidentKind.SESSION_CRASHED, reason)
-            self._barren = 0 if drive.latest is not None else self._barren + 1
+        if drive.latest is not None:
+            self._barren = 0
+        elif not explained and not drive.closing:
+            self._barren += 1
             if self._barren > MAX_BARREN:
                 raise FrameworkError(f"{self._barren} test sessions in a row ended before any test: {reason}")
 
@@ -202,21 +212,33 @@ class Worker:
             raise FrameworkError(f"the test framework does not start: {reason}")
         self.log(f"it did not start: {reason}")
 
-    def _timed_out(self, drive: Drive) -> None:
-        if drive.running is not None:
-            runs = [drive.running]
-        else:
-            late = [test for test in drive.held.values() if test.path == drive.importing]
-            runs = [self._dispatcher.began(self, test) for test in late]
-        for run in runs:
+    def _settle_kill(self, drive: Drive) -> bool:
+        """Deal with what the session was killed for, if it was killed; whether that explains its end.
+
+        A test that began only while the kill was on its way is not to blame: it stays among what is owed.
+        """
+        if not (drive.timed_out or drive.unwanted):
+            return False
+        run, drive.running = drive.running, None
+        late: list[Run] = []
+        if run is None and drive.timed_out and drive.importing == drive.doomed_import:
+            stuck = [test for test in drive.held.values() if test.path == drive.importing]
+            late = [self._dispatcher.began(self, test) for test in stuck]
+        elif run is not None and run is drive.doomed:
             drive.owed.pop(run.test.key, None)
-            self._dispatcher.timed_out(run, self._test_timeout)
-        self._dispatcher.give_back(drive.owed.values())
+            late = [run] if drive.timed_out else []
+        if run is not None and not late:
+            self._dispatcher.dropped(run)
+        for each in late:
+            drive.owed.pop(each.test.key, None)
+            self._dispatcher.timed_out(each, self._test_timeout)
+        return drive.unwanted or drive.doomed is not None or bool(late)
 
     def _evidence(self, drive: Drive, kind: CrashKind, incident: IncidentKind, reason: str) -> _Pending:
         running = (drive.running,) if drive.running is not None else ()
         for run in running:
             drive.owed.pop(run.test.key, None)
+        self._dispatcher.suspected(running)
         return _Pending(
             Crash(
                 kind=kind,
@@ -234,15 +256,16 @@ class Worker:
         incident = Incident(kind=kind, reason=error.message, sandbox=self.name, session=self.session_name)
         drive, self._drive = self._drive, None
         pending = self._pending
-        if drive is not None:
-            self.on_trial = drive.alone is not None and drive.alone.suspect
-            pending = self._evidence(drive, CrashKind.SANDBOX, kind, error.message)
-            if drive.left_over is not None:
-                self._dispatcher.give_back(drive.left_over.tests)
-        elif pending is not None:  # the process went first: it was the sandbox all along
+        if drive is not None and drive.left_over is not None:
+            self._next = drive.left_over
+        if pending is not None:  # the process went first, and no other came up since: it was the sandbox all along
             pending = _Pending(evolve(pending.crash, kind=CrashKind.SANDBOX), pending.runs, incident)
+        elif drive is not None:
+            self._settle_kill(drive)
+            pending = self._evidence(drive, CrashKind.SANDBOX, kind, error.message)
         else:
             pending = _Pending(Crash(kind=CrashKind.SANDBOX), (), incident)
+        self.on_trial = pending.crash.suspects
         self._judge(pending)
 
     def _judge(self, pending: _Pending) -> None:
