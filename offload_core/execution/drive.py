@@ -51,7 +51,9 @@ class Drive:
         left_over: a bundle that was to be sent and was not.
         timed_out: it was killed because nothing moved for `test_timeout`.
         unwanted: it was killed because what it ran is not wanted any more.
+        doomed, doomed_import: what was running or being imported when the kill began.
         why_killed: for people.
+        closing: it was asked to end.
     """
 
     def __init__(
@@ -76,14 +78,16 @@ class Drive:
         self.left_over: Bundle | None = None
         self.timed_out = False
         self.unwanted = False
+        self.doomed: Run | None = None
+        self.doomed_import: str | None = None
         self.why_killed = ""
+        self.closing = False
         self._worker = worker
         self._dispatcher = dispatcher
         self._watch = watch
         self._test_timeout = test_timeout
         self._first = first
         self._bundles: list[set[str]] = []
-        self._closing = False
         self._wake = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._killing: asyncio.Task[None] | None = None
@@ -138,9 +142,11 @@ class Drive:
 
     async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
         """Take back held tests; those that are returned are not this session's any more."""
-        if self._closing or self.bye is not None or self._ended:
+        if self.closing or self.bye is not None or self._killing is not None or self._ended:
             return ()
         returned = await self._watch.guard(self.session.revoke(tests))
+        if self._ended:
+            return ()  # all it held has been dealt with
         released = [test for test in returned if self.held.pop(test.key, None) is not None]
         for test in released:
             self._settled(test.key)
@@ -149,7 +155,7 @@ class Drive:
 
     def abort(self, test: Test) -> None:
         """Stop what runs, if it is this test."""
-        if self.running is not None and self.running.test.key == test.key:
+        if self.running is not None and self.running.test.key == test.key and self._killing is None:
             self.unwanted = True
             self._kill("another attempt at its test has decided")
 
@@ -157,8 +163,10 @@ class Drive:
 
     async def _feed(self) -> None:
         while self.hello is None:
+            if self._dispatcher.over:
+                return self._discard("the run is over")
             await self._woken()
-        while True:
+        while self._killing is None and not self._watch.gone.done():
             if self._dispatcher.over or (self.alone is not None and not self.owed):
                 return await self._close()
             bundle = await self._next()
@@ -205,10 +213,9 @@ class Drive:
         await self._watch.guard(self.session.run(bundle.tests))
 
     async def _close(self) -> None:
-        self._closing = True
-        if self._dispatcher.stopped is not None and self.running is not None:
-            self.unwanted = True
-            return self._kill(self._dispatcher.stopped)
+        self.closing = True
+        if self._dispatcher.stopped is not None and self.owed:
+            return self._discard(self._dispatcher.stopped)
         try:
             await self._watch.guard(self.session.close())
         except ProviderError as error:
@@ -289,12 +296,17 @@ class Drive:
     def _too_long(self) -> None:
         if self.hello is not None and not self.owed:
             return  # having nothing to do is not too long
-        self.timed_out = True
+        self.timed_out = self.timed_out or self._killing is None
         self._kill(f"nothing moved for test_timeout_secs ({self._test_timeout:g} s)")
+
+    def _discard(self, why: str) -> None:
+        self.unwanted = True
+        self._kill(why)
 
     def _kill(self, why: str) -> None:
         if self._killing is None:
             self.why_killed = why
+            self.doomed, self.doomed_import = self.running, self.importing
             self._killing = asyncio.create_task(self._kill_session(), name=f"kill {self._worker.session_name}")
 
     async def _kill_session(self) -> None:
@@ -303,8 +315,8 @@ class Drive:
                 await self._watch.guard(self.session.kill())
         except (SandboxDead, SandboxLost):
             return
-        except (ProviderError, TimeoutError) as error:
-            return self._watch.died(f"a command in it could not be killed: {error}")
+        except Exception as error:  # whatever it is, what was to end may go on
+            return self._watch.died(f"a command in it could not be killed: {error!r}")
         assert self._reader is not None  # only a session that is being driven is killed
         await asyncio.wait({self._reader}, timeout=END_SECS)
         if not self._reader.done():

@@ -71,6 +71,8 @@ class Poison:
             unit = tuple(test for test in crash.unstarted if test.path == crash.importing)
             rest = tuple(test for test in crash.unstarted if test.path != crash.importing)
         else:
+            unit, rest = (), crash.unstarted
+        if not unit:
             return self._nothing_running(crash)
         if crash.suspects and (len(unit) == 1 or crash.importing is not None):
             return Ruling(convicted=unit, requeue=rest)
@@ -88,12 +90,13 @@ class Poison:
 
         A sandbox can die at any time: only a process that ends by itself is held against the module.
         """
+        once_more = Ruling(suspects=(crash.unstarted,)) if crash.suspects else Ruling(requeue=crash.unstarted)
         if not crash.unstarted or crash.kind is CrashKind.SANDBOX:
-            return Ruling(requeue=crash.unstarted)
+            return once_more
         path = crash.unstarted[0].path
         self._idle[path] += 1
         if self._idle[path] < 2:
-            return Ruling(requeue=crash.unstarted)
+            return once_more
         return Ruling(
             broken=tuple(test for test in crash.unstarted if test.path == path),
             requeue=tuple(test for test in crash.unstarted if test.path != path),
