@@ -32,16 +32,23 @@ class Discovery:
     at_once: int = 0
 
     async def run(self, groups: Sequence[Group]) -> None:
-        """List every group. One that cannot be listed is a result in state `error`, named after the group."""
+        """List every group. One that cannot be listed is a result in state `error`, named after the group.
+
+        Raises:
+            ProviderError: where they were being listed failed: no fault of theirs.
+        """
         limit = asyncio.Semaphore(self.at_once or os.cpu_count() or 1)
 
         async def bounded(group: Group) -> None:
             async with limit:
                 await self._group(group)
 
-        async with asyncio.TaskGroup() as tasks:
-            for group in groups:
-                tasks.create_task(bounded(group), name=f"discover {group.name}")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for group in groups:
+                    tasks.create_task(bounded(group), name=f"discover {group.name}")
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
 
     async def _group(self, group: Group) -> None:
         self.bus.emit(DiscoveryStarted(group=group.name))

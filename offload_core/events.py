@@ -1,7 +1,8 @@
 """What happens in a run, as typed events: execution emits them, and everything that reports consumes them.
 
 They are also the journal's lines (`offload_core.results.journal`), so a field that is added here needs a default, and
-one that is removed or changes its meaning raises `SCHEMA`. Each event is stamped with the seconds since the run started.
+one that is removed or changes its meaning raises `SCHEMA`. Each event is stamped with the seconds since the run
+started.
 """
 
 from __future__ import annotations
@@ -216,7 +217,9 @@ class IncidentKind(StrEnum):
 
 @frozen(kw_only=True)
 class Incident:
-    """Infrastructure failed. `requeued` are the tests that run elsewhere for it, `suspects` those that may be the cause."""
+    """Infrastructure failed. `requeued` are the tests that run elsewhere for it, `suspects` those that may have
+    caused it.
+    """
 
     kind: IncidentKind
     reason: str
@@ -318,5 +321,12 @@ class Bus:
     def emit(self, event: Event) -> None:
         """Stamp and hand over."""
         stamped = Stamped(self.clock(), event)
+        broken: list[Exception] = []
         for consumer in tuple(self.consumers):
-            consumer(stamped)
+            try:
+                consumer(stamped)
+            except Exception as error:
+                self.consumers.remove(consumer)
+                broken.append(error)
+        for each in broken:
+            self.emit(Warned(f"part of the report ends here, by an error in Offload; please report it: {each!r}"))

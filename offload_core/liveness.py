@@ -87,18 +87,17 @@ class DeathWatch:
             Whatever the call raises.
         """
         task: asyncio.Future[T] = asyncio.ensure_future(call)
+        if self.gone.done():
+            await _end(task)  # before its first step: what is dead is not called
+            raise self.loss()
         both: set[asyncio.Future[Any]] = {task, self.gone}
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=ABANDON_SECS)
-                task.add_done_callback(_forget)
+                await _end(task)
                 raise self.loss()
         except asyncio.CancelledError:
-            task.cancel()
-            await asyncio.wait({task}, timeout=ABANDON_SECS)
-            task.add_done_callback(_forget)
+            await _end(task)
             raise
         try:
             return task.result()
@@ -156,6 +155,13 @@ class DeathWatch:
         self._hear_again()
         if not self.gone.done():
             self.gone.set_result(error)
+
+
+async def _end(task: asyncio.Future[Any]) -> None:
+    """Cancel it, and wait a little. What ignores that is left behind, whatever comes of it."""
+    task.add_done_callback(_forget)
+    task.cancel()
+    await asyncio.wait({task}, timeout=ABANDON_SECS)
 
 
 def _forget(task: asyncio.Future[Any]) -> None:

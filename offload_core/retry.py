@@ -100,7 +100,7 @@ class RetryPolicy:
             retry=tenacity.retry_if_exception(self._again),
             stop=tenacity.stop_any(
                 tenacity.stop_after_attempt(self.settings.attempts),
-                tenacity.stop_after_delay(self.settings.deadline_secs),
+                tenacity.stop_before_delay(self.settings.deadline_secs),
             ),
             wait=lambda state: min(backoff(state), self.settings.max_wait_secs),
             before_sleep=before_wait,

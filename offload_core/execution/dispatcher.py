@@ -130,12 +130,12 @@ class Dispatcher:
             self._debts.open[test.key] = test
             self._bus.emit(TestDiscovered(test))
         self._requeue(new)
-        self._progress()
+        self.progressed()
 
     def discovered(self) -> None:
         """Discovery has ended."""
         self.discovering = False
-        self._progress()
+        self.progressed()
         if self.over:
             self._wake_all()
             self._on_change()
@@ -147,6 +147,10 @@ class Dispatcher:
             self._scheduler.clear()
             self._wake_all()
             self._on_change()
+
+    def progressed(self) -> None:
+        """Something moved."""
+        self.last_progress = self._bus.clock()
 
     def settle(self, reason: str) -> None:
         """The run is over: say of every test that has no verdict why."""
@@ -164,7 +168,7 @@ class Dispatcher:
     def join(self, runner: Runner) -> None:
         """A worker is ready."""
         self._runners[runner.name] = runner
-        self._progress()
+        self.progressed()
 
     def leave(self, runner: Runner) -> None:
         """A worker is gone; what it held was dealt with before."""
@@ -172,6 +176,14 @@ class Dispatcher:
         self._hungry.pop(runner.name, None)
         self._wake_all()
         self._on_change()
+
+    def supply(self, fleet: int, *, fresh_is_possible: bool) -> None:
+        """How many sandboxes there are or will be soon, and whether another that is fresh can be had."""
+        alone = fleet <= 1 < self.fleet
+        no_fresh = self.fresh_is_possible and not fresh_is_possible and self._scheduler.fresh_needed > 0
+        self.fleet, self.fresh_is_possible = fleet, fresh_is_possible
+        if alone or no_fresh:
+            self._wake_all()  # what waited for another worker, or for a fresh one, must not wait any longer
 
     def take(self, runner: Runner, owed: Mapping[str, Test]) -> Bundle | None:
         """The next bundle that waits, or None; to a runner that still owes results only shortly before it is done."""
@@ -247,7 +259,7 @@ class Dispatcher:
         others = debts.running.setdefault(test.key, [])
         run = Run(test, debts.numbers[test.key], runner, runner.session_name, self._bus.clock(), bool(others))
         others.append(run)
-        self._progress()
+        self.progressed()
         self._bus.emit(
             TestBegan(test=test.key, number=run.number, sandbox=runner.name, session=run.session, hedge=run.hedge)
         )
@@ -406,14 +418,14 @@ class Dispatcher:
 
     def _retry(self, run: Run) -> None:
         self._scheduler.retry(run.test, avoid=run.runner.name)
-        self._progress()
+        self.progressed()
         self._wake_all()
         self._on_change()
 
     def _decide(self, test: Test, *, bad: bool) -> None:
         self._debts.open.pop(test.key, None)
         self.verdicts += 1
-        self._progress()
+        self.progressed()
         if bad and self._fail_fast:
             self.stop(FAIL_FAST)
         elif self.over:
@@ -421,7 +433,7 @@ class Dispatcher:
             self._on_change()
 
     def _close(self, run: Run) -> None:
-        self._progress()
+        self.progressed()
         runs = self._debts.running.get(run.test.key, [])
         if run in runs:
             runs.remove(run)
@@ -449,9 +461,6 @@ class Dispatcher:
                 if past > most:
                     best, most = runs[0], past
         return best
-
-    def _progress(self) -> None:
-        self.last_progress = self._bus.clock()
 
     def _wake(self, count: int) -> None:
         for name in list(self._hungry)[: max(count, 0)]:

@@ -1,4 +1,4 @@
-"""The sandbox as a framework sees it: every call races against the sandbox's death, and is bounded."""
+"""The sandbox as a framework sees it: every call races against the sandbox's death, and is bounded. And its end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from ..abc import Command, Process, Upload
-from ..errors import OperationTimedOut
+from ..errors import OperationTimedOut, SandboxDead
+from ..events import Bus, Incident, IncidentKind
 from ..liveness import DeathWatch
 from ..retry import RetryPolicy
+
+TERMINATE_SECS = 30.0
+"""How long ending one sandbox may take in all."""
 
 
 @frozen(eq=False)
@@ -35,3 +39,20 @@ class GuardedExecutor:
     async def upload(self, files: Sequence[Upload]) -> None:
         """As `Sandbox.upload`."""
         await self.retry.call("upload", lambda: self.watch.sandbox.upload(files), watch=self.watch)
+
+
+async def terminated(watch: DeathWatch, retry: RetryPolicy, bus: Bus) -> None:
+    """End a sandbox; a dead one once, for what may be left of it. What fails here is swept at the end of the run."""
+    terminate = watch.sandbox.terminate
+    try:
+        async with asyncio.timeout(TERMINATE_SECS):
+            if watch.gone.done():
+                async with asyncio.timeout(retry.settings.call_timeout_secs):
+                    await terminate()
+            else:
+                await retry.call("terminate", terminate)
+    except SandboxDead:
+        pass
+    except Exception as error:  # whatever a provider raises here, it must not end the run
+        reason = f"no answer in {TERMINATE_SECS:g} s" if isinstance(error, TimeoutError) else str(error) or repr(error)
+        bus.emit(Incident(kind=IncidentKind.TERMINATE_FAILED, reason=reason, sandbox=watch.sandbox.ref.name))

@@ -21,9 +21,10 @@ from ..events import (
     SandboxStarting,
     Warned,
 )
-from ..liveness import DeathWatch
+from ..liveness import ABANDON_SECS, DeathWatch
 from ..retry import RetryPolicy
 from .dispatcher import Dispatcher
+from .guarded import TERMINATE_SECS, terminated
 from .request import RunRequest
 from .worker import Worker
 
@@ -35,8 +36,8 @@ MIN_REPLACEMENTS = 8
 CAPACITY_SECS = (5.0, 60.0)
 """After a backend said that it is full: the first and the longest time before another sandbox is asked for."""
 
-TERMINATE_SECS = 30.0
-"""How long ending one sandbox may take in all."""
+WIND_DOWN_SECS = 150.0
+"""Once the run is over: after so long without any sandbox ending, all that is left is cut off."""
 
 MakeWorker = Callable[[Sandbox, DeathWatch, int], Worker]
 
@@ -44,8 +45,6 @@ MakeWorker = Callable[[Sandbox, DeathWatch, int], Worker]
 @define
 class _Counts:
     created: int = 0
-    starting: int = 0
-    live: int = 0
     barren: int = 0
     verdicts: int = 0
     full: int = 0
@@ -79,6 +78,8 @@ class Pool:
         self._numbers: set[int] = set()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._live: set[str] = set()
         self._why_broken = ""
         self._full_until = 0.0
         replacements = request.offload.max_replacements
@@ -93,58 +94,73 @@ class Pool:
     async def run(self) -> None:
         """Create and replace until the run is over; return when every sandbox has been ended, also when cancelled."""
         try:
-            while not self._dispatcher.over:
-                self._create_what_is_needed()
-                await self._changed.wait()
+            while self._tasks or not self._dispatcher.over:
+                over = self._dispatcher.over
+                if over:
+                    for task in self._starting:
+                        task.cancel()
+                else:
+                    self._create_what_is_needed()
+                async with asyncio.timeout(WIND_DOWN_SECS if over else None):
+                    await self._changed.wait()
                 self._changed.clear()
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+        except TimeoutError:
+            pass
         finally:
             for task in self._tasks:
                 task.cancel()
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+            if self._tasks:  # what ignores even that is left behind; the run's last sweep ends its sandbox
+                await asyncio.wait(self._tasks, timeout=TERMINATE_SECS + ABANDON_SECS)
 
     # -- how many -------------------------------------------------------------------------------------------------
 
     def _create_what_is_needed(self) -> None:
-        counts = self._counts
         possible = self._possible()
-        self._dispatcher.fresh_is_possible = bool(possible or counts.starting)
-        for _ in range(min(possible, self._needed())):
-            self._start(self._sandbox())
-        self._dispatcher.fleet = counts.live + counts.starting
-        if not counts.live and not counts.starting and not possible and self._dispatcher.owed:
+        if not self._full:
+            for _ in range(min(possible, self._needed())):
+                self._start(self._sandbox())
+        self._tell()
+        if not self._fleet and not possible and self._dispatcher.owed:
             self._dispatcher.stop(self._why_broken or f"{self._limit} sandboxes were created, and all ended")
 
+    @property
+    def _fleet(self) -> int:
+        return len(self._live) + len(self._starting)
+
+    @property
+    def _full(self) -> bool:
+        return asyncio.get_running_loop().time() < self._full_until
+
+    def _tell(self) -> None:
+        """Let the dispatcher know what it may count on."""
+        fresh_is_possible = bool(self._starting or (self._possible() and not self._full))
+        self._dispatcher.supply(self._fleet, fresh_is_possible=fresh_is_possible)
+
     def _possible(self) -> int:
-        """How many more sandboxes may be created now."""
-        counts = self._counts
-        if counts.barren >= BREAKER:
+        """How many more sandboxes may be created."""
+        if self._counts.barren >= BREAKER:
             return 0
-        if counts.live and asyncio.get_running_loop().time() < self._full_until:
-            return 0
-        room = self._request.offload.max_parallel - counts.live - counts.starting
-        return max(min(room, self._limit - counts.created), 0)
+        room = self._request.offload.max_parallel - self._fleet
+        return max(min(room, self._limit - self._counts.created), 0)
 
     def _needed(self) -> int:
-        counts = self._counts
-        needed = self._dispatcher.shortage - counts.starting
+        needed = self._dispatcher.shortage - len(self._starting)
         if self._dispatcher.discovering:
-            needed = max(needed, self._request.sandboxes_hint - counts.starting - counts.live)
+            needed = max(needed, self._request.sandboxes_hint - self._fleet)
         return needed
 
     # -- one sandbox ----------------------------------------------------------------------------------------------
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._counts.created += 1
-        self._counts.starting += 1
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
+        self._starting.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._starting.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._dispatcher.stop(f"an internal error in Offload: {error!r}; please report it")
             asyncio.get_running_loop().call_exception_handler(
@@ -164,8 +180,8 @@ class Pool:
             self._bus.emit(SandboxEnded(sandbox=name, how=SandboxEnd.NOT_CREATED, reason="no longer needed"))
             raise
         finally:
-            self._counts.starting -= 1
-        self._counts.live += 1
+            self._starting.difference_update({asyncio.current_task()})
+        self._live.add(name)
         number = min(set(range(len(self._numbers) + 1)) - self._numbers)
         self._numbers.add(number)
         self._counts.full = 0
@@ -173,7 +189,7 @@ class Pool:
             await self._use(sandbox, name, number)
         finally:
             self._numbers.discard(number)
-            self._counts.live -= 1
+            self._live.discard(name)
 
     async def _use(self, sandbox: Sandbox, name: str, number: int) -> None:
         self._bus.emit(SandboxReady(sandbox=name, ref=sandbox.ref))
@@ -186,52 +202,40 @@ class Pool:
                 how = SandboxEnd.LOST if isinstance(error, SandboxLost) else SandboxEnd.DEAD
                 reason = error.message
                 self._unfruitful(worker, reason)
+                self._live.discard(name)  # its place is free at once, whatever ending it for good takes
+                self._tell()
             except (ProviderError, FrameworkError) as error:
                 reason = str(error)
                 self._bus.emit(Incident(kind=IncidentKind.SANDBOX_UNUSABLE, reason=reason, sandbox=name))
                 self._unfruitful(worker, reason)
             finally:
-                await self._terminate(watch)
-                self._bus.emit(SandboxEnded(sandbox=name, how=how, reason=reason))
-
-    async def _terminate(self, watch: DeathWatch) -> None:
-        """End it; a dead one once, for what may be left of it. What fails here is swept at the end of the run."""
-        terminate = watch.sandbox.terminate
-        try:
-            async with asyncio.timeout(TERMINATE_SECS):
-                if watch.gone.done():
-                    async with asyncio.timeout(self._retry.settings.call_timeout_secs):
-                        await terminate()
-                else:
-                    await self._retry.call("terminate", terminate)
-        except SandboxDead:
-            pass
-        except (ProviderError, TimeoutError) as error:
-            self._bus.emit(
-                Incident(
-                    kind=IncidentKind.TERMINATE_FAILED,
-                    reason=str(error) or f"no answer in {TERMINATE_SECS:g} s",
-                    sandbox=watch.sandbox.ref.name,
-                )
-            )
+                try:
+                    await terminated(watch, self._retry, self._bus)
+                finally:
+                    self._bus.emit(SandboxEnded(sandbox=name, how=how, reason=reason))
 
     def _not_created(self, name: str, error: ProviderError) -> None:
         self._bus.emit(SandboxEnded(sandbox=name, how=SandboxEnd.NOT_CREATED, reason=str(error)))
-        counts = self._counts
         if isinstance(error, CapacityExhausted):
-            counts.created -= 1
-            first, longest = CAPACITY_SECS
-            wait = min(first * 2**counts.full, longest)
-            counts.full += 1
-            loop = asyncio.get_running_loop()
-            if loop.time() >= self._full_until:
-                self._bus.emit(Warned(f"no room for another sandbox: {error}. The run goes on with {counts.live}"))
-            self._full_until = loop.time() + wait
-            loop.call_later(wait, self._changed.set)
-            if counts.live:
+            self._counts.created -= 1
+            if self._full or self._no_room(error):
                 return
         self._bus.emit(Incident(kind=IncidentKind.CREATE_FAILED, reason=str(error), sandbox=name))
         self._barren(str(error))
+
+    def _no_room(self, error: CapacityExhausted) -> bool:
+        """Ask no more for a while, each time longer; whether the run goes on with what it has."""
+        first, longest = CAPACITY_SECS
+        wait = min(first * 2**self._counts.full, longest)
+        self._counts.full += 1
+        loop = asyncio.get_running_loop()
+        self._full_until = loop.time() + wait
+        loop.call_later(wait, self._changed.set)
+        live = len(self._live)
+        self._bus.emit(
+            Warned(f"no room for another sandbox: {error}. The run goes on with {live} and asks again in {wait:g} s")
+        )
+        return live > 0
 
     # -- the breaker ----------------------------------------------------------------------------------------------
 

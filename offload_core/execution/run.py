@@ -25,7 +25,7 @@ from ..liveness import DeathWatch
 from ..retry import RetryPolicy
 from ..scheduling import Estimates, LongestFirst
 from .dispatcher import Dispatcher
-from .guarded import GuardedExecutor
+from .guarded import GuardedExecutor, terminated
 from .pool import Pool
 from .request import RunRequest, StopRequest
 from .worker import Worker
@@ -63,9 +63,11 @@ async def execute(request: RunRequest, bus: Bus, stop: StopRequest) -> None:
         for task in (body, asked, tending):
             task.cancel()
         results = await asyncio.gather(body, asked, tending, return_exceptions=True)
-        await run.sweep()
         run.dispatcher.settle("the run ended without it")
-        await request.provider.aclose()
+        try:
+            await run.sweep()
+        finally:
+            await request.provider.aclose()
     for result in results:
         if isinstance(result, Exception):
             raise result
@@ -121,6 +123,7 @@ class _Run:
         image = self._image
         self._bus.emit(PrepareFinished(image_id=image.id if image else "", image_key=image.key if image else ""))
         self._prepared.set()
+        self.dispatcher.progressed()
         return True
 
     async def _discover(self) -> None:
@@ -131,6 +134,9 @@ class _Run:
                     await self._discover_in_sandbox()
                 else:
                     await self._list(lambda group: self._host_place(group, Path(scratch)))
+        except ProviderError as error:
+            self.dispatcher.stop(f"the tests could not be listed: {error}")
+            self._bus.emit(Incident(kind=IncidentKind.DISCOVERY_FAILED, reason=str(error)))
         finally:
             self.dispatcher.discovered()
 
@@ -148,19 +154,15 @@ class _Run:
         """List the tests in a sandbox that is there for nothing else."""
         await self._prepared.wait()
         provider = self._request.provider
-        try:
-            sandbox = await self._retry.call("create", lambda: provider.create(self._spec("discovery")))
-            async with DeathWatch(sandbox, self._request.liveness) as watch:
-                try:
-                    executor = GuardedExecutor(watch, self._retry)
-                    await watch.guard(
-                        self._list(lambda group: self._place(sandbox, executor, f"discovery-{group.name}", 0))
-                    )
-                finally:
-                    await self._retry.call("terminate", sandbox.terminate)
-        except ProviderError as error:
-            self.dispatcher.stop(f"the tests could not be listed in a sandbox: {error}")
-            self._bus.emit(Incident(kind=IncidentKind.DISCOVERY_FAILED, reason=str(error), sandbox="discovery"))
+        sandbox = await self._retry.call("create", lambda: provider.create(self._spec("discovery")))
+        async with DeathWatch(sandbox, self._request.liveness) as watch:
+            try:
+                executor = GuardedExecutor(watch, self._retry)
+                await watch.guard(
+                    self._list(lambda group: self._place(sandbox, executor, f"discovery-{group.name}", 0))
+                )
+            finally:
+                await terminated(watch, self._retry, self._bus)
 
     # -- what sandboxes and sessions are made from ----------------------------------------------------------------
 
@@ -222,7 +224,7 @@ class _Run:
             self.dispatcher.wake_for_hedge()
             now = self._bus.clock()
             still = now - self.dispatcher.last_progress
-            if still > self._request.offload.test_timeout_secs + STALLED_SECS:
+            if still > self._request.offload.test_timeout_secs + STALLED_SECS and self._prepared.is_set():
                 reason = f"nothing has moved for {still:.0f} s"
                 self._bus.emit(Incident(kind=IncidentKind.STALLED, reason=f"{reason}: {self._waiting_for()}"))
                 self.dispatcher.stop(reason)
@@ -232,6 +234,8 @@ class _Run:
 
     def _waiting_for(self) -> str:
         runs = self.dispatcher.waiting_for()
+        if not self._prepared.is_set():
+            return "the image"
         if not runs:
             return "discovery" if self.dispatcher.discovering else "sandboxes to start"
         now = self._bus.clock()
@@ -245,15 +249,15 @@ class _Run:
             async with asyncio.timeout(SWEEP_SECS):
                 left: Sequence[SandboxRef] = await self._retry.call("list", lambda: provider.list(run_id))
                 for _ in range(self._request.retry.attempts):
-                    if not left:
-                        return
-                    left = tuple(await provider.terminate_many(left))
+                    if left:
+                        left = tuple(await provider.terminate_many(left))
         except (ProviderError, TimeoutError) as error:
             why = str(error) or f"the backend did not answer in {SWEEP_SECS:g} s"
             self._bus.emit(Warned(f"could not look for sandboxes that were left: {why}. {self._reap()}"))
         else:
-            ids = ", ".join(ref.id for ref in left)
-            self._bus.emit(Warned(f"sandboxes that could not be terminated: {ids}. {self._reap()}"))
+            if left:
+                ids = ", ".join(ref.id for ref in left)
+                self._bus.emit(Warned(f"sandboxes that could not be terminated: {ids}. {self._reap()}"))
 
     def _reap(self) -> str:
         return f"`offload reap --run {self._request.run_id}` removes them when the backend is back"
