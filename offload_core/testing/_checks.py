@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -72,8 +73,12 @@ class Checks(ABC):
         """A provider that is closed in the end, and that has to leave nothing running in this process."""
         before = asyncio.all_tasks()
         provider = self.make_provider()
+        self.runs: set[str] = set()
         try:
             yield provider
+        except BaseException:
+            await self._sweep(provider)
+            raise
         finally:
             await provider.aclose()
         await asyncio.sleep(0)
@@ -83,10 +88,18 @@ class Checks(ABC):
         left = {task for task in left if not task.done()}
         must(not left, f"`aclose` must leave no task running; these still do: {left}")
 
+    async def _sweep(self, provider: Provider[Any]) -> None:
+        """After a failure, end what the check has made, as far as that works: it may cost money."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(self.patience_secs):
+                for run in self.runs:
+                    await provider.terminate_many(await provider.list(run))
+
     async def create(self, provider: Provider[Any], **changes: Any) -> Sandbox:
         """A new sandbox of a run of its own, unless `changes` name one."""
         spec = SandboxSpec(name=f"check-{secrets.token_hex(3)}", run_id=new_run(), lifetime=600.0)
         spec = evolve(spec, image=await self.make_image(provider), **changes)
+        self.runs.add(spec.run_id)
         return await provider.create(spec)
 
     @asynccontextmanager
