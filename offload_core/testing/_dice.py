@@ -53,6 +53,7 @@ _APPLIES: Mapping[str, frozenset[Fault]] = {
 _ERRORS: Mapping[str, tuple[type[ProviderError], ...]] = {
     "create": (CreateFailed, ConnectionLost, OperationTimedOut),
     "exec": (ConnectionLost,),
+    "wait_dead": (ConnectionLost,),
     "upload": (UploadFailed, ConnectionLost, OperationTimedOut),
     "download": (DownloadFailed, ConnectionLost, OperationTimedOut),
 }
@@ -155,7 +156,7 @@ class Dice:
             return await call()
         self.note(operation, sandbox, fault)
         error = dice.choice(_ERRORS.get(operation, _ANY_ERROR))
-        # An exec that had its effect has no handle that could end it, so it fails before.
-        if operation != "exec" and dice.random() < 0.5:
+        # An exec that had its effect has no handle that could end it, and a death that was seen is told.
+        if operation not in ("exec", "wait_dead") and dice.random() < 0.5:
             await call()
         raise error("injected", operation=operation, sandbox=sandbox)
