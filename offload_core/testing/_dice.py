@@ -33,7 +33,7 @@ class Fault(StrEnum):
     UNKNOWN = "unknown"
     """This and the next probes of the sandbox cannot find out."""
     TRUNCATE = "truncate"
-    """The standard output of a command ends early; the command goes on."""
+    """The standard output of a command ends early; the command goes on until the pipe is full."""
     TEAR = "tear"
     """A command is killed, its standard output ends early, and its exit is not told."""
     DELAY = "delay"

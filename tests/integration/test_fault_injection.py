@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -50,9 +50,8 @@ def _bounded(check: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
-_EVERY = FaultPlan(
-    fail=0.1, kill=0.1, capacity=0.1, unknown=0.1, truncate=0.1, tear=0.1, delay=0.3, max_delay_secs=0.001
-)
+_RATES = dict.fromkeys(("fail", "kill", "capacity", "unknown", "truncate", "tear"), 0.1)
+_EVERY = FaultPlan(delay=0.3, max_delay_secs=0.001, **_RATES)  # type: ignore[arg-type]
 
 
 async def _use(provider: FaultyProvider) -> list[str]:
@@ -73,7 +72,7 @@ async def _use(provider: FaultyProvider) -> list[str]:
         if isinstance(sandbox, Sandbox):
             for _ in range(3):
                 await attempt(sandbox.upload([Upload(b"x", sandbox.scratch / "x")]))
-                await attempt(sandbox.run(Command(argv=("head", "-c", "100000", "/dev/zero"))))
+                await attempt(sandbox.run(Command(argv=("head", "-c", "50000", "/dev/zero"))))
                 await attempt(sandbox.probe())
             await attempt(sandbox.terminate())
     return outcomes
@@ -82,15 +81,16 @@ async def _use(provider: FaultyProvider) -> list[str]:
 def test_same_seed_same_faults() -> None:
     """The same seed injects the same faults into the same calls; another seed injects others."""
 
-    async def run(seed: int) -> tuple[list[str], object]:
+    async def run(seed: int) -> Sequence[Injected]:
         async with _faulty(_EVERY, seed) as provider:
-            return await _use(provider), provider.injected
+            await _use(provider)
+            return provider.injected
 
     async def check() -> None:
         first, again, other = await run(1), await run(1), await run(2)
         assert first == again
         assert first != other
-        assert {injected.fault for injected in (*first[1], *other[1])} >= {Fault.FAIL, Fault.KILL, Fault.DELAY}  # type: ignore[misc]
+        assert {injected.fault for injected in (*first, *other)} >= {Fault.FAIL, Fault.KILL, Fault.DELAY}
 
     _bounded(check)
 
@@ -132,7 +132,7 @@ def test_no_faults() -> None:
 
 
 def test_fail() -> None:
-    """Calls fail with the errors of their operation, before or after they had their effect; a failed create leaves nothing."""
+    """Calls fail with the errors of their operation, before or after their effect; a failed create leaves nothing."""
 
     async def check() -> None:
         effects, errors = set(), set()
@@ -261,12 +261,12 @@ def test_hang(operation: str) -> None:
 
 
 def test_lost_push_and_failing_termination() -> None:
-    """A push that breaks raises ConnectionLost while polling still tells; a termination that fails can be tried again."""
+    """A push that breaks raises ConnectionLost, and polling still tells; a termination that fails can be repeated."""
 
     async def check() -> None:
         async with _faulty(FaultPlan(fail=1.0, operations={"wait_dead", "terminate"}, most=2)) as provider:
             sandbox = await provider.create(_spec())
-            with pytest.raises((ConnectionLost, OperationTimedOut)):
+            with pytest.raises(ConnectionLost):
                 await sandbox.wait_dead()
             assert set(await provider.terminate_many([sandbox.ref])) == {sandbox.ref}
             assert await provider.terminate_many([sandbox.ref]) == {}
