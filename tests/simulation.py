@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from offload_core.abc import (
     Hello,
     Liveness,
     LivenessSettings,
+    ModuleStarted,
     Outcome,
     Place,
     PrepareRequest,
@@ -37,6 +38,7 @@ from offload_core.abc import (
     SandboxRef,
     SandboxSpec,
     SessionEvent,
+    TeardownFailed,
     Test,
     TestFinished,
     TestSession,
@@ -44,7 +46,7 @@ from offload_core.abc import (
     Upload,
 )
 from offload_core.config.schema import OffloadTable, RetryTable
-from offload_core.errors import ConnectionLost, SandboxDead
+from offload_core.errors import ConnectionLost, FrameworkError, SandboxDead
 from offload_core.events import Bus, Event, Stamped
 from offload_core.execution import RunRequest, StopRequest, execute
 from offload_core.results.accounting import Accounting
@@ -54,13 +56,22 @@ from offload_core.results.accounting import Accounting
 class Behaviour:
     """What a simulated test does: take time, then end; or end its process or its sandbox instead.
 
-    `outcomes` are those of its attempts in order, the last one for all further.
+    `outcomes` are those of its attempts in order, the last one for all further; attempts from the second on take
+    `then_secs`, if given. `teardown_fails`: what it shared cannot be torn down, said when the
+    session closes.
     """
 
     secs: float = 0.0
     outcomes: tuple[str, ...] = ("passed",)
     ends: str = ""
-    """`"process"` or `"sandbox"`: what ends in its middle, every time it runs."""
+    """`"process"` or `"sandbox"`: what ends in its middle, every time it runs. `"once-process"`, `"once-sandbox"`: only
+    the first time. `"exit"`: the session says goodbye after it (as after pytest.exit)."""
+    then_secs: float | None = None
+    teardown_fails: bool = False
+
+
+async def _nothing(*args: object) -> None:
+    pass
 
 
 @frozen
@@ -101,6 +112,8 @@ class MemoryProcess(Process):
         self._err = _Stream()
         self.stdout, self.stderr = self._out, self._err
         self._queue: list[str] = []
+        self._paths: dict[str, str] = {}
+        self._torn: list[str] = []
         self._closing = False
         self._poked = asyncio.Event()
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
@@ -109,12 +122,14 @@ class MemoryProcess(Process):
     async def write(self, data: bytes) -> None:
         if self._exit.done():
             raise ConnectionLost("the process has ended", operation="write")
+        await self._memory.backend.heard(self._memory.ref)
         for line in data.splitlines():
             request = json.loads(line)
             match request["do"]:
                 case "run":
                     self._queue.extend(request["keys"])
-                case "revoke":
+                    self._paths |= request["paths"]
+                case "revoke" if self._memory.backend.revokes:
                     given = [key for key in request["keys"] if key in self._queue]
                     self._queue = [key for key in self._queue if key not in given]
                     self._say(revoked=given)
@@ -130,6 +145,7 @@ class MemoryProcess(Process):
         return await asyncio.shield(self._exit)
 
     async def kill(self) -> None:
+        await self._memory.backend.on_kill()
         self.end(Exit(signal=9))
 
     def end(self, how: Exit) -> None:
@@ -141,31 +157,79 @@ class MemoryProcess(Process):
             self._err.end()
 
     def _say(self, **event: object) -> None:
+        if self._memory.ref in self._memory.backend.silent:
+            return
         self._out.feed(json.dumps(event).encode() + b"\n")
 
     async def _play(self) -> None:
-        suite = self._memory.backend.suite
-        await asyncio.sleep(self._memory.backend.session_secs)
+        backend = self._memory.backend
+        suite = backend.suite
+        kind = backend.session(backend.sessions)
+        backend.sessions += 1
+        await asyncio.sleep(backend.session_secs)
+        match kind:
+            case "mute":
+                await asyncio.Event().wait()
+            case "goodbye":
+                self._say(bye="usage error")
+                return self.end(Exit(code=4))
+            case "dies":
+                return self.end(Exit(code=1, reason="no such module"))
+            case "garbage":
+                self._say(garbage=True)
         self._say(hello=True)
+        if kind == "leaves":
+            self._say(bye="a hook ended it")
+            return self.end(Exit(code=0))
+        path = ""
         while True:
             while not self._queue and not self._closing:
                 self._poked.clear()
                 await self._poked.wait()
             if not self._queue:
                 break
+            if self._paths[self._queue[0]] != path:
+                path = self._paths[self._queue[0]]
+                if path in backend.imports:
+                    self._say(module=path)
+                    if await self._ends(backend.imports[path]):
+                        return
+                if not self._queue:
+                    continue
             key = self._queue.pop(0)
             behaviour = suite[key]
             self._say(started=key)
-            self._memory.backend.begun[key] += 1
-            await asyncio.sleep(behaviour.secs)
-            if behaviour.ends == "process":
-                return self.end(Exit(code=3))
-            if behaviour.ends == "sandbox":
-                return self._memory.backend.kill(self._memory.ref)
-            attempt = min(self._memory.backend.begun[key], len(behaviour.outcomes))
-            self._say(finished=key, outcome=behaviour.outcomes[attempt - 1], secs=behaviour.secs)
-        self._say(bye=True)
+            backend.begun[key] += 1
+            first = backend.begun[key] == 1
+            secs = behaviour.secs if first or behaviour.then_secs is None else behaviour.then_secs
+            await asyncio.sleep(secs)
+            if await self._ends(behaviour.ends if first else behaviour.ends.removeprefix("once-")):
+                return
+            attempt = min(backend.begun[key], len(behaviour.outcomes))
+            self._say(finished=key, outcome=behaviour.outcomes[attempt - 1], secs=secs)
+            if behaviour.teardown_fails:
+                self._torn.append(key)
+            if behaviour.ends == "exit":
+                self._say(bye="pytest.exit: enough")
+                return self.end(Exit(code=2))
+        if self._torn:
+            self._say(teardown=self._torn[-1])
+        await asyncio.sleep(backend.close_secs)
+        self._say(bye="")
         self.end(Exit(code=0))
+
+    async def _ends(self, what: str) -> bool:
+        backend = self._memory.backend
+        match what:
+            case "process" | "once-process":
+                self.end(Exit(code=3))
+            case "sandbox" | "once-sandbox":
+                backend.kill(self._memory.ref)
+            case "hang":
+                await asyncio.Event().wait()
+            case _:
+                return False
+        return True
 
 
 class MemorySandbox(Sandbox):
@@ -176,31 +240,47 @@ class MemorySandbox(Sandbox):
         self.backend = provider.backend
 
     async def exec(self, command: Command) -> Process:
+        """Start a session."""
         self.backend.count(self.ref, "exec")
+        await self.backend.heard(self.ref)
         process = MemoryProcess(self, command)
         self.backend.processes.setdefault(self.ref, []).append(process)
         return process
 
     async def probe(self) -> Liveness:
+        """As the backend answers."""
         return self.backend.probe(self.ref)
 
     async def wait_dead(self) -> Liveness:
+        """Told at once, if the backend pushes."""
+        if not self.backend.pushes:
+            raise ConnectionLost("no event stream", operation="wait_dead")
         await self.backend.deaths[self.ref].wait()
         return Liveness.dead("it died")
 
     async def terminate(self) -> None:
+        """End it."""
+        await self.backend.on_terminate(self.ref)
         self.backend.end(self.ref)
 
     async def upload(self, files: Sequence[Upload]) -> None:
+        """There are no files."""
         self.backend.count(self.ref, "upload")
 
     async def download(self, files: Sequence[Download]) -> None:
+        """There are no files."""
         self.backend.count(self.ref, "download")
 
 
 @define(eq=False)
 class Backend:
-    """The world behind `MemoryProvider`: what exists, what died, what is silent, what was called on the dead."""
+    """The world behind `MemoryProvider`: what exists, what died, what is silent, what was called on the dead.
+
+    `session`: how the session of that number behaves: `"mute"` never says hello, `"goodbye"` says goodbye instead,
+    `"leaves"` says both and ends, `"dies"` ends without a word, `"garbage"` breaks the protocol. `imports`: what
+    importing a module does: as `Behaviour.ends`, or `"hang"`. `calls_on_dead`: the operation, and how many seconds
+    after the death it came. A `silent` sandbox cannot be reached, but for being terminated.
+    """
 
     suite: Mapping[str, Behaviour]
     start_secs: Callable[[int], float] = lambda number: 0.0
@@ -210,8 +290,18 @@ class Backend:
     deaths: dict[SandboxRef, asyncio.Event] = field(factory=dict)
     processes: dict[SandboxRef, list[MemoryProcess]] = field(factory=dict)
     begun: Counter[str] = field(factory=Counter)
-    calls_on_dead: list[str] = field(factory=list)
+    calls_on_dead: list[tuple[str, float]] = field(factory=list)
+    died_at: dict[SandboxRef, float] = field(factory=dict)
     created: int = 0
+    sessions: int = 0
+    session: Callable[[int], str] = lambda number: ""
+    imports: Mapping[str, str] = field(factory=dict)
+    close_secs: float = 0.0
+    pushes: bool = True
+    revokes: bool = True
+    probes: int = 0
+    on_kill: Callable[[], Awaitable[None]] = _nothing
+    on_terminate: Callable[[SandboxRef], Awaitable[None]] = _nothing
     on_create: Callable[[SandboxRef], None] = lambda ref: None
     ended: set[SandboxRef] = field(factory=set)
 
@@ -225,8 +315,14 @@ class Backend:
             return Liveness.unknown("the backend does not answer")
         return Liveness.dead("it died") if self.deaths[ref].is_set() else Liveness.alive()
 
+    async def heard(self, ref: SandboxRef) -> None:
+        """Return if it can be reached, else never."""
+        if ref in self.silent:
+            await asyncio.Event().wait()
+
     def kill(self, ref: SandboxRef) -> None:
         """It dies: its processes end without a word."""
+        self.died_at.setdefault(ref, asyncio.get_running_loop().time())
         self.deaths[ref].set()
         for process in self.processes.get(ref, ()):
             process.end(Exit())
@@ -239,7 +335,7 @@ class Backend:
     def count(self, ref: SandboxRef, operation: str) -> None:
         """Note a call, and refuse it if the sandbox is dead."""
         if self.deaths[ref].is_set():
-            self.calls_on_dead.append(operation)
+            self.calls_on_dead.append((operation, asyncio.get_running_loop().time() - self.died_at[ref]))
             raise SandboxDead("it died", operation=operation, sandbox=ref.id)
 
 
@@ -253,6 +349,7 @@ class MemoryProvider(Provider[NoOptions]):
         self.backend = backend
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
+        """Take `start_secs`, then refuse or make one."""
         backend = self.backend
         number = backend.created
         backend.created += 1
@@ -266,12 +363,16 @@ class MemoryProvider(Provider[NoOptions]):
         return MemorySandbox(self, ref)
 
     def attach(self, ref: SandboxRef) -> Sandbox:
+        """A handle."""
         return MemorySandbox(self, ref)
 
     async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
+        """What is alive."""
         return [ref for ref in self.backend.alive() if run_id in (None, ref.run_id)]
 
     async def probe_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
+        """All at once."""
+        self.backend.probes += 1
         return {ref: self.backend.probe(ref) for ref in refs}
 
 
@@ -289,6 +390,12 @@ class MemorySession(TestSession):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 match json.loads(line):
+                    case {"module": path}:
+                        yield ModuleStarted(path)
+                    case {"teardown": key}:
+                        yield TeardownFailed(key=key, message="it cannot be torn down")
+                    case {"garbage": _}:
+                        raise FrameworkError("that is not the protocol")
                     case {"hello": _}:
                         yield Hello()
                     case {"started": key}:
@@ -297,8 +404,8 @@ class MemorySession(TestSession):
                         yield TestFinished(key=key, outcome=Outcome(outcome), duration=secs)
                     case {"revoked": keys}:
                         self._answers.popleft().set_result(keys)
-                    case {"bye": _}:
-                        yield Bye()
+                    case {"bye": reason}:
+                        yield Bye(reason)
         for answer in self._answers:
             answer.set_result([])
 
@@ -306,7 +413,7 @@ class MemorySession(TestSession):
         await self._process.write(json.dumps(request).encode() + b"\n")
 
     async def run(self, tests: Sequence[Test]) -> None:
-        await self._ask(do="run", keys=[test.key for test in tests])
+        await self._ask(do="run", keys=[test.key for test in tests], paths={test.key: test.path for test in tests})
 
     async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
         answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
@@ -337,18 +444,22 @@ class MemoryFramework(Framework[NoOptions]):
         self._module_secs = module_secs
 
     async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+        """List the group's tests."""
         path = ""
         for test in self._tests:
+            if test.group != group.name:
+                continue
             if test.path != path:
                 await asyncio.sleep(self._module_secs)
                 path = test.path
             yield test
 
     async def open(self, place: Place) -> TestSession:
+        """Start a session."""
         return MemorySession(await place.executor.exec(Command(argv=("session",))))
 
 
-def tests_of(behaviours: Mapping[str, Behaviour], per_module: int = 10, **more: Any) -> list[Test]:
+def tests_of(behaviours: Mapping[str, Behaviour], per_module: int = 10, **more: Any) -> list[Test]:  # noqa: PT028
     """A test for each behaviour, `per_module` of them to a module; ids equal keys."""
     tests = []
     for index, key in enumerate(behaviours):

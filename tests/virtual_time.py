@@ -19,7 +19,7 @@ class Deadlock(AssertionError):
     """Nothing is scheduled any more, and the work is not done."""
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]  # whichever is the best here
+class _Selector(selectors.DefaultSelector):
     """Instead of waiting, moves the loop's clock."""
 
     loop: VirtualTimeLoop
