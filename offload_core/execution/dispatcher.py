@@ -192,12 +192,18 @@ class Dispatcher:
         if busy and not self._scheduler.nearly_done(owed.values()):
             return None
         workers = max(self.fleet, len(self._runners), 1)
-        fresh = runner.fresh or not self.fresh_is_possible
+        fresh = runner.fresh or not self._fresh_will_come()
         while bundle := self._scheduler.take(runner.name, workers=workers, fresh=fresh, busy=busy):
             tests = tuple(test for test in bundle.tests if test.key in self._debts.open)
             if tests:
                 return evolve(bundle, tests=tests)
         return None
+
+    def _fresh_will_come(self) -> bool:
+        """Whether what waits for a fresh sandbox gets one: of those to be had, or of those that have not begun."""
+        if self.fresh_is_possible or not self._scheduler.fresh_needed:
+            return self.fresh_is_possible
+        return any(runner.fresh for runner in self._runners.values())
 
     async def steal(self, thief: Runner) -> Bundle | None:
         """Half of what the worker with the most unstarted work holds, from its end; or None."""

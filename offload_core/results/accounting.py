@@ -20,11 +20,11 @@ from ..events import (
     DiscoveryFinished,
     Event,
     Incident,
+    IncidentKind,
     Interrupted,
     ModuleCollected,
     RunFinished,
     RunStarted,
-    SandboxEnd,
     SandboxEnded,
     SandboxReady,
     SandboxStarting,
@@ -173,7 +173,10 @@ class Accounting:
         match event:
             case SandboxStarting():
                 self.sandboxes_starting.add(event.sandbox)
-                died = self.sandboxes_ended[SandboxEnd.DEAD] + self.sandboxes_ended[SandboxEnd.LOST]
+                # told by the incident: the replacement may start before the dead one is cleared away
+                died = sum(
+                    each.kind in (IncidentKind.SANDBOX_DEAD, IncidentKind.SANDBOX_LOST) for each in self.incidents
+                )
                 self.sandboxes_replaced += self.sandboxes_replaced < died
             case SandboxReady():
                 self.sandboxes_alive.add(event.sandbox)

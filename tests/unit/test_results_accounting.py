@@ -149,13 +149,15 @@ def test_exit_codes() -> None:
 
 
 def test_sandboxes_are_counted() -> None:
-    """How many there are, were at most, died and were replaced."""
+    """How many there are, were at most, died and were replaced; that may begin before the dead one is cleared away."""
+    died = Incident(kind=IncidentKind.SANDBOX_DEAD, reason="killed", sandbox="a")
     accounting = accounted(
-        *sandbox("a"), *sandbox("b"), *sandbox("a", SandboxEnd.DEAD), *sandbox("c"), SandboxStarting(sandbox="d")
+        *[*sandbox("a"), *sandbox("b"), died, *sandbox("c"), *sandbox("a", SandboxEnd.DEAD)],
+        SandboxStarting(sandbox="d"),
     )
     assert accounting.sandboxes_alive == {"b", "c"}
     assert accounting.sandboxes_starting == {"d"}
-    assert (accounting.sandboxes_ready, accounting.sandboxes_peak, accounting.sandboxes_replaced) == (3, 2, 1)
+    assert (accounting.sandboxes_ready, accounting.sandboxes_peak, accounting.sandboxes_replaced) == (3, 3, 1)
     assert accounting.sandboxes_ended == Counter({"dead": 1})
 
 
