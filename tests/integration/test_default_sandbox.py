@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -111,12 +112,13 @@ class MinimalSandbox(Sandbox):
         return Liveness.alive() if main else Liveness.dead("its process has ended")
 
     async def terminate(self) -> None:
-        """Kill what carries the mark."""
+        """Kill what carries the mark, and clean up."""
         while processes := [process for process, _ in _marked(self.ref.id)]:
             for process in processes:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
             await asyncio.sleep(0.001)
+        await asyncio.to_thread(shutil.rmtree, self.scratch, ignore_errors=True)
 
 
 class MinimalProcess(Process):
