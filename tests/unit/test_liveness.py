@@ -319,21 +319,20 @@ def test_nothing_is_left_after_the_watch() -> None:
     """Leaving the block, by an error or in the middle of silence, leaves no task and no timer that still acts."""
     world = World()
 
+    watches: list[DeathWatch] = []
+
     async def failing() -> None:
-        nonlocal watch
         async with world.watching() as watch:
+            watches.append(watch)
             world.backend.silent.add(watch.sandbox.ref)
             await asyncio.sleep(2.0)
             raise KeyError
 
-    watch: DeathWatch | None = None
-
     async def main() -> None:
         with pytest.raises(KeyError):
             await failing()
-        assert watch is not None
         await asyncio.sleep(10 * SETTINGS.lost_after_secs)
-        assert not watch.gone.done()
+        assert not watches[0].gone.done()
 
     run_virtually(main())
 
