@@ -90,8 +90,10 @@ class Poison:
 
         A sandbox can die at any time: only a process that ends by itself is held against the module.
         """
+        if not crash.unstarted:
+            return Ruling()
         once_more = Ruling(suspects=(crash.unstarted,)) if crash.suspects else Ruling(requeue=crash.unstarted)
-        if not crash.unstarted or crash.kind is CrashKind.SANDBOX:
+        if crash.kind is CrashKind.SANDBOX:
             return once_more
         path = crash.unstarted[0].path
         self._idle[path] += 1
