@@ -495,9 +495,10 @@ async def simulate(
     liveness: LivenessSettings | None = None,
     consumers: Sequence[Callable[[Stamped], None]] = (),
     stop: StopRequest | None = None,
+    limit: float = 120.0,
     **request: Any,
 ) -> Simulated:
-    """Run simulated tests through the real execution; the run may take 120 s at most."""
+    """Run simulated tests through the real execution; the run may take `limit` seconds of the loop's time at most."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     accounting = Accounting()
@@ -518,7 +519,7 @@ async def simulate(
         prepare=PrepareRequest(context=Path("/")),
         **request,
     )
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(limit):
         await execute(run, bus, stop or StopRequest())
     return Simulated(accounting, events, backend)
 
