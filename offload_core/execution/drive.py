@@ -91,6 +91,7 @@ class Drive:
         self._wake = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._killing: asyncio.Task[None] | None = None
+        self._revoking: set[asyncio.Task[Sequence[Test]]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
 
@@ -117,8 +118,9 @@ class Drive:
             if self._killing is not None and not self._watch.gone.done():
                 await asyncio.wait({self._killing}, timeout=END_SECS)
             tasks = [task for task in (feeder, reader, self._killing) if task is not None]
-            for task in tasks:
+            for task in (*tasks, *self._revoking):
                 task.cancel()
+            await asyncio.gather(*self._revoking, return_exceptions=True)
             results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             self._look_at(result)
@@ -144,9 +146,13 @@ class Drive:
         """Take back held tests; those that are returned are not this session's any more."""
         if self.closing or self.bye is not None or self._killing is not None or self._ended:
             return ()
-        returned = await self._watch.guard(self.session.revoke(tests))
-        if self._ended:
+        asking = asyncio.create_task(self._watch.guard(self.session.revoke(tests)))
+        self._revoking.add(asking)
+        asking.add_done_callback(self._revoking.discard)
+        await asyncio.wait({asking})
+        if self._ended or asking.cancelled():
             return ()  # all it held has been dealt with
+        returned = asking.result()
         released = [test for test in returned if self.held.pop(test.key, None) is not None]
         for test in released:
             self._settled(test.key)
