@@ -218,7 +218,7 @@ class IncidentKind(StrEnum):
 @frozen(kw_only=True)
 class Incident:
     """Infrastructure failed. `requeued` are the tests that run elsewhere for it, `suspects` those that may have
-    caused it.
+    caused it. `details` is the last output of what ended, if there was any.
     """
 
     kind: IncidentKind
@@ -227,6 +227,7 @@ class Incident:
     session: str = ""
     requeued: tuple[str, ...] = ()
     suspects: tuple[str, ...] = ()
+    details: str = ""
 
 
 @frozen(kw_only=True)

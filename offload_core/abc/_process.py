@@ -49,7 +49,7 @@ class Command:
 class Exit:
     """How a process ended: by exit code, by signal, or (both None) in a way the backend cannot tell.
 
-    `reason` adds what else is known, such as "out of memory".
+    `reason` adds what else is known, such as "out of memory"; from its second line on, the last of the output.
     """
 
     code: int | None = None
@@ -71,7 +71,8 @@ class Exit:
             ended = f"exit code {self.code}"
         else:
             ended = "ended in an unknown way"
-        return f"{ended}: {self.reason}" if self.reason else ended
+        first, newline, output = self.reason.partition("\n")
+        return f"{ended}{': ' if first else ''}{first}{newline}{output}"
 
 
 @frozen

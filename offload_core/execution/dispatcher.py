@@ -363,7 +363,7 @@ class Dispatcher:
                 run = runs.get(test.key)
                 if run is not None:
                     attempt = self._attempt(run, first, message=f"{what} ended while it ran: {incident.reason}")
-                    self._bus.emit(AttemptFinished(attempt, again=True))
+                    self._bus.emit(AttemptFinished(evolve(attempt, details=incident.details), again=True))
             self._scheduler.suspect(unit, fresh=kind is CrashKind.SANDBOX)
         if ruling.suspects:
             self._wake_all()
@@ -372,6 +372,7 @@ class Dispatcher:
 
     def _end(self, test: Test, run: Run | None, incident: Incident, outcome: Outcome, message: str) -> None:
         """A verdict that no test run gave: it is final."""
+        message = f"{message}: {incident.reason}"
         if run is None:
             self._debts.numbers[test.key] += 1
             now = self._bus.clock()
@@ -383,10 +384,11 @@ class Dispatcher:
                 outcome=outcome,
                 start=now,
                 duration=0.0,
-                message=f"{message}: {incident.reason}",
+                message=message,
+                details=incident.details,
             )
         else:
-            attempt = self._attempt(run, outcome, message=f"{message}: {incident.reason}")
+            attempt = evolve(self._attempt(run, outcome, message=message), details=incident.details)
         self._bus.emit(AttemptFinished(attempt))
         self._decide(test, bad=True)
 

@@ -168,7 +168,7 @@ class Worker:
                 sandbox=self.name,
                 session=self.session_name,
                 complete=drive.bye is not None,
-                reason=drive.bye.reason if drive.bye else reason,
+                reason=drive.bye.reason if drive.bye else reason.partition("\n")[0],
             )
         )
         explained = self._settle_kill(drive)
@@ -239,6 +239,7 @@ class Worker:
         for run in running:
             drive.owed.pop(run.test.key, None)
         self._dispatcher.suspected(running)
+        words, _, output = reason.partition("\n")
         return _Pending(
             Crash(
                 kind=kind,
@@ -248,7 +249,7 @@ class Worker:
                 suspects=drive.alone is not None and drive.alone.suspect,
             ),
             running,
-            Incident(kind=incident, reason=reason, sandbox=self.name, session=self.session_name),
+            Incident(kind=incident, reason=words, sandbox=self.name, session=self.session_name, details=output),
         )
 
     def _sandbox_gone(self, error: SandboxDead | SandboxLost) -> None:

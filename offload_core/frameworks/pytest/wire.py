@@ -133,8 +133,8 @@ class Wire:
         """How it ended; `reason` holds the last lines of its output."""
         await asyncio.wait({self._end})
         ended = Exit(reason="killed; its end was not seen") if self._end.cancelled() else self._end.result()
-        reason = "\n".join(part for part in (ended.reason, self.tail()) if part)
-        return evolve(ended, reason=reason)
+        tail = self.tail()
+        return evolve(ended, reason=f"{ended.reason}\n{tail}") if tail else ended
 
     def tail(self) -> str:
         """The last lines of its output, or of a crash its report from the start; at most `TAIL_BYTES`."""
