@@ -64,8 +64,9 @@ class Behaviour:
     secs: float = 0.0
     outcomes: tuple[str, ...] = ("passed",)
     ends: str = ""
-    """`"process"` or `"sandbox"`: what ends in its middle, every time it runs. `"once-process"`, `"once-sandbox"`: only
-    the first time. `"exit"`: the session says goodbye after it (as after pytest.exit)."""
+    """What it does in its middle, every time it runs, or with `once-` before it the first time: `"process"` or
+    `"sandbox"` ends; `"sandbox-late"`: the process, and then the sandbox; `"garbage"`: the session breaks the protocol.
+    `"exit"`: the session says goodbye after it (as after pytest.exit)."""
     then_secs: float | None = None
     teardown_fails: bool = False
 
@@ -190,10 +191,11 @@ class MemoryProcess(Process):
                 break
             if self._paths[self._queue[0]] != path:
                 path = self._paths[self._queue[0]]
-                if path in backend.imports:
+                what = backend.imports.get(path, "")
+                if what and not what.startswith("silent-"):
                     self._say(module=path)
-                    if await self._ends(backend.imports[path]):
-                        return
+                if await self._ends(what.removeprefix("silent-")):
+                    return
                 if not self._queue:
                     continue
             key = self._queue.pop(0)
@@ -203,7 +205,7 @@ class MemoryProcess(Process):
             first = backend.begun[key] == 1
             secs = behaviour.secs if first or behaviour.then_secs is None else behaviour.then_secs
             await asyncio.sleep(secs)
-            if await self._ends(behaviour.ends if first else behaviour.ends.removeprefix("once-")):
+            if await self._ends(behaviour.ends if first or not behaviour.ends.startswith("once-") else ""):
                 return
             attempt = min(backend.begun[key], len(behaviour.outcomes))
             self._say(finished=key, outcome=behaviour.outcomes[attempt - 1], secs=secs)
@@ -220,13 +222,18 @@ class MemoryProcess(Process):
 
     async def _ends(self, what: str) -> bool:
         backend = self._memory.backend
-        match what:
-            case "process" | "once-process":
+        match what.removeprefix("once-"):
+            case "process":
                 self.end(Exit(code=3))
-            case "sandbox" | "once-sandbox":
+            case "sandbox":
                 backend.kill(self._memory.ref)
             case "hang":
                 await asyncio.Event().wait()
+            case "sandbox-late":
+                asyncio.get_running_loop().call_later(0.3, backend.kill, self._memory.ref)
+                self.end(Exit(code=137))
+            case "garbage":
+                self._say(garbage=True)
             case _:
                 return False
         return True
@@ -278,8 +285,8 @@ class Backend:
 
     `session`: how the session of that number behaves: `"mute"` never says hello, `"goodbye"` says goodbye instead,
     `"leaves"` says both and ends, `"dies"` ends without a word, `"garbage"` breaks the protocol. `imports`: what
-    importing a module does: as `Behaviour.ends`, or `"hang"`. `calls_on_dead`: the operation, and how many seconds
-    after the death it came. A `silent` sandbox cannot be reached, but for being terminated.
+    importing a module does: as `Behaviour.ends`, or `"hang"`; with `silent-` before it, unannounced. `calls_on_dead`:
+    the operation, and how many seconds after the death it came. A `silent` sandbox can only be terminated.
     """
 
     suite: Mapping[str, Behaviour]
@@ -459,7 +466,7 @@ class MemoryFramework(Framework[NoOptions]):
         return MemorySession(await place.executor.exec(Command(argv=("session",))))
 
 
-def tests_of(behaviours: Mapping[str, Behaviour], per_module: int = 10, **more: Any) -> list[Test]:  # noqa: PT028
+def make_tests(behaviours: Mapping[str, Behaviour], per_module: int = 10, **more: Any) -> list[Test]:
     """A test for each behaviour, `per_module` of them to a module; ids equal keys."""
     tests = []
     for index, key in enumerate(behaviours):
@@ -531,6 +538,6 @@ __all__ = [
     "MemoryProvider",
     "MemorySandbox",
     "Simulated",
+    "make_tests",
     "simulate",
-    "tests_of",
 ]

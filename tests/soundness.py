@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from offload_core.abc import Test
 from offload_core.events import (
@@ -16,7 +17,8 @@ from offload_core.events import (
     TestBegan,
     TestNotRun,
 )
-from tests.simulation import Simulated
+from tests.simulation import Backend, Simulated, simulate
+from tests.virtual_time import run_virtually
 
 NOTICE_SECS = 2.0
 """A death that nobody pushes is noticed within one polling interval; until then, calls on the dead cannot be helped."""
@@ -46,3 +48,10 @@ def check_sound(simulated: Simulated, tests: Sequence[Test], notice_secs: float 
     pushed = 0.0 if backend.pushes else notice_secs
     late = [call for call in backend.calls_on_dead if call[1] > pushed]
     assert late == [], "what is known to be dead was called"
+
+
+def sound_run(tests: Sequence[Test], backend: Backend, **how: Any) -> Simulated:
+    """Simulate a run on a virtual clock, and check that it is sound."""
+    simulated = run_virtually(simulate(tests, backend, limit=100_000.0, **how))
+    check_sound(simulated, tests)
+    return simulated

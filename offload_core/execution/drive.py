@@ -146,7 +146,11 @@ class Drive:
         """Take back held tests; those that are returned are not this session's any more."""
         if self.closing or self.bye is not None or self._killing is not None or self._ended:
             return ()
-        asking = asyncio.create_task(self._watch.guard(self.session.revoke(tests)))
+
+        async def ask() -> Sequence[Test]:
+            return await self._watch.guard(self.session.revoke(tests))
+
+        asking = asyncio.create_task(ask())
         self._revoking.add(asking)
         asking.add_done_callback(self._revoking.discard)
         await asyncio.wait({asking})

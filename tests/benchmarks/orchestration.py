@@ -30,7 +30,7 @@ from offload_core.errors import ReportError
 from offload_core.events import AttemptFinished, RunStarted, SandboxEnd, SandboxEnded, Stamped
 from offload_core.results.journal import JournalWriter, read_journal
 from tests.benchmarks.workspace import machine
-from tests.simulation import Backend, Behaviour, Simulated, simulate, tests_of
+from tests.simulation import Backend, Behaviour, Simulated, simulate, make_tests
 from tests.virtual_time import run_virtually
 
 SIGMA = 1.0
@@ -114,7 +114,7 @@ def play(scenario: Scenario) -> Played:
         began = time.process_time()
         run = run_virtually(
             simulate(
-                tests_of(suite, per_module=TESTS_PER_MODULE),
+                make_tests(suite, per_module=TESTS_PER_MODULE),
                 backend,
                 max_parallel=scenario.sandboxes,
                 liveness=LivenessSettings(),
