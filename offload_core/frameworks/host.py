@@ -9,15 +9,12 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ..abc import ByteStream, Command, Exit, Process, Upload, kill_command, mark_of
+from ..abc import Command, Exit, PipeReader, PipeWriter, Process, Upload, kill_command, mark_of
 from ..abc._process import KILL_TIMEOUT_SECS
 from ..errors import ConnectionLost, ExecFailed, UploadFailed
-
-_CHUNK = 1 << 16
-_BUFFER = 1 << 18  # asyncio stops reading at twice this
 
 
 class HostExecutor:
@@ -33,21 +30,25 @@ class HostExecutor:
         Raises:
             ExecFailed: there is no such program or directory.
         """
-        loop = asyncio.get_running_loop()
+        (stdin, write), (stdout_read, stdout), (stderr_read, stderr) = os.pipe(), os.pipe(), os.pipe()
+        pipes = PipeWriter(write), PipeReader(stdout_read), PipeReader(stderr_read)
         try:
-            transport, protocol = await loop.subprocess_exec(
-                lambda: _Protocol(limit=_BUFFER, loop=loop),
+            transport, protocol = await asyncio.get_running_loop().subprocess_exec(
+                _Exit,
                 *command.argv,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
                 cwd=command.cwd,
                 env={**host_environment(), **command.env},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
             raise ExecFailed(f"cannot start {command.argv[0]!r}: {error}", operation="exec") from error
-        return HostProcess(command, transport, protocol)
+        finally:
+            for fd in (stdin, stdout, stderr):
+                os.close(fd)
+        return HostProcess(command, transport, protocol, pipes)
 
     async def upload(self, files: Sequence[Upload]) -> None:
         """Copy files; each appears whole or not at all.
@@ -89,45 +90,48 @@ def _copy(file: Upload) -> None:
             raise
 
 
-class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
-    """Knows the exit of the process apart from the end of its pipes, which a descendant may hold open."""
+class _Exit(asyncio.SubprocessProtocol):
+    """Knows the exit of the process, whoever still holds its pipes."""
 
-    def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit=limit, loop=loop)
+    def __init__(self) -> None:
         self.exited = asyncio.Event()
+        self._transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
 
     def process_exited(self) -> None:
-        super().process_exited()
+        assert self._transport is not None  # made before anything else happens
+        self._transport.close()
         self.exited.set()
 
 
 class HostProcess(Process):
     """A child process."""
 
-    def __init__(self, command: Command, transport: asyncio.SubprocessTransport, protocol: _Protocol) -> None:
+    def __init__(
+        self,
+        command: Command,
+        transport: asyncio.SubprocessTransport,
+        protocol: _Exit,
+        pipes: tuple[PipeWriter, PipeReader, PipeReader],
+    ) -> None:
         self.command = command
         self.pid = transport.get_pid()
         self._transport = transport
         self._protocol = protocol
-        process = asyncio.subprocess.Process(transport, protocol, asyncio.get_running_loop())
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._stdin = process.stdin
-        self.stdout: ByteStream = _Chunks(process.stdout)
-        self.stderr: ByteStream = _Chunks(process.stderr)
+        self._stdin, self.stdout, self.stderr = pipes
 
     async def write(self, data: bytes) -> None:
         """Send to standard input, waiting for room."""
         try:
-            self._stdin.write(data)
-            await self._stdin.drain()
-        except (OSError, RuntimeError) as error:
-            raise ConnectionLost(f"the process has closed its input: {error}", operation="write") from error
+            await self._stdin.write(data)
+        except BrokenPipeError as error:
+            raise ConnectionLost("the process has closed its standard input", operation="write") from error
 
     async def close_stdin(self) -> None:
         """Close standard input, after what was written."""
-        self._stdin.close()
+        await self._stdin.close()
 
     async def wait(self) -> Exit:
         """Wait for the process, not for its descendants."""
@@ -163,16 +167,3 @@ async def _sweep(mark: str) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-class _Chunks(AsyncIterator[bytes]):
-    """A stream reader as chunks. Not a generator: a cancelled wait must not end it."""
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
-
-    async def __anext__(self) -> bytes:
-        chunk = await self._reader.read(_CHUNK)
-        if not chunk:
-            raise StopAsyncIteration
-        return chunk

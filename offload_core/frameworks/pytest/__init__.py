@@ -104,13 +104,15 @@ class Pytest(Framework[PytestOptions]):
             raise DiscoveryError(f"pytest could not be started for group '{group.name}': {error}") from error
         wire = Wire(process, marker, place.log, lambda event: event["event"] == "heartbeat")
         asked = asyncio.create_task(_ask(wire, group.select), name="pytest selection")
-        complete = False
+        complete, whole = False, ""
         try:
             while (event := await wire.next()) is not None:
                 match event["event"]:
                     case "tests":
                         for row in event["tests"]:
                             yield _test(group, *row)
+                    case "collected" if event["failed"] and not event["path"]:
+                        whole = event["details"]  # collecting the root itself
                     case "collected" if event["failed"]:
                         yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
                     case "collected":
@@ -127,10 +129,9 @@ class Pytest(Framework[PytestOptions]):
             if not wire.over:
                 await asyncio.shield(wire.kill())
             await asyncio.wait({asked})
-        if not complete:
-            raise DiscoveryError(
-                _explained(f"pytest could not list the tests of group '{group.name}'", command, ended, wire.tail())
-            )
+        if whole or not complete:
+            what = f"pytest could not list the tests of group '{group.name}'"
+            raise DiscoveryError(_explained(what, command, ended, whole or wire.tail()))
 
     async def open(self, place: Place) -> TestSession:
         """Start a warm pytest process; see `Framework.open`."""

@@ -325,9 +325,7 @@ class Collection:
         """An empty report for a file, which is kept; None for any other collector."""
         if not self.deferring or not isinstance(collector, pytest.File) or isinstance(collector, pytest.Package):
             return None
-        kept = self.files.setdefault(collector.nodeid, [])
-        if all(collector is not other for other in kept):
-            kept.append(collector)
+        self.files.setdefault(collector.nodeid, []).append(collector)
         return pytest.CollectReport(collector.nodeid, "passed", None, [])
 
     def reported(self, report: Any) -> None:
@@ -370,6 +368,11 @@ class Collection:
         """Does anything but pytest itself change or select items?"""
         impls = self.session.config.hook.pytest_collection_modifyitems.get_hookimpls()
         return any(not impl.function.__module__.startswith("_pytest.") for impl in impls)
+
+
+def _distinct(items: List[Any], changed: List[Any]) -> Iterable[Any]:
+    """Each item once, in the first order. By identity: up to pytest 7 its hash is that of an id that hooks change."""
+    return {id(item): item for item in (*items, *changed)}.values()
 
 
 @contextlib.contextmanager
@@ -472,7 +475,7 @@ class Discovery:
         self.collection = Collection()
         self.counts: Dict[str, int] = collections.defaultdict(int)
         self.told: Dict[str, bool] = {}
-        self.paths: Dict[Any, str] = {}
+        self.paths: Dict[int, str] = {}
 
     def loop(self, session: Any) -> None:
         """Read every file that is wanted and tell what is in it."""
@@ -494,7 +497,7 @@ class Discovery:
         self.channel.emit({"event": "bye", "reason": ""})
 
     def batches(self) -> Iterator[Tuple[List[Any], Any]]:
-        """The items of each file, and which of them are wanted. Told by id before any hook may change ids."""
+        """The items of each file, and the identities of those wanted: by id, before any hook may change ids."""
         loose: Dict[str, List[Any]] = {}
         for item in self.collection.loose:
             loose.setdefault(item.nodeid.partition("::")[0], []).append(item)
@@ -505,36 +508,28 @@ class Discovery:
                 continue
             items = loose.pop(path) if path in loose else self.collection.items_of(path)
             self.tell_failures()
-            self.paths.update(dict.fromkeys(items, path))
-            if every == [{}, {}]:
-                yield items, set(items)
-            else:
-                within, select = every
-                yield (
-                    items,
-                    {
-                        item
-                        for item in items
-                        if self.within.wants(item.nodeid, path, within) and self.select.wants(item.nodeid, path, select)
-                    },
-                )
+            within, select = every
+            wanted = set()
+            for item in items:
+                self.paths[id(item)] = path
+                if self.within.wants(item.nodeid, path, within) and self.select.wants(item.nodeid, path, select):
+                    wanted.add(id(item))
+            yield items, wanted
 
     def tell(self, items: List[Any], wanted: Any) -> None:
         """Emit what the hooks leave, in their order; the same id is counted in the order before the hooks."""
         changed = self.collection.modified(items)
         numbers = {}
-        for item in [*items, *changed]:
-            if item not in numbers:
-                numbers[item] = self.counts[item.nodeid]
-                self.counts[item.nodeid] += 1
-        known = set(items)
+        for item in _distinct(items, changed):
+            numbers[id(item)] = self.counts[item.nodeid]
+            self.counts[item.nodeid] += 1
         rows = []
         for item in changed:
-            if item in wanted or item not in known:
+            path = self.paths.get(id(item))
+            if id(item) in wanted or path is None:  # None: a hook made it
                 file, line, _ = item.location
-                path = self.paths.get(item) or item.nodeid.partition("::")[0]
-                rows.append((item.nodeid, numbers[item], path, file, None if line is None else line + 1))
-            self.paths.pop(item, None)
+                path = path or item.nodeid.partition("::")[0]
+                rows.append((item.nodeid, numbers[id(item)], path, file, None if line is None else line + 1))
         for start in range(0, len(rows), TESTS_PER_EVENT):
             self.channel.emit({"event": "tests", "tests": rows[start : start + TESTS_PER_EVENT]})
 
@@ -741,7 +736,7 @@ class Session:
             }
             return {}
         index: Dict[str, List[Any]] = collections.defaultdict(list)
-        for item in dict.fromkeys([*items, *changed]):
+        for item in _distinct(items, changed):
             index[item.nodeid].append(item)
         return dict(index)
 

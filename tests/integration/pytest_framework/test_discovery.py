@@ -306,7 +306,7 @@ def test_broken_conftest(suite: Suite) -> None:
 def test_dies_while_listing(suite: Suite) -> None:
     """When the process dies half-way, what was listed stands, and the error tells how it died."""
     suite.write(THREE)
-    suite.write({"test_z.py": "import os\nos._exit(11)\n"})
+    suite.write({"tub/test_z.py": "import os\nos._exit(11)\n"})
 
     async def scenario() -> None:
         stream = suite.framework().discover(Group(name="g"), suite.place([]))
