@@ -58,7 +58,11 @@ class ConfigurationTable(_Markdown):
             if doc is None:
                 continue
             alias, inert = field.metadata.get("alias"), field.metadata.get("inert")
-            meaning = doc + (f" Older name: `{alias}`." if alias else "") + (f" *Accepted, but without effect: {inert}.*" if inert else "")
+            meaning = (
+                doc
+                + (f" Older name: `{alias}`." if alias else "")
+                + (f" *Accepted, but without effect: {inert}.*" if inert else "")
+            )
             rows.append(f"| `{field.name}` | {_type(hints[field.name])} | {_default(field)} | {_cell(meaning)} |")
         return "\n".join(rows) + "\n"
 
