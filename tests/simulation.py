@@ -117,6 +117,7 @@ class MemoryProcess(Process):
         self._torn: list[str] = []
         self._closing = False
         self._poked = asyncio.Event()
+        self._in_order = asyncio.Lock()
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._play())
 
@@ -124,6 +125,10 @@ class MemoryProcess(Process):
         if self._exit.done():
             raise ConnectionLost("the process has ended", operation="write")
         await self._memory.backend.heard(self._memory.ref)
+        async with self._in_order:
+            await self._take_in(data)
+
+    async def _take_in(self, data: bytes) -> None:
         for line in data.splitlines():
             request = json.loads(line)
             match request["do"]:
@@ -131,6 +136,7 @@ class MemoryProcess(Process):
                     self._queue.extend(request["keys"])
                     self._paths |= request["paths"]
                 case "revoke" if self._memory.backend.revokes:
+                    await self._memory.backend.on_revoke(self._memory.ref)
                     given = [key for key in request["keys"] if key in self._queue]
                     self._queue = [key for key in self._queue if key not in given]
                     self._say(revoked=given)
@@ -148,6 +154,10 @@ class MemoryProcess(Process):
     async def kill(self) -> None:
         await self._memory.backend.on_kill()
         self.end(Exit(signal=9))
+
+    def crash(self) -> None:
+        """It ends by itself."""
+        self.end(Exit(signal=11))
 
     def end(self, how: Exit) -> None:
         """The process is gone."""
@@ -308,6 +318,7 @@ class Backend:
     revokes: bool = True
     probes: int = 0
     on_kill: Callable[[], Awaitable[None]] = _nothing
+    on_revoke: Callable[[SandboxRef], Awaitable[None]] = _nothing
     on_terminate: Callable[[SandboxRef], Awaitable[None]] = _nothing
     on_create: Callable[[SandboxRef], None] = lambda ref: None
     ended: set[SandboxRef] = field(factory=set)
@@ -503,6 +514,8 @@ async def simulate(
     consumers: Sequence[Callable[[Stamped], None]] = (),
     stop: StopRequest | None = None,
     limit: float = 120.0,
+    framework: Framework[Any] | None = None,
+    provider: Callable[[Backend, Context], Provider[Any]] | None = None,
     **request: Any,
 ) -> Simulated:
     """Run simulated tests through the real execution; the run may take `limit` seconds of the loop's time at most."""
@@ -513,18 +526,21 @@ async def simulate(
     bus = Bus(clock=lambda: loop.time() - start)
     bus.consumers.extend([lambda stamped: accounting.apply(stamped.event, stamped.at), events.append, *consumers])
     liveness = liveness or LivenessSettings(interval_secs=0.05, timeout_secs=0.2, lost_after_secs=0.5)
+    context = Context(name="memory", liveness=liveness, max_parallel=max_parallel)
+    defaults: dict[str, Any] = {
+        "groups": (Group(name="all"),),
+        "retry": RetryTable(initial_wait_secs=0.01, max_wait_secs=0.05),
+    }
     run = RunRequest(
         run_id="run",
-        provider=MemoryProvider(backend, Context(name="memory", liveness=liveness, max_parallel=max_parallel)),
-        framework=MemoryFramework(tests, module_secs),
-        groups=(Group(name="all"),),
+        provider=(provider or MemoryProvider)(backend, context),
+        framework=framework or MemoryFramework(tests, module_secs),
         project="simulation",
         project_dir=Path("/"),
         offload=OffloadTable(max_parallel=max_parallel, **(offload or {})),
-        retry=RetryTable(initial_wait_secs=0.01, max_wait_secs=0.05),
         liveness=liveness,
         prepare=PrepareRequest(context=Path("/")),
-        **request,
+        **(defaults | request),
     )
     async with asyncio.timeout(limit):
         await execute(run, bus, stop or StopRequest())
