@@ -6,15 +6,12 @@ run, and emits the events. It knows nothing of sandboxes but their names.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from ..abc import Attempt, Outcome, TeardownFailed, Test, TestFinished
-from ..errors import ProviderError
 from ..events import (
     AttemptAmended,
     AttemptDropped,
@@ -25,49 +22,10 @@ from ..events import (
     TestDiscovered,
     TestNotRun,
 )
-from ..scheduling import Bundle, Crash, CrashKind, Poison, Ruling, Scheduler, half_of, most_held, overdue_by
-
-STEAL_SECS = 5.0
-"""How long a thief waits for a session's answer. What comes later is queued."""
+from ..scheduling import Bundle, Crash, CrashKind, Poison, Ruling, Scheduler, overdue_by
+from .fleet import Fleet, Run, Runner
 
 FAIL_FAST = "stopped by --fail-fast after the first failure"
-
-
-class Runner(Protocol):
-    """What the dispatcher sees of a worker."""
-
-    name: str
-    session_name: str
-    fresh: bool
-
-    @property
-    def held(self) -> Mapping[str, Test]:
-        """What its session was sent and has not started, in order; nothing of what has to run alone."""
-        ...
-
-    def wake(self) -> None:
-        """There may be something to do."""
-        ...
-
-    async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
-        """Take back held tests; those that are returned are not held any more."""
-        ...
-
-    def abort(self, test: Test) -> None:
-        """The test that runs there is not wanted any more."""
-        ...
-
-
-@frozen(eq=False)
-class Run:
-    """A test that is running, or was when its session ended."""
-
-    test: Test
-    number: int
-    runner: Runner
-    session: str
-    since: float
-    hedge: bool = False
 
 
 @define
@@ -94,14 +52,12 @@ class Dispatcher:
         self._on_change = on_change
         self._debts = _Debts()
         self._poison = Poison()
-        self._runners: dict[str, Runner] = {}
-        self._hungry: dict[str, Runner] = {}
-        self._in_transit: set[str] = set()
+        self._fleet = Fleet(scheduler.estimate, self._requeue)
         self.discovering = True
         self.stopped: str | None = None
         self.last_progress = bus.clock()
         self.verdicts = 0
-        self.fleet = 0
+        self.workers = 0
         self.fresh_is_possible = True
 
     # -- what is owed ---------------------------------------------------------------------------------------------
@@ -119,8 +75,8 @@ class Dispatcher:
     @property
     def shortage(self) -> int:
         """How many more workers would have something to do at once."""
-        shortage = self._scheduler.waiting - len(self._hungry)
-        fresh = sum(runner.fresh for runner in self._runners.values())
+        shortage = self._scheduler.waiting - self._fleet.waiting
+        fresh = sum(runner.fresh for runner in self._fleet)
         return max(shortage, self._scheduler.fresh_needed - fresh, 0)
 
     def add(self, tests: Iterable[Test]) -> None:
@@ -137,7 +93,7 @@ class Dispatcher:
         self.discovering = False
         self.progressed()
         if self.over:
-            self._wake_all()
+            self._fleet.wake_all()
             self._on_change()
 
     def stop(self, reason: str) -> None:
@@ -145,7 +101,7 @@ class Dispatcher:
         if self.stopped is None:
             self.stopped = reason
             self._scheduler.clear()
-            self._wake_all()
+            self._fleet.wake_all()
             self._on_change()
 
     def progressed(self) -> None:
@@ -167,31 +123,30 @@ class Dispatcher:
 
     def join(self, runner: Runner) -> None:
         """A worker is ready."""
-        self._runners[runner.name] = runner
+        self._fleet.join(runner)
         self.progressed()
 
     def leave(self, runner: Runner) -> None:
         """A worker is gone; what it held was dealt with before."""
-        self._runners.pop(runner.name, None)
-        self._hungry.pop(runner.name, None)
-        self._wake_all()
+        self._fleet.leave(runner)
+        self._fleet.wake_all()
         self._on_change()
 
     def supply(self, fleet: int, *, fresh_is_possible: bool) -> None:
         """How many sandboxes there are or will be soon, and whether another that is fresh can be had."""
-        alone = fleet <= 1 < self.fleet
+        alone = fleet <= 1 < self.workers
         no_fresh = self.fresh_is_possible and not fresh_is_possible and self._scheduler.fresh_needed > 0
-        self.fleet, self.fresh_is_possible = fleet, fresh_is_possible
+        self.workers, self.fresh_is_possible = fleet, fresh_is_possible
         if alone or no_fresh:
-            self._wake_all()  # what waited for another worker, or for a fresh one, must not wait any longer
+            self._fleet.wake_all()  # what waited for another worker, or for a fresh one, must not wait any longer
 
     def take(self, runner: Runner, owed: Mapping[str, Test]) -> Bundle | None:
         """The next bundle that waits, or None; to a runner that still owes results only shortly before it is done."""
-        self._hungry.pop(runner.name, None)
+        self._fleet.looks(runner)
         busy = bool(owed)
         if busy and not self._scheduler.nearly_done(owed.values()):
             return None
-        workers = max(self.fleet, len(self._runners), 1)
+        workers = max(self.workers, len(self._fleet), 1)
         fresh = runner.fresh or not self._fresh_will_come()
         while bundle := self._scheduler.take(runner.name, workers=workers, fresh=fresh, busy=busy):
             tests = tuple(test for test in bundle.tests if test.key in self._debts.open)
@@ -203,42 +158,12 @@ class Dispatcher:
         """Whether what waits for a fresh sandbox gets one: of those to be had, or of those that have not begun."""
         if self.fresh_is_possible or not self._scheduler.fresh_needed:
             return self.fresh_is_possible
-        return any(runner.fresh for runner in self._runners.values())
+        return any(runner.fresh for runner in self._fleet)
 
     async def steal(self, thief: Runner) -> Bundle | None:
-        """Half of what the worker with the most unstarted work holds, from its end; or None."""
-        others = ((name, runner.held) for name, runner in self._runners.items() if runner is not thief)
-        name = most_held(others, self._in_transit)
-        if name is None:
-            return None
-        victim = self._runners[name]
-        free = (test for key, test in victim.held.items() if key not in self._in_transit)
-        wanted = half_of(free, self._scheduler.estimate)
-        keys = {test.key for test in wanted}
-        self._in_transit |= keys
-        revoking = asyncio.ensure_future(victim.revoke(wanted))
-        revoking.add_done_callback(lambda done: self._in_transit.difference_update(keys))
-        try:
-            await asyncio.wait({revoking}, timeout=STEAL_SECS)
-        except asyncio.CancelledError:
-            revoking.add_done_callback(self._orphaned)  # the thief is gone; what the victim gave up is nobody's
-            raise
-        if not revoking.done():
-            revoking.add_done_callback(self._orphaned)  # the victim is too busy to answer; there may be other work
-            return None
-        if isinstance(error := revoking.exception(), ProviderError):
-            return None  # the victim's own worker deals with it
-        if error is not None:
-            raise error
-        stolen = tuple(revoking.result())
-        if not stolen:
-            return None
-        self._wake(len(stolen) - 1)
-        return Bundle(tests=stolen)
-
-    def _orphaned(self, revoking: asyncio.Future[Sequence[Test]]) -> None:
-        if not revoking.cancelled() and revoking.exception() is None:
-            self._requeue(revoking.result())
+        """What another worker holds and has not started, if there is any."""
+        stolen = await self._fleet.steal(thief)
+        return Bundle(tests=stolen) if stolen else None
 
     def hedge(self, runner: Runner) -> Bundle | None:
         """The running test that is longest past its estimate, to be run a second time; or None."""
@@ -249,12 +174,12 @@ class Dispatcher:
 
     def wake_for_hedge(self) -> None:
         """Called from time to time: wakes an idle worker if a test is due to be hedged."""
-        if self._hungry and self._overdue() is not None:
-            self._wake(1)
+        if self._fleet.waiting and self._overdue() is not None:
+            self._fleet.wake(1)
 
     def hungry(self, runner: Runner) -> None:
         """The worker found nothing to do and waits to be woken."""
-        self._hungry[runner.name] = runner
+        self._fleet.hungry(runner)
 
     # -- workers tell ---------------------------------------------------------------------------------------------
 
@@ -366,7 +291,7 @@ class Dispatcher:
                     self._bus.emit(AttemptFinished(evolve(attempt, details=incident.details), again=True))
             self._scheduler.suspect(unit, fresh=kind is CrashKind.SANDBOX)
         if ruling.suspects:
-            self._wake_all()
+            self._fleet.wake_all()
             self._on_change()
         self._requeue(ruling.requeue)
 
@@ -427,7 +352,7 @@ class Dispatcher:
     def _retry(self, run: Run) -> None:
         self._scheduler.retry(run.test, avoid=run.runner.name)
         self.progressed()
-        self._wake_all()
+        self._fleet.wake_all()
         self._on_change()
 
     def _decide(self, test: Test, *, bad: bool) -> None:
@@ -437,7 +362,7 @@ class Dispatcher:
         if bad and self._fail_fast:
             self.stop(FAIL_FAST)
         elif self.over:
-            self._wake_all()
+            self._fleet.wake_all()
             self._on_change()
 
     def _close(self, run: Run) -> None:
@@ -454,7 +379,7 @@ class Dispatcher:
         tests = tuple(test for test in tests if test.key in debts.open and test.key not in debts.running)
         if tests and self.stopped is None:
             self._scheduler.add(tests)
-            self._wake(len(tests))
+            self._fleet.wake(len(tests))
             self._on_change()
 
     def _overdue(self) -> Run | None:
@@ -469,12 +394,3 @@ class Dispatcher:
                 if past > most:
                     best, most = runs[0], past
         return best
-
-    def _wake(self, count: int) -> None:
-        for name in list(self._hungry)[: max(count, 0)]:
-            self._hungry.pop(name).wake()
-
-    def _wake_all(self) -> None:
-        self._hungry.clear()
-        for runner in tuple(self._runners.values()):
-            runner.wake()

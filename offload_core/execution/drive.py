@@ -21,7 +21,8 @@ from ..abc import (
 from ..errors import ProviderError, SandboxDead, SandboxLost
 from ..liveness import DeathWatch
 from ..scheduling import Bundle
-from .dispatcher import Dispatcher, Run
+from .dispatcher import Dispatcher
+from .fleet import Run
 
 if TYPE_CHECKING:
     from .worker import Worker

@@ -16,8 +16,9 @@ from ..errors import FrameworkError, ProviderError, SandboxDead, SandboxLost
 from ..events import Bus, Incident, IncidentKind, LogLine, SessionEnded, SessionOpened
 from ..liveness import DeathWatch
 from ..scheduling import Bundle, Crash, CrashKind
-from .dispatcher import Dispatcher, Run
+from .dispatcher import Dispatcher
 from .drive import END_SECS, Drive
+from .fleet import Run
 
 EXIT_SECS = 2.0
 """How long after the end of its output a process may take to end."""
