@@ -250,7 +250,7 @@ class Warned:
 
 @frozen(kw_only=True)
 class LogLine:
-    """Output of a sandbox that is no test's. Goes to `logs/`, not into the journal."""
+    """Output of a sandbox that is no test's: a line, or several. Goes to `logs/`, not into the journal."""
 
     sandbox: str
     session: str

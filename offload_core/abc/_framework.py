@@ -77,7 +77,7 @@ class Place:
         scratch: a directory of this sandbox's own, which the framework may fill.
         env: for every command, on top of the sandbox's own.
         worker: the number of the sandbox, from 0.
-        log: called with each line that is output but no event.
+        log: called with lines that are output but no event: one, or several with line breaks between them.
     """
 
     name: str

@@ -22,6 +22,7 @@ class PipeReader(AsyncIterator[bytes]):
         self._closing = weakref.finalize(self, os.close, fd)
 
     async def __anext__(self) -> bytes:
+        await asyncio.sleep(0)  # whoever writes faster than anybody reads must not hold up everything else
         while self._closing.alive:
             try:
                 data = os.read(self._fd, _CHUNK)

@@ -22,6 +22,8 @@ MAX_LOG_BYTES = 1 << 13
 TAIL_BYTES = 4096
 """How much of what was written last is kept to explain an unexpected end."""
 
+MAX_TAIL_LINES = 200
+
 _MAX_WAITING = 1000
 _GRACE_SECS = 2.0
 
@@ -77,7 +79,7 @@ class Wire:
 
     Args:
         marker: what its events' lines carry.
-        log: called with every other line.
+        log: called with every other line, or with several and line breaks between them.
         take: may take an event for itself as soon as it arrives, by returning True.
     """
 
@@ -93,7 +95,7 @@ class Wire:
         self._room = asyncio.Event()
         self._room.set()
         self._chunks = 0
-        self._last: deque[str] = deque(maxlen=200)
+        self._last: deque[str] = deque(maxlen=MAX_TAIL_LINES)
         self.finished = asyncio.Event()
         self._pumps = {
             asyncio.create_task(self._events_from(process.stdout), name="pytest events"),
@@ -178,8 +180,7 @@ class Wire:
                 self._chunks += 1
                 for line in lines.feed(chunk):
                     self._line(line)
-                if len(chunk) < _BULK_BYTES:
-                    await asyncio.sleep(_GATHER_SECS)
+                await asyncio.sleep(_GATHER_SECS if len(chunk) < _BULK_BYTES else 0)
                 if len(self._events) >= _MAX_WAITING:
                     self._room.clear()
                     await self._room.wait()
@@ -192,14 +193,15 @@ class Wire:
         lines = Lines(MAX_LOG_BYTES)
         async for chunk in stream:
             self._chunks += 1
-            for line in lines.feed(chunk):
-                self._say(harmless(line))
-        for line in lines.end():
-            self._say(harmless(line))
+            self._say(*map(harmless, lines.feed(chunk)))
+            await asyncio.sleep(0)  # also if the stream never makes anybody wait
+        self._say(*map(harmless, lines.end()))
 
-    def _say(self, line: str) -> None:
-        self._last.append(line[-TAIL_BYTES:])
-        self._log(line)
+    def _say(self, *lines: str) -> None:
+        """Lines that came together are logged together: a test may write millions."""
+        if lines:
+            self._last.extend(line[-TAIL_BYTES:] for line in lines[-MAX_TAIL_LINES:])
+            self._log("\n".join(lines))
 
     def _line(self, line: bytes) -> None:
         before, marker, text = line.rpartition(self._marker)
