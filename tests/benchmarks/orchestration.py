@@ -30,7 +30,7 @@ from offload_core.errors import ReportError
 from offload_core.events import AttemptFinished, RunStarted, SandboxEnd, SandboxEnded, Stamped
 from offload_core.results.journal import JournalWriter, read_journal
 from tests.benchmarks.workspace import machine
-from tests.simulation import Backend, Behaviour, Simulated, simulate, make_tests
+from tests.simulation import Backend, Behaviour, Simulated, make_tests, simulate
 from tests.virtual_time import run_virtually
 
 SIGMA = 1.0
@@ -45,8 +45,8 @@ class Scenario:
     Attributes:
         total: of all tests' durations, which are log-normal with `SIGMA`.
         start: from the order of a sandbox until it can work.
-        dying: the share of sandboxes that die, replacements too, at a time that is uniform over 90 % of what an even
-            share of the work takes.
+        dying: the share of the first sandboxes that die, at a time that is uniform over 90 % of what an even share of
+            the work takes. Their replacements live: a test that was running in two that died would be `crashed`.
         known: whether durations are known before.
         cpu_cost: simulated seconds for each second of CPU time of this process.
     """
@@ -101,7 +101,7 @@ def play(scenario: Scenario) -> Played:
     dice = random.Random(scenario.seed)
 
     def doom(ref: SandboxRef) -> None:
-        if dice.random() < scenario.dying:
+        if len(backend.deaths) <= scenario.sandboxes and dice.random() < scenario.dying:
             after = dice.uniform(0.0, 0.9) * scenario.total / scenario.sandboxes
             get_running_loop().call_later(after, lambda: None if backend.deaths[ref].is_set() else backend.kill(ref))
 
