@@ -14,6 +14,9 @@ from .abc import CollectionFailed, CollectionSkipped, Discovered, Framework, Gro
 from .errors import DiscoveryError
 from .events import Bus, DiscoveryFinished, DiscoveryStarted, ModuleCollected, Warned
 
+BURST_SECS = 0.05
+"""The tests of a module come in a burst; what has waited so long is handed on, whether more of them follow or not."""
+
 
 @frozen(kw_only=True)
 class Discovery:
@@ -55,6 +58,14 @@ class Discovery:
         count = 0
         error = ""
         module: list[Test] = []
+        timer: asyncio.TimerHandle | None = None
+
+        def hand_on() -> None:
+            if module:
+                found = tuple(module)
+                module.clear()
+                self.found(found)
+
         # An abstract method cannot say that it is an async generator, and `aclosing` has to know.
         stream = cast("Any", self.framework.discover(group, self.place(group)))
         try:
@@ -64,16 +75,19 @@ class Discovery:
                     if not isinstance(each, Test):
                         self.bus.emit(_result(group, each))
                         continue
-                    if module and module[0].path != each.path:
-                        self.found(module)
-                        module = []
+                    if not module or module[0].path != each.path:
+                        hand_on()
+                        if timer is not None:
+                            timer.cancel()
+                        timer = asyncio.get_running_loop().call_later(BURST_SECS, hand_on)
                     module.append(each)
         except DiscoveryError as failure:
             error = str(failure)
             self.bus.emit(_failure(group, error))
         finally:
-            if module:
-                self.found(module)
+            if timer is not None:
+                timer.cancel()
+            hand_on()
         self.bus.emit(DiscoveryFinished(group=group.name, count=count, error=error))
         if not count and not error:
             self.bus.emit(

@@ -161,7 +161,8 @@ class MemoryProcess(Process):
 
     def end(self, how: Exit) -> None:
         """The process is gone."""
-        if not self._exit.done():
+        ref, backend = self._memory.ref, self._memory.backend
+        if not self._exit.done() and (ref not in backend.silent or backend.deaths[ref].is_set()):
             self._exit.set_result(how)
             self._task.cancel()
             self._out.end()
@@ -239,6 +240,9 @@ class MemoryProcess(Process):
                 backend.kill(self._memory.ref)
             case "hang":
                 await asyncio.Event().wait()
+            case "slowly":
+                await asyncio.sleep(5.0)
+                return False
             case "sandbox-late":
                 asyncio.get_running_loop().call_later(0.3, backend.kill, self._memory.ref)
                 self.end(Exit(code=137))
@@ -295,8 +299,9 @@ class Backend:
 
     `session`: how the session of that number behaves: `"mute"` never says hello, `"goodbye"` says goodbye instead,
     `"leaves"` says both and ends, `"dies"` ends without a word, `"garbage"` breaks the protocol. `imports`: what
-    importing a module does: as `Behaviour.ends`, or `"hang"`; with `silent-` before it, unannounced. `calls_on_dead`:
-    the operation, and how many seconds after the death it came. A `silent` sandbox can only be terminated.
+    importing a module does: as `Behaviour.ends`, `"hang"` or `"slowly"`; with `silent-` before it, unannounced.
+    `calls_on_dead`: the operation, and how many seconds after the death it came. Of what is `silent` nothing is heard,
+    but it can be terminated.
     """
 
     suite: Mapping[str, Behaviour]

@@ -75,7 +75,7 @@ class Dispatcher:
     @property
     def shortage(self) -> int:
         """How many more workers would have something to do at once."""
-        shortage = self._scheduler.waiting - self._fleet.waiting
+        shortage = self._scheduler.waiting - self._fleet.eager
         fresh = sum(runner.fresh for runner in self._fleet)
         return max(shortage, self._scheduler.fresh_needed - fresh, 0)
 
@@ -200,14 +200,15 @@ class Dispatcher:
         """Whether the test still has no verdict."""
         return test.key in self._debts.open
 
-    def finished_test(self, run: Run, event: TestFinished) -> None:
-        """A test has ended by itself."""
+    def finished_test(self, run: Run, event: TestFinished) -> bool:
+        """A test has ended by itself. Whether that counts: it does not if another attempt has decided."""
         self._close(run)
         if run.test.key not in self._debts.open:
             self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
-            return
+            return False
         self._scheduler.observe(event.duration)
         self._verdict(run, self._attempt(run, event.outcome, event=event))
+        return True
 
     def timed_out(self, run: Run, limit: float) -> None:
         """A test was killed because it ran too long."""

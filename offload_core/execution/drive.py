@@ -89,6 +89,7 @@ class Drive:
         self._test_timeout = test_timeout
         self._first = first
         self._bundles: list[set[str]] = []
+        self._amendable: Run | None = None
         self._wake = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._killing: asyncio.Task[None] | None = None
@@ -249,8 +250,10 @@ class Drive:
             case TestFinished():
                 self._finish(event)
             case TeardownFailed():
-                if self.latest is not None and self.latest.test.key == event.key:
-                    self._dispatcher.amend(self.latest, event)
+                if self._amendable is not None and self._amendable.test.key == event.key:
+                    self._dispatcher.amend(self._amendable, event)
+                else:
+                    self._worker.log(f"a teardown failed for a test that does not count here: {event.key}")
             case ModuleStarted(path=path):
                 self.importing = path
                 self._arm()
@@ -287,7 +290,7 @@ class Drive:
         self._settled(event.key)
         self._worker.finished += 1
         self._arm()
-        self._dispatcher.finished_test(run, event)
+        self._amendable = run if self._dispatcher.finished_test(run, event) else None
         if sum(map(bool, self._bundles)) < MAX_BUNDLES:
             self.wake()
 

@@ -66,6 +66,7 @@ class Fleet:
         self._orphaned = orphaned
         self._runners: dict[str, Runner] = {}
         self._hungry: dict[str, Runner] = {}
+        self._new: set[str] = set()
         self._in_transit: set[str] = set()
 
     def __len__(self) -> int:
@@ -79,14 +80,21 @@ class Fleet:
         """How many wait to be woken."""
         return len(self._hungry)
 
+    @property
+    def eager(self) -> int:
+        """How many will take what comes next: those that wait, and those that have not looked for work yet."""
+        return len(self._hungry) + len(self._new)
+
     def join(self, runner: Runner) -> None:
         """A worker is ready."""
         self._runners[runner.name] = runner
+        self._new.add(runner.name)
 
     def leave(self, runner: Runner) -> None:
         """A worker is gone."""
         self._runners.pop(runner.name, None)
         self._hungry.pop(runner.name, None)
+        self._new.discard(runner.name)
 
     def hungry(self, runner: Runner) -> None:
         """A worker found nothing to do, and waits."""
@@ -95,6 +103,7 @@ class Fleet:
     def looks(self, runner: Runner) -> None:
         """A worker looks for work, and does not wait any more."""
         self._hungry.pop(runner.name, None)
+        self._new.discard(runner.name)
 
     def wake(self, count: int) -> None:
         """Wake as many as there is work for; the others wait on."""

@@ -218,24 +218,23 @@ class Pool:
         self._bus.emit(SandboxEnded(sandbox=name, how=SandboxEnd.NOT_CREATED, reason=str(error)))
         if isinstance(error, CapacityExhausted):
             self._counts.created -= 1
-            if self._full or self._no_room(error):
+            if not self._full:
+                self._no_room(error)
+            if self._live or self._starting - {asyncio.current_task()}:
                 return
         self._bus.emit(Incident(kind=IncidentKind.CREATE_FAILED, reason=str(error), sandbox=name))
         self._barren(str(error))
 
-    def _no_room(self, error: CapacityExhausted) -> bool:
-        """Ask no more for a while, each time longer; whether the run goes on with what it has."""
+    def _no_room(self, error: CapacityExhausted) -> None:
+        """Ask no more for a while, each time longer."""
         first, longest = CAPACITY_SECS
         wait = min(first * 2**self._counts.full, longest)
         self._counts.full += 1
         loop = asyncio.get_running_loop()
         self._full_until = loop.time() + wait
         loop.call_later(wait, self._changed.set)
-        live = len(self._live)
-        self._bus.emit(
-            Warned(f"no room for another sandbox: {error}. The run goes on with {live} and asks again in {wait:g} s")
-        )
-        return live > 0
+        go_on = "The run goes on with those it has, and asks"
+        self._bus.emit(Warned(f"no room for another sandbox: {error}. {go_on} again in {wait:g} s"))
 
     # -- the breaker ----------------------------------------------------------------------------------------------
 

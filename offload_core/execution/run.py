@@ -237,7 +237,7 @@ class _Run:
         if not self._prepared.is_set():
             return "the image"
         if not runs:
-            return "discovery" if self.dispatcher.discovering else "sandboxes to start"
+            return "discovery" if self.dispatcher.discovering else "sandboxes or test sessions to start"
         now = self._bus.clock()
         named = [f"{run.test.id} on {run.runner.name} ({now - run.since:.0f} s)" for run in runs[:3]]
         return ", ".join(named) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
