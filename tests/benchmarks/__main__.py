@@ -13,12 +13,9 @@ def main() -> int:
     """Run them, each in a process of its own; 1 if one found something wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small instances: that they work, no figures")
-    parser.add_argument(
-        "only", nargs="*", choices=[[], *BENCHMARKS], metavar="NAME", help=f"of {', '.join(BENCHMARKS)}"
-    )
     options = parser.parse_args()
     worst = 0
-    for name in options.only or BENCHMARKS:
+    for name in BENCHMARKS:
         print(f"===== {name}", flush=True)
         quick = ["--quick"] if options.quick else []
         worst |= subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}", *quick], check=False).returncode != 0
