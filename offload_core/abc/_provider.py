@@ -56,8 +56,9 @@ class Provider(ABC, Generic[OptionsT]):
     Options: ClassVar[type]
     """A frozen attrs class: the `[provider]` table is structured into it. Unknown keys warn."""
 
-    needs_sandbox_root: ClassVar[bool] = False
-    """Whether the configuration must say where the project is in a sandbox (`sandbox_project_root`)."""
+    needs_sandbox_root: ClassVar[bool] = True
+    """Whether the configuration must say where the project is in a sandbox (`sandbox_project_root`). A provider whose
+    sandboxes know that by themselves (they override `Sandbox.root`) says no."""
 
     def __init__(self, options: OptionsT, context: Context) -> None:
         self.options = options

@@ -27,6 +27,7 @@ class Toy(Provider):
     """Sandboxes are files. One named `*.stubborn` takes two tries to be terminated, one named `*.stuck` never is."""
 
     Options = Options
+    needs_sandbox_root = False
     tries = 0
 
     async def create(self, spec): ...

@@ -42,6 +42,7 @@ class LocalProvider(Provider[LocalOptions]):
     """Sandboxes that are process trees on this machine, each under a supervising process of its own."""
 
     Options = LocalOptions
+    needs_sandbox_root = False
 
     def __init__(self, options: LocalOptions, context: Context) -> None:
         super().__init__(options, context)

@@ -46,6 +46,7 @@ class ExampleProvider(Provider[ExampleOptions]):
     """Makes directories, named RUN.NAME: the label is there as soon as the sandbox is."""
 
     Options = ExampleOptions
+    needs_sandbox_root = False
 
     def __init__(self, options: ExampleOptions, context: Context) -> None:
         super().__init__(options, context)
