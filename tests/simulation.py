@@ -152,6 +152,7 @@ class MemoryProcess(Process):
         return await asyncio.shield(self._exit)
 
     async def kill(self) -> None:
+        await self._memory.backend.heard(self._memory.ref)
         await self._memory.backend.on_kill()
         self.end(Exit(signal=9))
 

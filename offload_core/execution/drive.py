@@ -33,6 +33,9 @@ DRAIN_SECS = 0.25
 END_SECS = 10.0
 """After a kill: how long the session's stream may take to end before the sandbox is given up."""
 
+SILENT_SECS = 1.0
+"""How long to wait before asking again whether a sandbox can be reached, in which a test seems to take too long."""
+
 CLOSE_SECS = 60.0
 """How long a session's own end (fixtures of the widest scope, coverage data) may take before it is killed."""
 
@@ -324,14 +327,24 @@ class Drive:
             self._killing = asyncio.create_task(self._kill_session(), name=f"kill {self._worker.session_name}")
 
     async def _kill_session(self) -> None:
+        while self.timed_out and await self._is_silent():  # it may have finished long ago, and nobody hears it
+            await asyncio.wait({self._watch.gone}, timeout=SILENT_SECS)
+        if self._watch.gone.done():
+            self.timed_out = False
+            return
         try:
             async with asyncio.timeout(END_SECS):
                 await self._watch.guard(self.session.kill())
         except (SandboxDead, SandboxLost):
             return
         except Exception as error:  # whatever it is, what was to end may go on
+            self.timed_out = self.timed_out and not await self._is_silent()
             return self._watch.died(f"a command in it could not be killed: {error!r}")
         assert self._reader is not None  # only a session that is being driven is killed
         await asyncio.wait({self._reader}, timeout=END_SECS)
         if not self._reader.done():
             self._watch.died("the output of a killed command did not end")
+
+    async def _is_silent(self) -> bool:
+        """Whether nobody knows what goes on in the sandbox: then time that passes is no test's fault."""
+        return not self._watch.gone.done() and (await self._watch.probe()).is_unknown

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from offload_core.abc import SandboxRef
+from offload_core.abc import LivenessSettings, SandboxRef
 from offload_core.errors import ConnectionLost
-from offload_core.events import AttemptDropped, Incident, IncidentKind, SessionEnded, SessionOpened, TestBegan
+from offload_core.events import AttemptDropped, Incident, IncidentKind, SessionEnded, SessionOpened, Stamped, TestBegan
 from tests.simulation import Backend, Behaviour, Simulated, make_tests
 from tests.soundness import sound_run
 
@@ -150,6 +150,30 @@ def test_nobody_is_blamed_for_another_ones_time() -> None:
     assert set(simulated.states().values()) == {"passed"}
     assert simulated.of(Incident) == []
     assert len(simulated.of(AttemptDropped)) == 1
+
+
+@pytest.mark.parametrize("when", [40.0, 59.0, 59.999])
+def test_a_lost_connection_is_not_a_long_test(when: float) -> None:
+    """A test whose end nobody can hear is not `timed_out`: its sandbox is lost, and the test runs elsewhere."""
+    behaviours = suite(t7=Behaviour(secs=60.5, then_secs=1.0))
+    backend = Backend(suite=behaviours)
+
+    def consumer(stamped: Stamped) -> None:
+        event = stamped.event
+        if isinstance(event, TestBegan) and event.test == "t7" and event.number == 1:
+            ref = next(ref for ref in backend.deaths if ref.name == event.sandbox)
+            asyncio.get_running_loop().call_later(when, backend.silent.add, ref)
+
+    simulated = sound_run(
+        make_tests(behaviours),
+        backend,
+        offload={"test_timeout_secs": 60.0, "hedge": False},
+        liveness=LivenessSettings(),
+        consumers=[consumer],
+    )
+    assert set(simulated.states().values()) == {"passed"}
+    assert outcomes(simulated, "t7") == ["lost", "passed"]
+    assert [incident.kind for incident in simulated.of(Incident)] == [IncidentKind.SANDBOX_LOST]
 
 
 @pytest.mark.parametrize("how", ["raises", "hangs", "breaks"])
