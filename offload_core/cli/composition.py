@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
@@ -68,7 +69,9 @@ def _groups(loaded: Loaded, options: RunOptions, last: LastRun) -> tuple[Group, 
         failed = last.failed_in(group.name)
         if _whole(group.name) in failed:
             narrowed.append(group)
-        elif wanted := [id for id in failed if not options.tests or is_asked(id, id, options.tests)]:
+        elif wanted := [
+            id for id in failed if not options.tests or is_asked(id, id, options.tests, loaded.project_dir)
+        ]:
             narrowed.append(evolve(group, select=tuple(wanted)))
     return tuple(narrowed)
 
@@ -83,13 +86,25 @@ def _nothing_left(loaded: Loaded) -> int:
     return ExitCode.OK
 
 
-def is_asked(id: str, path: str, asked: Sequence[str]) -> bool:
-    """Whether a test is one of those asked for, by its id, its path, or the beginning of either."""
+def is_asked(id: str, path: str, asked: Sequence[str], root: Path = Path()) -> bool:
+    """Whether a test is one of those asked for, by its id, its path, or the beginning of either.
+
+    `root` is the project's directory: what is asked for may also be an absolute path in it, or be written with `./`.
+    """
     return any(
-        name == each or name.startswith((f"{each}::", f"{each}[", f"{each.rstrip('/')}/"))
-        for each in (one.removeprefix("./") for one in asked)
+        name == each or each == "." or name.startswith((f"{each}::", f"{each}[", f"{each}/"))
+        for one in asked
+        for each in (one, _plain(one, root))
         for name in (id, path)
     )
+
+
+def _plain(asked: str, root: Path) -> str:
+    """An id or path with its file as ids have it: normal, and relative to the project."""
+    file, colons, rest = asked.partition("::")
+    if Path(file).is_absolute():
+        file = os.path.relpath(os.path.realpath(file), root.resolve())
+    return os.path.normpath(file) + colons + rest
 
 
 def _hash_seed() -> int:
@@ -127,7 +142,7 @@ class _Composed:
         unmatched = self._unmatched()
         for asked in unmatched:
             bus.emit(Warned(f"no test matches {asked!r}"))
-        if unmatched and code in (ExitCode.OK, ExitCode.FLAKY):
+        if unmatched and code in (ExitCode.OK, ExitCode.FLAKY, ExitCode.NO_TESTS):
             # what was asked for was not run: a typing error must not look like a success
             reason, code = f"no test matches {', '.join(map(repr, unmatched))}", ExitCode.USAGE
         bus.emit(RunFinished(exit_code=code, reason=reason))
@@ -201,8 +216,11 @@ class _Composed:
     def _unmatched(self) -> list[str]:
         """The ids and paths on the command line that stand for nothing."""
         tests = [record.test for record in self.reporter.accounting.records.values()]
+        root = self.loaded.project_dir
         return [
-            asked for asked in self.options.tests if not any(is_asked(test.id, test.path, [asked]) for test in tests)
+            asked
+            for asked in self.options.tests
+            if not any(is_asked(test.id, test.path, [asked], root) for test in tests)
         ]
 
 

@@ -67,7 +67,7 @@ class Project:
     def configure(
         self, parallel: int = 2, *, groups: str = "[groups.all]", command: str | None = None, **lines: str
     ) -> None:
-        """Write `offload.toml`; `lines` go into the tables `offload`, `provider`, `framework`, or to the end (`rest`)."""
+        """Write `offload.toml`; `lines` go into the tables that they name, and `rest` to its end."""
         parts = {name: lines.get(name, "") for name in ("offload", "provider", "framework", "rest")}
         command = json.dumps(f"{sys.executable} -m pytest" if command is None else command)
         text = CONFIG.format(parallel=parallel, groups=groups, command=command, **parts)

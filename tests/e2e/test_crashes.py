@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.e2e.project import Project
 
 DEADLY = """
@@ -129,7 +130,7 @@ def test_pytest_exit_in_a_test_is_its_error(project: Project) -> None:
 
 
 def test_a_test_that_kills_its_sandbox_is_convicted(project: Project) -> None:
-    """It kills the supervisor, and does it again when alone: `crashed`; its neighbours pass; few sandboxes are spent."""
+    """It kills the supervisor, and again when alone: `crashed`; its neighbours pass, and few sandboxes are spent."""
     project.write(
         {
             "test_a.py": """

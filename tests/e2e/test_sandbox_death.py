@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from tests.e2e.project import Project, Running
 
 # The victim waits in a sandbox, with a child of its own, for what happens to that sandbox.
@@ -217,7 +218,8 @@ def test_processes_that_left_everything_are_gone_too(project: Project) -> None:
             "test_a.py": """
                 import os, pathlib, subprocess, sys
                 def test_daemon():
-                    code = "import os, time; os.fork() and os._exit(0); os.setsid(); os.closerange(0, 99); time.sleep(3600)"
+                    code = "import os, time; os.fork() and os._exit(0); os.setsid(); os.closerange(0, 99)"
+                    code += "; time.sleep(3600)"
                     subprocess.run([sys.executable, "-c", code], check=True)
             """
         }

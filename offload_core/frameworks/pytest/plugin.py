@@ -524,7 +524,7 @@ class Discovery:
             numbers[id(item)] = self.counts[item.nodeid]
             self.counts[item.nodeid] += 1
         rows = []
-        for item in changed:
+        for item in _distinct(changed, []):  # a hook may list an item twice; one test has one verdict
             path = self.paths.get(id(item))
             if id(item) in wanted or path is None:  # None: a hook made it
                 file, line, _ = item.location
