@@ -159,7 +159,7 @@ class Drive:
         self._revoking.add(asking)
         asking.add_done_callback(self._revoking.discard)
         await asyncio.wait({asking})
-        if self._ended or asking.cancelled():
+        if asking.cancelled() or (asking.exception() is None and self._ended):
             return ()  # all it held has been dealt with
         returned = asking.result()
         released = [test for test in returned if self.held.pop(test.key, None) is not None]
