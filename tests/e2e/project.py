@@ -23,6 +23,9 @@ from junitparser import JUnitXml
 from offload_core.results.accounting import Accounting
 from offload_core.results.last_run import accounting_of
 
+PYTHON = os.environ.get("OFFLOAD_TEST_PYTHON") or sys.executable
+"""The interpreter whose pytest runs the projects' tests."""
+
 BOUND_SECS = 300.0
 """Ends a test that hangs; nothing is measured by it."""
 
@@ -69,7 +72,7 @@ class Project:
     ) -> None:
         """Write `offload.toml`; `lines` go into the tables that they name, and `rest` to its end."""
         parts = {name: lines.get(name, "") for name in ("offload", "provider", "framework", "rest")}
-        command = json.dumps(f"{sys.executable} -m pytest" if command is None else command)
+        command = json.dumps(f"{PYTHON} -m pytest" if command is None else command)
         text = CONFIG.format(parallel=parallel, groups=groups, command=command, **parts)
         (self.directory / "offload.toml").write_text(text, encoding="utf-8")
 

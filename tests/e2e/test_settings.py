@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
-import sys
 
 import pytest
 
-from tests.e2e.project import Project
+from tests.e2e.project import PYTHON, Project
 
-needs_xdist = pytest.mark.skipif(importlib.util.find_spec("xdist") is None, reason="pytest-xdist is not installed")
-needs_cov = pytest.mark.skipif(importlib.util.find_spec("pytest_cov") is None, reason="pytest-cov is not installed")
+
+def installed(module: str) -> bool:
+    """Whether the projects' interpreter has it."""
+    return subprocess.run([PYTHON, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
+
+
+needs_xdist = pytest.mark.skipif(not installed("xdist"), reason="pytest-xdist is not installed")
+needs_cov = pytest.mark.skipif(not installed("pytest_cov"), reason="pytest-cov is not installed")
 
 
 def test_parallel_and_env(project: Project) -> None:
@@ -223,6 +227,6 @@ def test_python_of_the_project(project: Project) -> None:
     script = project.directory / "my runner's.py"
     script.write_text("import sys, pytest\nsys.exit(pytest.main())\n", encoding="utf-8")
     project.write({"test_a.py": SOME})
-    project.configure(command=f'{sys.executable} "{script}"')
+    project.configure(command=f'{PYTHON} "{script}"')
     ran = project.run()
     assert (ran.code, ran.counts) == (1, {"passed": 5, "failed": 1})
