@@ -26,6 +26,7 @@ class Figures:
         between: sum of the gaps from one test's end to the next one's start: imports, shared fixtures, waiting.
         longest: the longest of these gaps.
         tail: from the first sandbox that had nothing more to do until the end of the last test.
+        closing: from there until everything was shut down. total: of the run, without the program's start and reports.
     """
 
     ready: float
@@ -36,6 +37,8 @@ class Figures:
     between: float
     longest: float
     tail: float
+    closing: float
+    total: float
 
     @classmethod
     def median(cls, several: Sequence[Figures]) -> Figures:
@@ -47,8 +50,9 @@ class Figures:
         """In words."""
         yield f"sandboxes ready {self.ready:.2f}, sessions up {self.opened:.2f}, discovery over {self.discovered:.2f}"
         yield f"in tests {self.testing:.1f}, around them {self.around:.1f}, between them {self.between:.1f} " + (
-            f"(longest {self.longest:.2f}), idle at the end {self.tail:.2f}"
+            f"(longest {self.longest:.2f})"
         )
+        yield f"idle at the end {self.tail:.2f}, shutting down {self.closing:.2f}, in all {self.total:.1f}"
 
 
 @define
@@ -65,14 +69,15 @@ class _Sandbox:
 def figures_of(journal: Path) -> Figures:
     """The figures of a run in which every sandbox lived to its end."""
     sandboxes: dict[str, _Sandbox] = {}
-    discovered = 0.0
+    discovered = total = 0.0
     for stamped in read_journal(journal):
         if isinstance(stamped.event, DiscoveryFinished):
             discovered = stamped.at
-        else:
-            _account(sandboxes, stamped)
+        _account(sandboxes, stamped)
+        total = stamped.at
     used = [sandbox for sandbox in sandboxes.values() if sandbox.running]
     gaps = [gap for sandbox in used for gap in sandbox.gaps]
+    last = max(sandbox.ended for sandbox in used)
     return Figures(
         ready=max(sandbox.ready for sandbox in used),
         opened=max(sandbox.opened for sandbox in used),
@@ -81,7 +86,9 @@ def figures_of(journal: Path) -> Figures:
         around=sum(sandbox.running - sandbox.testing for sandbox in used),
         between=sum(gaps),
         longest=max(gaps),
-        tail=max(sandbox.ended for sandbox in used) - min(sandbox.ended for sandbox in used),
+        tail=last - min(sandbox.ended for sandbox in used),
+        closing=total - last,
+        total=total,
     )
 
 
