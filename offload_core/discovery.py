@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .abc import CollectionFailed, CollectionSkipped, Discovered, Framework, Group, Place, Test
 from .errors import DiscoveryError
@@ -26,6 +26,7 @@ class Discovery:
         place: where to list a group.
         found: called with the tests of one module after the other.
         at_once: how many groups are listed at once; 0 for one per CPU.
+        begun: the names of the groups whose listing has begun. What began also ends: by a `DiscoveryFinished`.
     """
 
     framework: Framework[Any]
@@ -33,6 +34,7 @@ class Discovery:
     bus: Bus
     found: Callable[[Sequence[Test]], None]
     at_once: int = 0
+    begun: set[str] = field(factory=set)
 
     async def run(self, groups: Sequence[Group]) -> None:
         """List every group. One that cannot be listed is a result in state `error`, named after the group.
@@ -54,6 +56,7 @@ class Discovery:
             raise failed.exceptions[0] from None
 
     async def _group(self, group: Group) -> None:
+        self.begun.add(group.name)
         self.bus.emit(DiscoveryStarted(group=group.name))
         count = 0
         error = ""
@@ -84,11 +87,14 @@ class Discovery:
         except DiscoveryError as failure:
             error = str(failure)
             self.bus.emit(_failure(group, error))
+        except BaseException as cut:
+            error = str(cut) or "it was cut short"
+            raise
         finally:
             if timer is not None:
                 timer.cancel()
             hand_on()
-        self.bus.emit(DiscoveryFinished(group=group.name, count=count, error=error))
+            self.bus.emit(DiscoveryFinished(group=group.name, count=count, error=error))
         if not count and not error:
             self.bus.emit(
                 Warned(f"group '{group.name}' has no tests: look at its filters, and at the framework's paths")

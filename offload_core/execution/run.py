@@ -12,6 +12,8 @@ from ..discovery import Discovery
 from ..errors import ProviderError
 from ..events import (
     Bus,
+    DiscoveryFinished,
+    DiscoveryStarted,
     Incident,
     IncidentKind,
     Interrupted,
@@ -63,7 +65,7 @@ async def execute(request: RunRequest, bus: Bus, stop: StopRequest) -> None:
         for task in (body, asked, tending):
             task.cancel()
         results = await asyncio.gather(body, asked, tending, return_exceptions=True)
-        run.dispatcher.settle("the run ended without it")
+        run.settle()
         try:
             await run.sweep()
         finally:
@@ -81,6 +83,7 @@ class _Run:
         self._pool: Pool | None = None
         self._image: Image | None = None
         self._prepared = asyncio.Event()
+        self._begun: set[str] = set()
         self._warned_at = 0.0
         self.dispatcher = Dispatcher(
             LongestFirst(Estimates(request.estimates)),
@@ -147,6 +150,7 @@ class _Run:
             bus=self._bus,
             found=self.dispatcher.add,
             at_once=self._request.offload.max_parallel_collection,
+            begun=self._begun,
         )
         await discovery.run(self._request.groups)
 
@@ -214,6 +218,15 @@ class _Run:
 
     def _logger(self, name: str) -> Callable[[str], None]:
         return lambda line: self._bus.emit(LogLine(sandbox=name, session=name, line=line))
+
+    def settle(self) -> None:
+        """Say of every group that was not listed, and of every test that was not run, why."""
+        for group in self._request.groups:
+            if group.name not in self._begun:
+                why = self.dispatcher.stopped or "the run ended before it"
+                self._bus.emit(DiscoveryStarted(group=group.name))
+                self._bus.emit(DiscoveryFinished(group=group.name, count=0, error=why))
+        self.dispatcher.settle("the run ended without it")
 
     # -- beside the run -------------------------------------------------------------------------------------------
 

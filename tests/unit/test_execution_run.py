@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from offload_core.abc import (
     SandboxRef,
     Test,
 )
-from offload_core.errors import ConnectionLost, DiscoveryError, ExecFailed, PrepareFailed, SandboxDead
+from offload_core.errors import ConnectionLost, CreateFailed, DiscoveryError, ExecFailed, PrepareFailed, SandboxDead
 from offload_core.events import (
     AttemptFinished,
     DiscoveryFinished,
@@ -282,6 +283,32 @@ def test_a_sandbox_that_cannot_list(what: str) -> None:
     (reason,) = reasons(simulated)
     assert "could not be listed" in reason
     assert exit_code(simulated.accounting) == 3
+
+
+@pytest.mark.parametrize("discover_in", ["host", "sandbox"])
+@pytest.mark.parametrize("how", ["image", "sandbox", "listing"])
+def test_groups_that_nobody_listed_are_accounted_for(how: str, discover_in: str) -> None:
+    """A run whose listing is cut short or never begins is no success, even if all it had found has passed."""
+    image = PrepareFailed("no such base") if how == "image" else None
+    backend = Backend(suite={}, refuse=lambda number: CreateFailed("no") if how == "sandbox" else None)
+    failure = [ConnectionLost("reset")] if how == "listing" else []
+    script: dict[str, list[object]] = {
+        "a": [make("t1")],
+        "b": [50, *failure, make("t2", "b")],
+        "c": [60, make("t3", "c")],
+    }
+    simulated, _ = listed(
+        script,
+        backend,
+        provider=building(10.0, image),
+        discover_in=discover_in,
+        offload={"max_parallel_collection": 2},
+    )
+    assert exit_code(simulated.accounting, no_tests="pass") == 3
+    assert set(simulated.states().values()) <= {"passed", "not_run"}
+    listings = Counter(event.group for event in simulated.of(DiscoveryFinished))
+    assert listings == Counter("abc")
+    assert {"b", "c"} <= set(simulated.accounting.discovery_errors)
 
 
 def test_a_sandbox_that_lists_and_cannot_be_terminated() -> None:
