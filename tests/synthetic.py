@@ -95,9 +95,9 @@ def sandbox(name: str = "box-1", how: SandboxEnd | None = None) -> list[Event]:
 def run_of(*middle: Event, exit_code: int | None = 0) -> list[Event]:
     """A whole run of group `unit` with `middle` in it; one that was cut if there is no exit code."""
     names = [event for event in middle if isinstance(event, TestDiscovered)]
-    listed = [DiscoveryStarted(group="unit"), *names, DiscoveryFinished(group="unit", count=len(names))]
+    listed: list[Event] = [DiscoveryStarted(group="unit"), *names, DiscoveryFinished(group="unit", count=len(names))]
     rest = [event for event in middle if not isinstance(event, TestDiscovered)]
-    last = [] if exit_code is None else [RunFinished(exit_code=exit_code)]
+    last: list[Event] = [] if exit_code is None else [RunFinished(exit_code=exit_code)]
     return [started(), *listed, *sandbox(), *rest, *last]
 
 

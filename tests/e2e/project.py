@@ -279,6 +279,7 @@ def check_junit(ran: Ran) -> None:
     bad = counts["failed"] + counts["error"] + counts["timed_out"] + counts["crashed"]
     skipped = counts["skipped"] + counts["xfailed"] + counts["not_run"]
     root = parse(path).getroot()
+    assert root is not None
     cases = list(root.iter("testcase"))
     assert len(cases) == ran.summary["total"]
     assert sum(case.find("failure") is not None or case.find("error") is not None for case in cases) == bad
