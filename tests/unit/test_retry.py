@@ -27,7 +27,7 @@ from offload_core.errors import (
 from offload_core.events import RetryWaiting
 from offload_core.liveness import ABANDON_SECS, DeathWatch
 from offload_core.retry import RetryPolicy
-from tests.simulation import Backend, MemoryProvider, MemorySandbox
+from tests.simulated_backend import Backend, MemoryProvider, MemorySandbox
 from tests.virtual_time import run_virtually
 
 RETRYABLE = {
