@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from offload_core.abc import Outcome
 from offload_core.events import (
     DiscoveryStarted,
@@ -19,7 +21,7 @@ from offload_core.events import (
 from offload_core.results.accounting import Accounting
 from offload_core.results.console import PlainConsole
 from offload_core.results.console._output import StreamOutput
-from offload_core.results.console._text import MAX_FAILURE_LINES, count, duration
+from offload_core.results.console._text import MAX_FAILURE_LINES, count, duration, incident
 from offload_core.results.summary import summarize
 from tests.synthetic import began, ended, found, run_of
 
@@ -268,3 +270,10 @@ def test_words() -> None:
         "1h 02m",
     ]
     assert [count(1, "test"), count(2, "test"), count(1000, "sandbox")] == ["1 test", "2 tests", "1,000 sandboxes"]
+
+
+@pytest.mark.parametrize("kind", list(IncidentKind))
+def test_every_incident_is_told_in_words(kind: IncidentKind) -> None:
+    """Not by the name it has in the journal."""
+    what = {"sandbox": "box-1", "session": "s", "reason": "", "requeued": (), "suspects": ()}
+    assert kind.value not in incident(kind.value, what)

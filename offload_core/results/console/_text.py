@@ -104,10 +104,12 @@ def retrying(record: Record) -> str:
 _INCIDENTS = {
     IncidentKind.SANDBOX_DEAD: "sandbox {sandbox} died",
     IncidentKind.SANDBOX_LOST: "sandbox {sandbox} was lost",
+    IncidentKind.SANDBOX_UNUSABLE: "sandbox {sandbox} could not be used",
     IncidentKind.SESSION_CRASHED: "the test process of session {session} in sandbox {sandbox} ended unexpectedly",
     IncidentKind.CREATE_FAILED: "sandbox {sandbox} could not be created",
     IncidentKind.TERMINATE_FAILED: "sandbox {sandbox} could not be terminated",
     IncidentKind.PREPARE_FAILED: "the image could not be prepared",
+    IncidentKind.DISCOVERY_FAILED: "the tests could not be listed",
     IncidentKind.BREAKER: "no more sandboxes are created",
     IncidentKind.STALLED: "the run stopped moving",
 }
