@@ -78,8 +78,12 @@ def run_virtually(main: Coroutine[Any, Any, T], cpu_cost: float = 0.0, limit: fl
         assert not left, f"tasks were left behind: {left}"
         return result
 
-    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(cpu_cost)) as runner:
-        result = runner.run(guarded())
-        gc.collect()  # an exception that nobody retrieved complains when its future goes
+    gc.freeze()  # what is there already need not be looked at again
+    try:
+        with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(cpu_cost)) as runner:
+            result = runner.run(guarded())
+            gc.collect()  # an exception that nobody retrieved complains when its future goes
+    finally:
+        gc.unfreeze()
     assert not complaints, complaints
     return result
