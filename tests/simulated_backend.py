@@ -298,6 +298,7 @@ class Backend:
     imports: Mapping[str, str] = field(factory=dict)
     close_secs: float = 0.0
     pushes: bool = True
+    probes_fail: bool = False
     revokes: bool = True
     probes: int = 0
     on_kill: Callable[[], Awaitable[None]] = _nothing
@@ -312,7 +313,7 @@ class Backend:
 
     def probe(self, ref: SandboxRef) -> Liveness:
         """As a backend would answer."""
-        if ref in self.silent:
+        if ref in self.silent or self.probes_fail:
             return Liveness.unknown("the backend does not answer")
         return Liveness.dead("it died") if self.deaths[ref].is_set() else Liveness.alive()
 

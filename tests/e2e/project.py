@@ -197,7 +197,8 @@ class Running:
             self.project.directory / "test-results",
         )
         if clean:
-            assert self.project.leftovers() == [], ran.err
+            left = self.project.leftovers()
+            assert not left, (left, ran.err)
         assert "Traceback (most recent call last)" not in ran.err, ran.err
         assert "never awaited" not in ran.err
         if ran.has_reports:

@@ -76,6 +76,8 @@ def begin(project: Project, moment: str) -> Running:
     running.wait_until((project.directory / "reached").exists, moment)
     if moment == "tests":
         running.wait_for("AttemptFinished")
+        listing = project.temporary.glob
+        running.wait_until(lambda: not [*listing("offload-discovery-*")], "all tests are listed")
     return running
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from offload_core.events import AttemptFinished, Incident, IncidentKind, SandboxStarting, SessionOpened, TestBegan
+from offload_core.events import (
+    AttemptFinished,
+    Incident,
+    IncidentKind,
+    SandboxStarting,
+    SessionOpened,
+    Stamped,
+    TestBegan,
+)
 from tests.simulation import Backend, Behaviour, Simulated, make_tests
 from tests.soundness import sound_run
 
@@ -119,6 +127,24 @@ def test_an_import_that_kills(what: str) -> None:
     assert {key for key, state in states.items() if state == "crashed"} == {f"t{number}" for number in range(10, 20)}
     assert set(states.values()) == {"crashed", "passed"}
     assert not any(backend.begun[f"t{number}"] for number in range(10, 20))
+
+
+def test_suspects_are_nobody_elses_to_take() -> None:
+    """Suspects that share a session keep it to themselves, also if they turn out to be innocent and others are idle."""
+    behaviours = suite()
+    imports = {"test_1.py": "process"}
+    backend = Backend(suite=behaviours, imports=imports)
+
+    def innocent(stamped: Stamped) -> None:
+        if isinstance(stamped.event, Incident):
+            imports.clear()
+
+    simulated = sound_run(make_tests(behaviours), backend, consumers=[innocent])
+    assert set(simulated.states().values()) == {"passed"}
+    (incident,) = simulated.of(Incident)
+    assert len(incident.suspects) > 1
+    (session,) = {event.session for event in simulated.of(TestBegan) if event.test in incident.suspects}
+    assert session_mates(simulated, session) == list(incident.suspects)
 
 
 def test_a_session_that_ends_before_any_test() -> None:

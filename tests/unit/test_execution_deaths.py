@@ -211,6 +211,55 @@ def test_the_breaker_forgets_what_was_followed_by_verdicts() -> None:
     assert IncidentKind.BREAKER not in kinds(simulated)
 
 
+def test_what_was_kept_for_the_next_session_is_not_lost() -> None:
+    """A sandbox that dies while one session closes still has a test that was to run alone in the next."""
+    behaviours = suite(20)
+    tests = [evolve(test, individual=test.path != "test_0.py") for test in make_tests(behaviours)]
+    backend = Backend(suite=behaviours, close_secs=10.0)
+    simulated = sound_run(
+        tests, backend, max_parallel=1, module_secs=20.0, consumers=[at(45.0, lambda: backend.kill(first_of(backend)))]
+    )
+    assert set(simulated.states().values()) == {"passed"}
+    assert simulated.events[-1].at < 400
+
+
+def test_the_dead_make_room_at_once() -> None:
+    """However long ending a dead sandbox takes, its replacement starts when it dies, and takes its suspect."""
+    behaviours = suite(20, t3=Behaviour(secs=1.0, ends="once-sandbox"))
+
+    async def on_terminate(ref: SandboxRef) -> None:
+        if backend.deaths[ref].is_set():
+            await asyncio.sleep(25.0)
+
+    backend = Backend(suite=behaviours, on_terminate=on_terminate)
+    simulated = sound_run(make_tests(behaviours), backend, max_parallel=2, offload={"hedge": False})
+    died = next(stamped.at for stamped in simulated.events if isinstance(stamped.event, Incident))
+    starts = [stamped.at for stamped in simulated.events if isinstance(stamped.event, SandboxStarting)]
+    assert starts == [0.0, 0.0, died]
+    again = [event for event in simulated.of(TestBegan) if event.test == "t3"][1]
+    assert again.sandbox == "s3"
+    assert set(simulated.states().values()) == {"passed"}
+
+
+def test_a_session_that_says_something_is_not_lost() -> None:
+    """As long as results come out of it, a sandbox whose probes fail is not lost."""
+    behaviours = suite(60)
+    backend = Backend(suite=behaviours, probes_fail=True, pushes=False)
+    simulated = sound_run(make_tests(behaviours), backend, max_parallel=2, liveness=LivenessSettings())
+    assert set(simulated.states().values()) == {"passed"}
+    assert kinds(simulated) == []
+
+
+def test_a_start_that_is_not_needed_any_more() -> None:
+    """When everything is done, a session that has not said hello yet is not waited for."""
+    behaviours = suite(3)
+    backend = Backend(suite=behaviours, session=lambda number: "mute" if number else "")
+    simulated = sound_run(make_tests(behaviours), backend, max_parallel=3)
+    assert set(simulated.states().values()) == {"passed"}
+    assert simulated.events[-1].at < 10
+    assert kinds(simulated) == []
+
+
 # -- creating ---------------------------------------------------------------------------------------------------------
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from attrs import define, field
@@ -189,19 +189,27 @@ def test_success_after_failures() -> None:
     assert [wait.attempt for wait in made.waits] == [1, 2]
 
 
-def test_no_try_begins_after_the_deadline() -> None:
-    """However many attempts are allowed, none begins later than the deadline after the first."""
-    made = world(RetryTable(attempts=10_000, initial_wait_secs=0.01, max_wait_secs=0.02, deadline_secs=0.3))
+def test_no_try_begins_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many attempts are allowed, none begins after the deadline, and no wait that would lead to one."""
+    made = world(RetryTable(attempts=100, initial_wait_secs=10.0, max_wait_secs=10.0, deadline_secs=35.0))
     began: list[float] = []
 
+    def now() -> float:
+        return asyncio.get_running_loop().time()
+
     async def call() -> None:
-        began.append(time.monotonic())
+        began.append(now())
         raise CapacityExhausted("full")
 
-    with pytest.raises(CapacityExhausted):
-        asyncio.run(made.policy.call("create", call))
-    assert 2 <= len(began) < 100
-    assert made.waits[-1].attempt == len(began) - 1, "a wait that leads to no try is not begun"
+    async def main() -> float:
+        monkeypatch.setattr("tenacity.time", SimpleNamespace(monotonic=now))
+        with pytest.raises(CapacityExhausted):
+            await made.policy.call("create", call)
+        return now()
+
+    assert run_virtually(main()) == began[-1] == 30.0
+    assert began == [0.0, 10.0, 20.0, 30.0]
+    assert len(made.waits) == 3
 
 
 def test_one_call_is_bounded() -> None:

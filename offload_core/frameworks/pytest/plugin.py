@@ -182,6 +182,7 @@ def _message(report: Any) -> str:
         text = str(longrepr)
         last = [line for line in text[-MESSAGE_LIMIT:].splitlines() if line.strip()]
         text = last[-1] if last else ""
+        text = text[1:] if text.startswith("E  ") else text  # how pytest marks the lines of an error
     return _one_line(text)
 
 
