@@ -1,0 +1,111 @@
+"""What the dispatcher makes of single events that are hard to arrange in a whole run."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import define, field
+
+from offload_core.abc import Outcome, TeardownFailed, Test, TestFinished
+from offload_core.events import Bus
+from offload_core.execution.dispatcher import Dispatcher
+from offload_core.execution.fleet import Run
+from offload_core.results.accounting import Accounting
+from offload_core.scheduling import LongestFirst
+
+
+@define(eq=False)
+class Hand:
+    """A worker that does nothing by itself."""
+
+    name: str
+    session_name: str = "session"
+    fresh: bool = True
+    held: dict[str, Test] = field(factory=dict)
+    aborted: list[str] = field(factory=list)
+
+    def wake(self) -> None:
+        """Nobody sleeps here."""
+
+    async def revoke(self, tests: object) -> tuple[Test, ...]:
+        """Nothing is held."""
+        return ()
+
+    def abort(self, test: Test) -> None:
+        """Noted."""
+        self.aborted.append(test.key)
+
+
+class Bench:
+    """A dispatcher with two workers, and what its events add up to."""
+
+    def __init__(self, retries: int) -> None:
+        self.accounting = Accounting()
+        bus = Bus(clock=lambda: 0.0, consumers=[lambda stamped: self.accounting.apply(stamped.event, stamped.at)])
+        self.dispatcher = Dispatcher(LongestFirst(), bus, hedge=True, fail_fast=False, on_change=lambda: None)
+        self.test = Test(key="t", id="t", group="g", path="m", affinity="m", retries=retries)
+        self.a, self.b = Hand("a"), Hand("b")
+        for hand in (self.a, self.b):
+            self.dispatcher.join(hand)
+        self.dispatcher.add([self.test])
+        self.dispatcher.discovered()
+
+    def begin(self, hand: Hand) -> Run:
+        """The worker takes the test and begins it."""
+        bundle = self.dispatcher.take(hand, {})
+        assert bundle is not None
+        assert bundle.tests == (self.test,)
+        return self.dispatcher.began(hand, self.test)
+
+    def finish(self, run: Run, outcome: Outcome) -> bool:
+        """It ends so."""
+        return self.dispatcher.finished_test(run, TestFinished(key="t", outcome=outcome, duration=1.0))
+
+    def tear(self, run: Run) -> None:
+        """What it shared cannot be torn down."""
+        self.dispatcher.amend(run, TeardownFailed(key="t", message="no"))
+
+    @property
+    def state(self) -> str:
+        """The test's state by now."""
+        return self.accounting.records["t"].state.value
+
+
+def test_one_attempt_uses_up_one_retry() -> None:
+    """An attempt that fails and whose teardown fails too is one failure, not two."""
+    bench = Bench(retries=1)
+    run = bench.begin(bench.a)
+    assert bench.finish(run, Outcome.FAILED)
+    bench.tear(run)
+    assert bench.finish(bench.begin(bench.b), Outcome.FAILED)
+    assert bench.dispatcher.over
+    assert len(bench.accounting.records["t"].attempts) == 2
+    assert bench.state == "failed"
+
+
+@pytest.mark.parametrize(("retries", "over"), [(0, True), (1, False)])
+def test_a_teardown_that_fails_after_a_pass(retries: int, over: bool) -> None:
+    """It makes the test an error, which is retried like any failure."""
+    bench = Bench(retries)
+    run = bench.begin(bench.a)
+    bench.finish(run, Outcome.PASSED)
+    assert bench.dispatcher.over
+    bench.tear(run)
+    assert bench.dispatcher.over is over
+    assert bench.state == "error"
+    if not over:
+        bench.finish(bench.begin(bench.b), Outcome.PASSED)
+        assert bench.dispatcher.over
+        assert bench.state == "flaky"
+
+
+def test_what_comes_second_does_not_count() -> None:
+    """Of two copies the first to end decides; the other is told to stop, and whatever it says is dropped."""
+    bench = Bench(retries=0)
+    first = bench.begin(bench.a)
+    second = bench.dispatcher.began(bench.b, bench.test)
+    assert second.hedge
+    assert bench.finish(second, Outcome.PASSED)
+    assert bench.a.aborted == ["t"]
+    assert not bench.finish(first, Outcome.FAILED)
+    assert bench.state == "passed"
+    assert bench.dispatcher.over
