@@ -151,6 +151,15 @@ def test_kill_9_leaves_no_process_and_a_journal_that_serves(project: Project) ->
     assert "cut short" in ran.err
 
 
+@pytest.mark.parametrize("moment", ["discovery", "start", "teardown"])
+def test_kill_9_at_other_moments_leaves_no_process(project: Project, moment: str) -> None:
+    """What lists the tests on the host notices too that nobody listens any more."""
+    running = begin(project, moment)
+    running.process.kill()
+    running.process.wait()
+    project.wait_until(lambda: not project.processes(), "no process")
+
+
 def test_what_kill_9_leaves_of_a_supervisor_is_reaped(project: Project) -> None:
     """Offload and the supervisor are killed at once: `reap` removes the processes and the directory."""
     running = begin(project, "tests")
