@@ -72,13 +72,15 @@ class Bench:
 
 def test_one_attempt_uses_up_one_retry() -> None:
     """An attempt that fails and whose teardown fails too is one failure, not two."""
-    bench = Bench(retries=1)
+    bench = Bench(retries=2)
     run = bench.begin(bench.a)
     assert bench.finish(run, Outcome.FAILED)
     bench.tear(run)
     assert bench.finish(bench.begin(bench.b), Outcome.FAILED)
+    assert not bench.dispatcher.over
+    assert bench.finish(bench.begin(bench.a), Outcome.FAILED)
     assert bench.dispatcher.over
-    assert len(bench.accounting.records["t"].attempts) == 2
+    assert len(bench.accounting.records["t"].attempts) == 3
     assert bench.state == "failed"
 
 
@@ -109,3 +111,14 @@ def test_what_comes_second_does_not_count() -> None:
     assert not bench.finish(first, Outcome.FAILED)
     assert bench.state == "passed"
     assert bench.dispatcher.over
+
+
+def test_what_runs_is_not_queued_again() -> None:
+    """A copy that comes back unstarted while another copy runs is forgotten; without one, it waits again."""
+    bench = Bench(retries=0)
+    run = bench.begin(bench.a)
+    bench.dispatcher.give_back([bench.test])
+    assert bench.dispatcher.take(bench.b, {}) is None
+    bench.dispatcher.dropped(run)
+    bench.dispatcher.give_back([bench.test])
+    assert bench.finish(bench.begin(bench.b), Outcome.PASSED)
