@@ -35,7 +35,11 @@ KINDS = """
 
 
 def test_every_kind_of_result(project: Project) -> None:
-    """States, messages, and exit code 1; the output names each failure once."""
+    """States, messages, and exit code 1; the output names each failure once.
+
+    In one sandbox: where a module is split, what its tests share is torn down after the last of each part.
+    """
+    project.configure(1)
     project.write({"test_a.py": KINDS, "test_b.py": "def test_after(): pass"})
     ran = project.run()
     assert ran.code == 1
