@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("-p", "--parallel", type=click.IntRange(min=1), metavar="N", help="How many sandboxes at most.")
 @click.option("--collect-only", is_flag=True, help="List the tests instead of running them.")
 @click.option("--last-failed", is_flag=True, help="Only what has no good verdict from the last run.")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first failure that has no retries left.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure; nothing is retried.")
 @click.option("--env", multiple=True, metavar="K=V", help="A variable for sandboxes. Repeatable.")
 @click.option("--copy-dir", multiple=True, metavar="L:R", help="Copy L on this host to R in the image. Repeatable.")
 @click.option("--no-cache", is_flag=True, help="Build the image anew.")
