@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol, TextIO
 
 from attrs import frozen
@@ -49,6 +51,14 @@ class StreamOutput:
             self._stream.flush()
         except (OSError, ValueError):  # a closed pipe, a full disk behind a redirection, a closed file
             self._broken = True
+            self._discard()
+
+    def _discard(self) -> None:
+        """What is still in the stream's buffer must not fail once more at exit: Python would then exit with 120."""
+        with suppress(OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
 
     def _styled(self, line: Line) -> str:
         if self._color and line.style and line.text:
