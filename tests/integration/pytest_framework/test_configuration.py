@@ -190,8 +190,9 @@ def test_keep_duplicates(suite: Suite) -> None:
     assert list(suite.run(listing.tests, **options).outcomes.values()) == ["passed"] * len(order)
 
 
-def test_private_directories(suite: Suite) -> None:
+def test_private_directories(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cache, temporary files and coverage data are in the sandbox's own directory, none in the project."""
+    monkeypatch.delenv("COVERAGE_FILE", raising=False)  # this test may itself run in a sandbox
     suite.env.pop("TMPDIR", None)
     suite.write(
         {
