@@ -32,6 +32,7 @@ class PrepareRequest:
         overlay: files on the host to lay over the project's root in the image, relative to `context`.
         init: a command run once in the image, as a last layer.
         copy: pairs of host path and absolute path in the image.
+        exclude: what Offload itself writes below `context`, relative to it: no part of any image.
         cache_key: what the result may be cached under; empty when it must not be.
         no_cache: build everything anew.
         progress: called with each line that the build prints.
@@ -43,6 +44,7 @@ class PrepareRequest:
     overlay: tuple[PurePosixPath, ...] = ()
     init: str | None = None
     copy: tuple[tuple[Path, PurePosixPath], ...] = ()
+    exclude: tuple[PurePosixPath, ...] = ()
     cache_key: str = ""
     no_cache: bool = False
     progress: Callable[[str], None] = lambda line: None

@@ -136,11 +136,12 @@ async def _somewhere(loaded: Loaded) -> AsyncIterator[tuple[Executor, PurePosixP
 @asynccontextmanager
 async def _sandbox(loaded: Loaded) -> AsyncIterator[Any]:
     from ..retry import RetryPolicy
+    from .run_options import written
 
     config = loaded.config
     provider = make_provider(loaded)
     retry = RetryPolicy(config.retry, provider)
-    request = PrepareRequest(context=loaded.project_dir, init=config.offload.sandbox_init_cmd)
+    request = PrepareRequest(context=loaded.project_dir, init=config.offload.sandbox_init_cmd, exclude=written(loaded))
     try:
         image = await retry.call("prepare", lambda: provider.prepare(request), bounded=False)
         spec = SandboxSpec(

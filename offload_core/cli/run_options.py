@@ -79,9 +79,17 @@ class RunOptions:
             base=self.override_image_id,
             init=loaded.config.offload.sandbox_init_cmd if whole else None,
             copy=tuple(_copy(each, loaded) for each in self.copy_dir) if whole else (),
+            exclude=written(loaded),
             no_cache=self.no_cache,
             progress=progress,
         )
+
+
+def written(loaded: Loaded) -> tuple[PurePosixPath, ...]:
+    """What Offload itself writes below the project's directory, relative to it."""
+    output = Path(loaded.project_dir, loaded.config.report.output_dir).resolve()
+    project = loaded.project_dir.resolve()
+    return (PurePosixPath(output.relative_to(project)),) if project in output.parents else ()
 
 
 def makes_images(provider: Provider[Any]) -> bool:

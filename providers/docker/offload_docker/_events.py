@@ -1,0 +1,165 @@
+"""The event stream of one engine: one connection tells of the deaths of all its containers and of their commands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from docker.errors import DockerException
+from docker.types import CancellableStream
+
+from offload_core.abc import Liveness
+from offload_core.errors import ConnectionLost
+
+from ._death import KILLED, dead
+from ._errors import RAISED
+from ._threads import in_thread, tell
+
+if TYPE_CHECKING:
+    from ._engine import Engine
+
+T = TypeVar("T")
+
+RUN_LABEL = "offload.run_id"
+"""Each container of Offload has it."""
+
+_FILTERS = {"type": "container", "event": ["die", "oom", "destroy", "exec_die"], "label": RUN_LABEL}
+
+
+class Events:
+    """What an engine tells of containers of Offload, from the first `connected` on.
+
+    The stream can drop: whoever waits is told, by `ConnectionLost`, and connects again. What happened between is found
+    by a probe. Deaths are remembered: a container that has died is soon removed, and then nothing else knows why.
+    """
+
+    def __init__(self, engine: Engine, memory_gb: float | None) -> None:
+        self._engine = engine
+        self._memory_gb = memory_gb
+        self._deaths: dict[str, asyncio.Future[Liveness]] = {}
+        self._exits: dict[str, asyncio.Future[int]] = {}
+        self._shortages: dict[str, float] = {}
+        self._shortage = asyncio.Condition()
+        self._connecting: asyncio.Task[asyncio.Future[None]] | None = None
+        self._stream: CancellableStream[Any] | None = None
+
+    async def connected(self) -> asyncio.Future[None]:
+        """Connect if that is not so already; returns a future that is done when the stream has dropped.
+
+        Raises:
+            ProviderError: the engine cannot be reached.
+        """
+        if self._connecting is None or self._failed(self._connecting):
+            self._connecting = asyncio.create_task(self._connect(), name=f"events of {self._engine.url}")
+        return await asyncio.shield(self._connecting)
+
+    @staticmethod
+    def _failed(connecting: asyncio.Task[asyncio.Future[None]]) -> bool:
+        if not connecting.done():
+            return False
+        return connecting.cancelled() or connecting.exception() is not None or connecting.result().done()
+
+    async def until(self, event: asyncio.Future[T]) -> T:
+        """Wait for one of the futures below.
+
+        Raises:
+            ConnectionLost: the stream dropped first, or cannot be had.
+        """
+        dropped = await self.connected()
+        both: set[asyncio.Future[Any]] = {event, dropped}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not event.done():
+            raise ConnectionLost(f"the event stream of the engine at {self._engine.url} broke off")
+        return event.result()
+
+    def death(self, id: str) -> asyncio.Future[Liveness]:
+        """Done when a container is known to be dead. Shared: not to be cancelled."""
+        if id not in self._deaths:
+            self._deaths[id] = asyncio.get_running_loop().create_future()
+        return self._deaths[id]
+
+    def died(self, id: str, why: Liveness) -> Liveness:
+        """Record a death; what is known first stays. Returns that."""
+        death = self.death(id)
+        if not death.done():
+            death.set_result(why)
+        self._engine.sandboxes.discard(id)
+        return death.result()
+
+    def exit(self, exec_id: str) -> asyncio.Future[int]:
+        """Gets the exit code of a command that is about to be started. Shared: not to be cancelled."""
+        if exec_id not in self._exits:
+            self._exits[exec_id] = asyncio.get_running_loop().create_future()
+        return self._exits[exec_id]
+
+    def forget(self, exec_id: str) -> None:
+        """A command has ended."""
+        self._exits.pop(exec_id, None)
+
+    async def ran_short(self, id: str, since: float, patience: float) -> bool:
+        """Whether a container's memory has run out since a moment of the loop's clock.
+
+        The engine may tell of it later than of the end of what was killed for it, so this waits for `patience` seconds.
+        """
+
+        def told() -> bool:
+            return self._shortages.get(id, float("-inf")) >= since
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience), self._shortage:
+                await self._shortage.wait_for(told)
+        return told()
+
+    async def _connect(self) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        dropped: asyncio.Future[None] = loop.create_future()
+        stream = await self._engine.call(lambda client: client.events(decode=True, filters=_FILTERS))
+
+        def read() -> None:
+            with contextlib.suppress(*RAISED):
+                for event in stream:
+                    if not tell(loop, self._happened, event):
+                        return
+            tell(loop, _settle, dropped)
+
+        reading = asyncio.ensure_future(in_thread(read))
+        reading.add_done_callback(lambda _: _settle(dropped))
+        self._stream = stream
+        return dropped
+
+    def _happened(self, event: Mapping[str, Any]) -> None:
+        id, attributes = event["Actor"]["ID"], event["Actor"]["Attributes"]
+        match event["Action"]:
+            case "oom":
+                self._shortages[id] = asyncio.get_running_loop().time()
+                self._engine.finish(self._tell_of_shortage())
+            case "exec_die":
+                if (exit := self._exits.get(attributes["execID"])) and not exit.done():
+                    exit.set_result(int(attributes["exitCode"]))
+            case "die":
+                code = int(attributes["exitCode"])
+                short = code == KILLED and id in self._shortages
+                self.died(id, dead(code, out_of_memory=short, memory_gb=self._memory_gb))
+            case "destroy":
+                self.died(id, Liveness.dead("removed"))
+
+    async def _tell_of_shortage(self) -> None:
+        async with self._shortage:
+            self._shortage.notify_all()
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
+        if self._stream is not None:
+            with contextlib.suppress(DockerException, OSError, AttributeError):  # it may be closed, or not closable
+                self._stream.close()
+            self._stream = None
+
+
+def _settle(dropped: asyncio.Future[None]) -> None:
+    if not dropped.done():
+        dropped.set_result(None)
