@@ -53,6 +53,7 @@ class Engine:
         self.socket = directory / "docker.sock"
         self.url = f"unix://{self.socket}"
         self._pid_file = directory / "pid"
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers.
@@ -66,7 +67,7 @@ class Engine:
         command = ["dockerd", "--data-root", f"{self.directory}/data", "--exec-root", f"{self.directory}/exec"]
         command += ["-H", self.url, "-p", str(self._pid_file), "--log-level", "warn"]
         with log.open("ab") as out:
-            process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=_env(), start_new_session=True
             )
         deadline = time.monotonic() + _START_SECS
@@ -91,10 +92,9 @@ class Engine:
 
     def kill(self) -> None:
         """`kill -9`: its containers live on."""
-        process = psutil.Process(self.pid)
-        process.kill()
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.wait(_STOP_SECS)
+            psutil.Process(self.pid).kill()
+        self._reap()
 
     def stop(self) -> None:
         """End it with all its containers, and remove the directory. Works after `kill`, too."""
@@ -110,8 +110,13 @@ class Engine:
         for process in [*alive, *self._processes()]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        self._reap()
         self._unmount()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _reap(self) -> None:
+        if self._process is not None:
+            self._process.wait(_STOP_SECS)
 
     def _processes(self) -> list[psutil.Process]:
         """Itself, its containerd, and the shims of containers, with what runs in these: all that name its directory."""

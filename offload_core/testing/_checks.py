@@ -42,6 +42,8 @@ class Checks(ABC):
     enforces_lifetime: bool = True
     """Whether the backend itself ends a sandbox when `SandboxSpec.lifetime` is over."""
 
+    _open = 0
+
     @abstractmethod
     def make_provider(self) -> Provider[Any]:
         """A new provider object, as a run would have it."""
@@ -71,18 +73,23 @@ class Checks(ABC):
     @asynccontextmanager
     async def provider(self) -> AsyncIterator[Provider[Any]]:
         """A provider that is closed in the end, and that has to leave nothing running in this process."""
-        before = asyncio.all_tasks()
+        if not self._open:
+            self._before = asyncio.all_tasks()
+            self.runs: set[str] = set()
+        self._open += 1
         provider = self.make_provider()
-        self.runs: set[str] = set()
         try:
             yield provider
         except BaseException:
             await self._sweep(provider)
             raise
         finally:
+            self._open -= 1
             await provider.aclose()
+        if self._open:
+            return  # whose tasks these are cannot be told yet
         await asyncio.sleep(0)
-        left = asyncio.all_tasks() - before
+        left = asyncio.all_tasks() - self._before
         if left:
             await asyncio.wait(left, timeout=1)
         left = {task for task in left if not task.done()}

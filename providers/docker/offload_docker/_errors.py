@@ -62,6 +62,12 @@ def may_pass(error: ProviderError) -> bool:
     return status >= 500
 
 
+def removing(error: ProviderError) -> bool:
+    """Whether the engine refused to remove a container because it is about to do that anyway."""
+    answer = error.__cause__
+    return isinstance(answer, APIError) and answer.status_code == 409 and "removal of container" in str(answer)
+
+
 def _of_a_dead_container(status: int | None, said: str) -> bool:
     said = said.lower()
     if status == 404:

@@ -28,6 +28,9 @@ RUN_LABEL = "offload.run_id"
 _FILTERS = {"type": "container", "event": ["die", "oom", "destroy", "exec_die"], "label": RUN_LABEL}
 
 
+_CLOSE_SECS = 5.0
+
+
 class Events:
     """What an engine tells of containers of Offload, from the first `connected` on.
 
@@ -44,6 +47,7 @@ class Events:
         self._shortage = asyncio.Condition()
         self._connecting: asyncio.Task[asyncio.Future[None]] | None = None
         self._stream: CancellableStream[Any] | None = None
+        self._reading: asyncio.Future[None] | None = None
 
     async def connected(self) -> asyncio.Future[None]:
         """Connect if that is not so already; returns a future that is done when the stream has dropped.
@@ -124,8 +128,8 @@ class Events:
                         return
             tell(loop, _settle, dropped)
 
-        reading = asyncio.ensure_future(in_thread(read))
-        reading.add_done_callback(lambda _: _settle(dropped))
+        self._reading = asyncio.ensure_future(in_thread(read))
+        self._reading.add_done_callback(lambda _: _settle(dropped))
         self._stream = stream
         return dropped
 
@@ -158,6 +162,9 @@ class Events:
             with contextlib.suppress(DockerException, OSError, AttributeError):  # it may be closed, or not closable
                 self._stream.close()
             self._stream = None
+        if self._reading is not None:
+            await asyncio.wait({self._reading}, timeout=_CLOSE_SECS)
+            self._reading.cancel()
 
 
 def _settle(dropped: asyncio.Future[None]) -> None:

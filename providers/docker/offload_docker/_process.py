@@ -57,10 +57,18 @@ class Attached:
         """Say that no more will be sent."""
         self._socket.shutdown(socket.SHUT_WR)
 
-    def close(self) -> None:
+    def shut(self) -> None:
         """End both directions, also for a thread that reads."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give everything back, once nobody reads any more."""
+        if self._response is not None:
+            self._response.close()
+        else:
+            self._reader.close()
+        self._socket.close()
 
 
 class Stream(AsyncIterator[bytes]):
@@ -70,23 +78,29 @@ class Stream(AsyncIterator[bytes]):
         self._loop = loop
         self._chunks: deque[bytes] = deque()
         self._held = 0
-        self._ended = False
+        self._ended = self._unwanted = False
         self._room = threading.Condition()
         self._news = asyncio.Event()
 
     def put(self, data: bytes) -> None:
         """From the thread: one more piece, as soon as there is room for it."""
         with self._room:
-            self._room.wait_for(lambda: self._held < _HELD_BYTES or self._ended)
-            if not self._ended:
+            self._room.wait_for(lambda: self._held < _HELD_BYTES or self._unwanted)
+            if self._held < _HELD_BYTES and not self._ended:
                 self._chunks.append(data)
                 self._held += len(data)
         tell(self._loop, self._news.set)
 
+    def drop(self) -> None:
+        """From the loop: do not wait for room any more, drop what there is none for."""
+        with self._room:
+            self._unwanted = True
+            self._room.notify()
+
     def end(self) -> None:
         """From the loop: there will be no more."""
         with self._room:
-            self._ended = True
+            self._ended = self._unwanted = True
             self._room.notify()
         self._news.set()
 
@@ -130,6 +144,8 @@ class DockerProcess(Process):
         self._reading.add_done_callback(self._output_ended)
         self._ended = asyncio.create_task(self._end(), name=f"end of exec {exec_id[:12]}")
         self._ended.add_done_callback(_retrieve)
+        for half in (self._reading, self._ended):
+            half.add_done_callback(self._close)
         self._engine.processes.add(self)
 
     def _read(self) -> None:
@@ -142,6 +158,11 @@ class DockerProcess(Process):
     def _output_ended(self, reading: asyncio.Future[None]) -> None:
         self.stdout.end()
         self.stderr.end()
+
+    def _close(self, half: asyncio.Future[Any]) -> None:
+        if self._reading.done() and self._ended.done():
+            self._attached.close()
+            self._engine.processes.discard(self)
 
     async def write(self, data: bytes) -> None:
         """As the contract says."""
@@ -176,14 +197,16 @@ class DockerProcess(Process):
         if self._ended.done():
             return
         self._killed = True
+        for stream in (self.stdout, self.stderr):
+            stream.drop()  # an engine that cannot pass output on tells of no end in that container
         await super().kill()
 
     async def aclose(self) -> None:
         """Give up the connection. The command is not touched."""
-        self._attached.close()
+        self._attached.shut()
         self._output_ended(self._reading)
         self._ended.cancel()
-        await asyncio.wait({self._ended})
+        await asyncio.wait({self._ended, self._reading})
 
     async def _end(self) -> Exit:
         events = self._engine.events
@@ -200,7 +223,6 @@ class DockerProcess(Process):
             return await self._exit(exit.result())
         finally:
             events.forget(self._exec_id)
-            self._engine.processes.discard(self)
 
     async def _exit(self, code: int) -> Exit:
         if code != KILLED or self._killed:

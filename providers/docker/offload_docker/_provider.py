@@ -135,6 +135,8 @@ class DockerProvider(Provider[DockerOptions]):
         except (ConnectionLost, OperationTimedOut) as error:
             engine.away_until = now + _AWAY_SECS
             raise self._named(error, "create") from error.__cause__
+        except SandboxDead as error:
+            raise self._named(CreateFailed(f"it died while it was started: {error.message}"), "create") from error
         except ProviderError as error:
             raise self._named(error, "create") from error.__cause__
         finally:

@@ -12,6 +12,7 @@ from offload_core.errors import ConnectionLost, ExecFailed, NotFound, ProviderEr
 
 from ._death import inspected
 from ._engine import Engine
+from ._errors import removing
 from ._process import Attached, DockerProcess
 
 if TYPE_CHECKING:
@@ -117,8 +118,9 @@ class DockerSandbox(Sandbox):
         except (NotFound, SandboxDead):
             pass
         except ProviderError as error:
-            error.operation, error.sandbox, error.provider = "terminate", self.ref.id, self.provider.context.name
-            raise
+            if not removing(error):
+                error.operation, error.sandbox, error.provider = "terminate", self.ref.id, self.provider.context.name
+                raise
         self.engine.events.died(self.ref.id, Liveness.dead("terminated"))
 
 
