@@ -1,7 +1,8 @@
 """Who is to blame when a session or its sandbox ends before its tests do.
 
-The rule is evidence: a test is convicted when it was alone and its session or sandbox ended again. Until then it is a
-suspect, and its neighbours are not even that.
+The rule is evidence: a test is convicted when it was alone and its process ended again, or its sandbox ended twice
+more: sandboxes also die by chance, and that an innocent test is in three of them is less likely than that it is not
+innocent. Until then it is a suspect, and its neighbours are not even that.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from enum import StrEnum
 from attrs import field, frozen
 
 from ..abc import Test
+
+
+_DEATHS_ALONE = 2
 
 
 class CrashKind(StrEnum):
@@ -62,6 +66,7 @@ class Poison:
     """Judges crashes, and remembers what it needs for that."""
 
     _idle: Counter[str] = field(factory=Counter)
+    _alone: Counter[str] = field(factory=Counter)
 
     def judge(self, crash: Crash) -> Ruling:
         """Split the tests of a crashed session into convicted, suspects, broken and innocent."""
@@ -74,9 +79,16 @@ class Poison:
             unit, rest = (), crash.unstarted
         if not unit:
             return self._nothing_running(crash)
-        if crash.suspects and (len(unit) == 1 or crash.importing is not None):
+        if crash.suspects and (len(unit) == 1 or crash.importing is not None) and self._proven(crash.kind, unit[0]):
             return Ruling(convicted=unit, requeue=rest)
         return Ruling(suspects=self._units(crash, unit), requeue=rest)
+
+    def _proven(self, kind: CrashKind, first: Test) -> bool:
+        """Whether an end in which a unit was alone is enough to convict it."""
+        if kind is CrashKind.PROCESS:
+            return True
+        self._alone[first.key] += 1
+        return self._alone[first.key] >= _DEATHS_ALONE
 
     def _units(self, crash: Crash, unit: Sequence[Test]) -> tuple[tuple[Test, ...], ...]:
         """One unit for a test or for a module's import; halves for a batch that does not tell which test ran."""
