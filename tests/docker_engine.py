@@ -1,4 +1,4 @@
-"""A Docker Engine of the tests' own: real, private, and gone afterwards. Needs Linux, root, `dockerd` and `debootstrap`.
+"""A Docker Engine of the tests' own: real, private, gone afterwards. Needs Linux, root, `dockerd`, `debootstrap`.
 
     python tests/docker_engine.py start DIR     start one whose data and socket are in DIR; prints DOCKER_HOST
     python tests/docker_engine.py stop DIR      end it, and all its containers; DIR is removed
@@ -46,7 +46,7 @@ def missing() -> str:
 
 
 class Engine:
-    """One `dockerd`, with everything of its own in one directory. The directory's path must be short: it has a socket."""
+    """One `dockerd`, with all that it needs in one directory. The path must be short: it has a socket."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -15,7 +15,6 @@ from attrs import field, frozen
 
 from ..abc import Test
 
-
 _DEATHS_ALONE = 2
 
 

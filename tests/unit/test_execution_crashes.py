@@ -43,7 +43,7 @@ def session_mates(simulated: Simulated, session: str) -> list[str]:
 @pytest.mark.parametrize("retries", [0, 3])
 @pytest.mark.parametrize("what", ["process", "sandbox"])
 def test_conviction(what: str, retries: int) -> None:
-    """A test that ends its process each time runs twice, the second time alone; one that ends its sandbox, once more."""
+    """What ends its process each time runs twice, the second time alone; what ends its sandbox, once more alone."""
     behaviours = suite(t13=Behaviour(secs=1.0, ends=what))
     simulated = sound_run(make_tests(behaviours, retries=retries), Backend(suite=behaviours))
     states = simulated.states()
