@@ -56,6 +56,10 @@ class DeathWatch:
         """Record a death that somebody else noticed: an operation that failed with `SandboxDead`."""
         self._end(SandboxDead(reason, sandbox=self.sandbox.ref.id, provider=self.sandbox.provider.context.name))
 
+    def lost(self, reason: str) -> None:
+        """Record that nothing can be learned of it any more, so that it is abandoned."""
+        self._end(SandboxLost(reason, sandbox=self.sandbox.ref.id, provider=self.sandbox.provider.context.name))
+
     def heartbeat(self) -> None:
         """Record a sign of life from inside the sandbox: it cannot have been lost before now."""
         if self._silence is not None:
@@ -135,21 +139,15 @@ class DeathWatch:
 
     def _listen_for_silence(self) -> None:
         loop = asyncio.get_running_loop()
-        self._silence = loop.call_later(self._settings.lost_after_secs, self._lost)
+        self._silence = loop.call_later(self._settings.lost_after_secs, self._silent_too_long)
 
     def _hear_again(self) -> None:
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
 
-    def _lost(self) -> None:
-        self._end(
-            SandboxLost(
-                f"nothing heard of it for {self._settings.lost_after_secs:g} s: {self._silence_reason}",
-                sandbox=self.sandbox.ref.id,
-                provider=self.sandbox.provider.context.name,
-            )
-        )
+    def _silent_too_long(self) -> None:
+        self.lost(f"nothing heard of it for {self._settings.lost_after_secs:g} s: {self._silence_reason}")
 
     def _end(self, error: SandboxDead | SandboxLost) -> None:
         self._hear_again()

@@ -153,18 +153,8 @@ def base_archive() -> Path:
                 tree, new = f"{directory}/tree", f"{directory}/new.tar"
                 making = ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, tree]
                 _run([*making, *_mirror()])
-                _run(
-                    [
-                        "tar",
-                        "-C",
-                        tree,
-                        "--exclude=./var/cache/apt/*",
-                        "--exclude=./var/lib/apt/lists/*",
-                        "-cf",
-                        new,
-                        ".",
-                    ]
-                )
+                left_out = ["--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*"]
+                _run(["tar", "-C", tree, *left_out, "-cf", new, "."])
                 Path(new).replace(archive)
     return archive
 

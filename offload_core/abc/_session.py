@@ -112,4 +112,8 @@ class TestSession(ABC):
 
     @abstractmethod
     async def wait(self) -> Exit:
-        """How its process ended. To be called after `events` has ended."""
+        """How its process ended. To be called after `events` has ended.
+
+        Raises:
+            SandboxDead, ConnectionLost: the end could not be observed, and so says nothing of the tests.
+        """

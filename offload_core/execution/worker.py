@@ -127,6 +127,8 @@ class Worker:
                 self._next = self._drive.left_over
                 crashed = IncidentKind.SESSION_CRASHED
                 self._pending = self._evidence(self._drive, CrashKind.PROCESS, crashed, str(error))
+            if self._pending is not None and isinstance(error, ProviderError):
+                self._pending.crash = evolve(self._pending.crash, kind=CrashKind.SANDBOX)
             raise
         finally:
             if self._pending is not None:
@@ -195,8 +197,9 @@ class Worker:
             pass
         except (SandboxDead, SandboxLost):
             raise
-        except ProviderError as error:
-            self.log(f"{error}")
+        except ProviderError as error:  # whatever ended it, it was not seen: that is no evidence against a test
+            self._watch.lost(f"the connection to its test process broke: {error.message}")
+            raise self._watch.loss() from error
         try:
             async with asyncio.timeout(END_SECS):
                 await self._watch.guard(drive.session.kill())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,25 @@ class Project:
                 continue
         for offload in self.started:
             offload.wait(BOUND_SECS)
+
+
+@contextlib.contextmanager
+def a_project(tmp_path: Path) -> Iterator[Project]:
+    """An empty project that nothing of the outside configures, on two local sandboxes; its processes end with it."""
+    directory, temporary = tmp_path / "project", tmp_path / "tmp"
+    directory.mkdir()
+    temporary.mkdir()
+    hidden = ("OFFLOAD_", "PYTEST_", "COV_", "COVERAGE_", "DOCKER_")
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "PYTHONHASHSEED"):
+        outside.pop(name, None)
+    made = Project(directory, temporary, {**outside, "TMPDIR": str(temporary), MARK: str(directory)})
+    made.write({"pytest.ini": "[pytest]\n"})
+    made.configure()
+    try:
+        yield made
+    finally:
+        made.clean_up()
 
 
 def _is_empty(path: Path) -> bool:

@@ -98,7 +98,7 @@ class PytestSession(TestSession):
         await self._wire.kill()
 
     async def wait(self) -> Exit:
-        """How its process ended; the last lines of its output are the reason, unless it said goodbye."""
+        """As the contract says; the last lines of its output are the reason, unless it said goodbye."""
         ended = await self._wire.wait()
         return Exit(ended.code, ended.signal) if self._complete else ended
 

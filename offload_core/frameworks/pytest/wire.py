@@ -136,9 +136,15 @@ class Wire:
             task.cancel()
 
     async def wait(self) -> Exit:
-        """How it ended; `reason` holds the last of its output from the second line on."""
+        """How it ended; `reason` holds the last of its output from the second line on.
+
+        Raises:
+            SandboxDead, ConnectionLost: its end could not be observed.
+        """
         await asyncio.wait({self._end})
         ended = Exit(reason="killed; its end was not seen") if self._end.cancelled() else self._end.result()
+        if isinstance(ended, ProviderError):
+            raise ended
         tail = self.tail()
         return evolve(ended, reason=f"{ended.reason}\n{tail}") if tail else ended
 
@@ -154,11 +160,12 @@ class Wire:
         self.finished.set()
         self._changed.set()
 
-    async def _supervise(self) -> Exit:
+    async def _supervise(self) -> Exit | ProviderError:
+        ended: Exit | ProviderError
         try:
             ended = await self._process.wait()
         except ProviderError as error:
-            ended = Exit(reason=str(error))
+            ended = error
         # A descendant may hold the streams open; what this process had written is read as long as anything comes.
         while not all(pump.done() for pump in self._pumps):
             before = self._chunks

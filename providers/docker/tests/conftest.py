@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,22 @@ import pytest
 
 from tests import docker_engine
 from tests.docker_engine import Engine
+from tests.e2e.project import Project, a_project
+
+
+@contextlib.contextmanager
+def _engine() -> Iterator[Engine]:
+    reason = docker_engine.missing()
+    if reason and not os.environ.get("CI"):
+        pytest.skip(reason)
+    assert not reason, f"CI must be able to start a Docker Engine: {reason}"
+    engine = Engine(Path(tempfile.mkdtemp(prefix="offload-engine-")))
+    try:
+        engine.start()
+        engine.import_base()
+        yield engine
+    finally:
+        engine.stop()
 
 
 @pytest.fixture(scope="session")
@@ -22,27 +39,13 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def another() -> Iterator[Engine]:
-    """One more engine, for one test, which may do anything to it."""
+    """One more, for one test, which may do anything to it."""
     with _engine() as engine:
         yield engine
 
 
-class _engine:
-    def __init__(self) -> None:
-        reason = docker_engine.missing()
-        if reason and not os.environ.get("CI"):
-            pytest.skip(reason)
-        assert not reason, f"CI must be able to start a Docker Engine: {reason}"
-
-    def __enter__(self) -> Engine:
-        self.engine = Engine(Path(tempfile.mkdtemp(prefix="offload-engine-")))
-        try:
-            self.engine.start()
-            self.engine.import_base()
-        except BaseException:
-            self.engine.stop()
-            raise
-        return self.engine
-
-    def __exit__(self, *error: object) -> None:
-        self.engine.stop()
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """An empty project. See `configure`."""
+    with a_project(tmp_path) as made:
+        yield made
