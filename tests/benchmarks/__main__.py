@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("orchestration", "networkx_suite")
+BENCHMARKS = ("orchestration", "networkx_suite", "docker_sandboxes")
 
 
 def main() -> int:
