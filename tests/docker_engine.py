@@ -82,7 +82,12 @@ class Engine:
 
     def docker(self, *arguments: str, stdin: object = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
         """Run the `docker` command on it."""
-        command = ["docker", "-H", self.url, *arguments]
+        return self.command("-H", self.url, *arguments, stdin=stdin)
+
+    @staticmethod
+    def command(*arguments: str, stdin: object = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
+        """Run the `docker` command as it is configured."""
+        command = ["docker", *arguments]
         return subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False)  # type: ignore[call-overload,no-any-return]
 
     @property

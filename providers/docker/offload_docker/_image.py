@@ -127,7 +127,7 @@ class Recipe:
         Raises:
             BuildError: it failed: the step, the error and the last lines.
         """
-        image, step = None, ""
+        image, step, failure = None, "", ""
         last: deque[str] = deque(maxlen=_LAST_LINES)
         for message in messages:
             for line in _lines(message):
@@ -138,8 +138,9 @@ class Recipe:
                     last.clear()
             image = message.get("aux", {}).get("ID", image)
             if error := message.get("error"):
-                told = [*([f"in {step}"] if step else []), str(error).strip(), *last]
-                raise BuildError("\n".join(told), iter(()))
+                failure = "\n".join([*([f"in {step}"] if step else []), str(error).strip(), *last])
+        if failure:
+            raise BuildError(failure, iter(()))
         return image
 
 

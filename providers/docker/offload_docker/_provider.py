@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import re
 import secrets
@@ -12,6 +13,7 @@ from functools import cached_property, partial
 from pathlib import PurePosixPath
 
 from docker import APIClient
+from docker.errors import APIError
 
 from offload_core.abc import (
     Context,
@@ -188,7 +190,8 @@ class DockerProvider(Provider[DockerOptions]):
         try:
             client.start(id)
         except BaseException:
-            client.remove_container(id, force=True, v=True)
+            with contextlib.suppress(APIError):  # the engine may have removed it by itself
+                client.remove_container(id, force=True, v=True)
             raise
         return id
 
