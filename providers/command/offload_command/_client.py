@@ -1,0 +1,125 @@
+"""A shell line at work on this machine: the near end of whatever it talks to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from offload_core.abc import EXEC_MARK, Exit, PipeReader, PipeWriter, inherited_environment, kill_command
+
+from ._sentinel import Errors
+
+_SWEEP_SECS = 10.0
+_PROC = Path("/proc/self/stat").exists()
+
+
+class Client:
+    """A running shell line, in a session of its own.
+
+    Attributes:
+        stdin: None if it was started without.
+        stdout, stderr: what it writes.
+        ended: done when the process has ended, whoever still holds its streams.
+    """
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        mark: str,
+        stdin: PipeWriter | None,
+        stdout: PipeReader,
+        stderr: Errors,
+    ) -> None:
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self._process = process
+        self._mark = mark
+        self.ended = asyncio.create_task(process.wait(), name="command")
+
+    @classmethod
+    async def start(cls, line: str, cwd: Path, env: Mapping[str, str], *, stdin: bool) -> Client:
+        """Start `sh -c line`.
+
+        Raises:
+            OSError, ValueError: it cannot be started: there is no such directory, it is too long, it holds a NUL.
+        Cancelled, it is killed.
+        """
+        starting = asyncio.create_task(cls._start(line, cwd, env, stdin=stdin))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait({starting})
+            if not starting.cancelled() and starting.exception() is None:
+                await starting.result().kill()
+            raise
+
+    @classmethod
+    async def _start(cls, line: str, cwd: Path, env: Mapping[str, str], *, stdin: bool) -> Client:
+        mark = secrets.token_hex(8)
+        taking, giving = os.pipe() if stdin else (os.open(os.devnull, os.O_RDONLY), -1)
+        (out_read, out), (err_read, err) = os.pipe(), os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "/bin/sh",
+                "-c",
+                line,
+                stdin=taking,
+                stdout=out,
+                stderr=err,
+                cwd=cwd,
+                env={**inherited_environment(), **env, EXEC_MARK: mark},
+                start_new_session=True,
+            )
+        except BaseException:
+            for fd in (giving, out_read, err_read):
+                if fd >= 0:
+                    os.close(fd)
+            raise
+        finally:
+            for fd in (taking, out, err):
+                os.close(fd)
+        writer = PipeWriter(giving) if stdin else None
+        return cls(process, mark, writer, PipeReader(out_read), Errors(err_read))
+
+    async def wait(self) -> Exit:
+        """How it ended. Cancelling the wait does nothing to it."""
+        code = await asyncio.shield(self.ended)
+        return Exit(signal=-code) if code < 0 else Exit(code)
+
+    async def kill(self) -> None:
+        """End it with all that it started, and read its standard error no more. Idempotent."""
+        if not self.ended.done():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            await self._sweep()
+        await asyncio.wait({self.ended})
+        await self.close()
+
+    async def _sweep(self) -> None:
+        """Kill what has left the group. Where there is no /proc, there is nothing to find it by."""
+        if not _PROC:
+            return
+        sweeper = await asyncio.create_subprocess_exec(
+            *kill_command(self._mark).argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(_SWEEP_SECS):
+                await sweeper.wait()
+        except BaseException as error:
+            sweeper.kill()
+            await sweeper.wait()
+            if not isinstance(error, TimeoutError):
+                raise
+
+    async def close(self) -> None:
+        """Read its standard error to the end, or until nothing comes any more. Only once it has ended."""
+        await self.stderr.settle()
+        await self.stderr.close()

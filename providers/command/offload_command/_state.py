@@ -1,0 +1,70 @@
+"""What this process knows of one sandbox, whoever holds a handle on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from attrs import define, field
+
+from offload_core.abc import Liveness, SandboxRef
+
+from ._client import Client
+
+
+def _future() -> asyncio.Future[Liveness]:
+    return asyncio.get_running_loop().create_future()
+
+
+@define(eq=False)
+class State:
+    """One sandbox.
+
+    Attributes:
+        env, cwd: of every command in it.
+        made: this process made it, and has not seen it end.
+        dead: gets the reason, however it was learned, and never goes back.
+        silent: a command said that it is dead: none is run for it any more.
+        destroyed: `destroy_command` has ended it.
+        doubted: a command in it has failed since it was last known to be alive.
+        clients: the commands in it that have not ended.
+        ending: held by whoever ends it. killing: what is being killed.
+    """
+
+    ref: SandboxRef
+    env: Mapping[str, str] = field(factory=dict)
+    cwd: PurePosixPath | None = None
+    made: bool = False
+    dead: asyncio.Future[Liveness] = field(factory=_future)
+    silent: bool = False
+    destroyed: bool = False
+    doubted: bool = False
+    clients: set[Client] = field(factory=set)
+    ending: asyncio.Lock = field(factory=asyncio.Lock)
+    killing: set[asyncio.Task[None]] = field(factory=set)
+
+    def watch(self, client: Client) -> None:
+        """Take note of a command in the sandbox: it may tell of its death, and ends with it."""
+        self.clients.add(client)
+        client.ended.add_done_callback(lambda _: self.clients.discard(client))
+        client.stderr.dead.add_done_callback(lambda reason: self.said_dead(reason.result()))
+
+    def said_dead(self, reason: str) -> None:
+        """A command wrote the sentinel."""
+        self.silent = True
+        self.made = False
+        self.die(reason)
+
+    def die(self, reason: str) -> None:
+        """Take note of its death. What still runs on this machine for it is killed."""
+        if not self.dead.done():
+            self.dead.set_result(Liveness.dead(reason))
+        for client in self.clients:
+            task = asyncio.create_task(client.kill(), name="end of a command")
+            self.killing.add(task)
+            task.add_done_callback(self.killing.discard)
+
+    async def aclose(self) -> None:
+        """Wait until nothing of it runs on this machine."""
+        await asyncio.gather(*(client.kill() for client in self.clients), *self.killing)
