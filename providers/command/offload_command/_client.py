@@ -7,15 +7,15 @@ import contextlib
 import os
 import secrets
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from offload_core.abc import EXEC_MARK, Exit, PipeReader, PipeWriter, inherited_environment, kill_command
+from offload_core.abc import EXEC_MARK, Exit, PipeReader, PipeWriter, inherited_environment
 
 from ._sentinel import Errors
 
 _SWEEP_SECS = 10.0
-_PROC = Path("/proc/self/stat").exists()
 
 
 class Client:
@@ -95,31 +95,38 @@ class Client:
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            await self._sweep()
+            await asyncio.to_thread(_sweep, f"{EXEC_MARK}={self._mark}".encode())
         await asyncio.wait({self.ended})
         await self.close()
-
-    async def _sweep(self) -> None:
-        """Kill what has left the group. Where there is no /proc, there is nothing to find it by."""
-        if not _PROC:
-            return
-        sweeper = await asyncio.create_subprocess_exec(
-            *kill_command(self._mark).argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(_SWEEP_SECS):
-                await sweeper.wait()
-        except BaseException as error:
-            sweeper.kill()
-            await sweeper.wait()
-            if not isinstance(error, TimeoutError):
-                raise
 
     async def close(self) -> None:
         """Read its standard error to the end, or until nothing comes any more. Only once it has ended."""
         await self.stderr.settle()
         await self.stderr.close()
+
+
+def _sweep(variable: bytes) -> None:
+    """Kill what has left the group, by a variable of its environment. Where there is no /proc, nothing is found."""
+    deadline = time.monotonic() + _SWEEP_SECS
+    while time.monotonic() < deadline:  # what forks while it dies can slip through one look
+        found = [pid for pid in _processes() if _has(pid, variable)]
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            return
+        time.sleep(0.01)
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    except OSError:
+        return []
+
+
+def _has(pid: int, variable: bytes) -> bool:
+    try:
+        return variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")  # one that has ended has none
+    except OSError:
+        return False

@@ -166,6 +166,7 @@ class CommandProvider(Provider[CommandOptions]):
             ProviderError: it may still be there.
         """
         async with state.ending:
+            await state.end("it was terminated")  # first of all what could still start something in it
             if not state.silent and not state.destroyed:
                 try:
                     await self.run(DESTROY, fill(self.options.destroy_command, {"sandbox_id": state.ref.id}), state)
@@ -173,8 +174,6 @@ class CommandProvider(Provider[CommandOptions]):
                     pass
                 state.destroyed = True
             state.made = False
-            state.die("it was terminated")
-        await state.aclose()
 
     async def probe(self, state: State) -> Liveness:
         """Ask by `probe_command`; the caller bounds it."""
@@ -273,7 +272,7 @@ class CommandProvider(Provider[CommandOptions]):
             if late:
                 await asyncio.wait(late)
         for state in self._states.values():
-            await state.aclose()
+            await state.end("Offload has let go of it")
         await super().aclose()
 
 

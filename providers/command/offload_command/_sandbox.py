@@ -85,6 +85,9 @@ class CommandSandbox(Sandbox):
                 await self.provider.finishing(self._killed(mark))
             raise
         self._state.watch(client)
+        if self._state.dead.done():  # it died while this started
+            await self.provider.finishing(client.kill())
+            self._check_alive("exec")
         return client
 
     async def _killed(self, mark: str) -> None:

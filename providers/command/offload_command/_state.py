@@ -65,6 +65,8 @@ class State:
             self.killing.add(task)
             task.add_done_callback(self.killing.discard)
 
-    async def aclose(self) -> None:
-        """Wait until nothing of it runs on this machine."""
-        await asyncio.gather(*(client.kill() for client in self.clients), *self.killing)
+    async def end(self, reason: str) -> None:
+        """As `die`; returns when nothing of it runs on this machine any more."""
+        self.die(reason)
+        if self.killing:
+            await asyncio.wait(self.killing)
