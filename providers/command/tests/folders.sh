@@ -9,6 +9,7 @@ box=$home/boxes/$id
 note() { printf '%s\t%s\n' "$verb" "$id" >>"$home/calls"; }
 
 dead() {
+    printf 'dead\t%s\n' "$id" >>"$home/calls"
     echo "a line before" >&2
     echo "OFFLOAD_SANDBOX_DEAD: $1" >&2
     echo "a line after" >&2
@@ -38,6 +39,21 @@ exec-without-input) # HOME ID COMMAND
     note
     must_live
     cd "$box" && FOLDER=$box exec /bin/sh -c "$4" </dev/null
+    ;;
+exec-watched) # HOME ID COMMAND: as a client that learns by itself that its sandbox is dead, and then goes on trying
+    verb=exec
+    note
+    must_live
+    exec 3<&0
+    (cd "$box" && FOLDER=$box exec /bin/sh -c "$4") <&3 &
+    while kill -0 $! 2>/dev/null; do
+        if [ -e "$box/dead" ]; then
+            (dead "$(cat "$box/dead")")
+            sleep 600
+        fi
+        sleep 0.05
+    done
+    wait $!
     ;;
 download) # HOME ID REMOTE:LOCAL…
     note

@@ -1,0 +1,143 @@
+"""`offload run` with sandboxes made of shell scripts, as somebody would use it who comes from the Rust tool."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+BOUND_SECS = 300.0
+
+SUITE = """\
+import os, pathlib, time
+import pytest
+
+@pytest.mark.parametrize("n", range({count}))
+def test_it(n, capfd):
+    print("noise on every stream")
+    {body}
+"""
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the scripts look under /proc")
+
+
+@frozen
+class Ran:
+    """A run that has ended."""
+
+    code: int
+    err: str
+    summary: Any
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tests are in each state that any is in."""
+        return {state: number for state, number in self.summary["counts"].items() if number}
+
+
+class Project:
+    """A directory with a suite, and sandboxes beside it that see it where it is."""
+
+    def __init__(self, directory: Path, folders: Any) -> None:
+        self.directory = directory
+        self.folders = folders
+
+    def write(self, count: int, body: str = "pass", parallel: int = 2, **options: Any) -> None:
+        """A suite of so many tests, and a configuration with these keys in `[provider]`."""
+        self.directory.mkdir()
+        (self.directory / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+        (self.directory / "test_it.py").write_text(SUITE.format(count=count, body=body), encoding="utf-8")
+        lines = [f"{name} = {json.dumps(value)}" for name, value in self.folders.options(**options).items()]
+        tables = {
+            "offload": [f"max_parallel = {parallel}", f"sandbox_project_root = {json.dumps(str(self.directory))}"],
+            "provider": ['type = "default"', *lines],
+            "framework": ['type = "pytest"', f"command = {json.dumps(f'{sys.executable} -m pytest')}"],
+            "groups.all": [],
+            "liveness": ["interval_secs = 0.2"],
+        }
+        text = "\n".join(line for name, entries in tables.items() for line in (f"[{name}]", *entries))
+        (self.directory / "offload.toml").write_text(text, encoding="utf-8")
+        assert tomllib.loads(text)["provider"]["type"] == "default"
+
+    def run(self, *arguments: str) -> Ran:
+        """`offload run`, to its end."""
+        hidden = ("OFFLOAD_", "PYTEST_", "COV_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        done = subprocess.run(
+            [sys.executable, "-m", "offload_core", "run", "--ci", *arguments],
+            cwd=self.directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BOUND_SECS,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        summary = json.loads((self.directory / "test-results/summary.json").read_text(encoding="utf-8"))
+        return Ran(done.returncode, done.stderr, summary)
+
+
+@pytest.fixture
+def project(tmp_path: Path, folders: Any) -> Iterator[Project]:
+    """A project that leaves no sandbox and no process behind."""
+    yield Project(tmp_path / "project", folders)
+
+
+def test_a_suite_runs(project: Project) -> None:
+    """Every test has its verdict, and every sandbox that was created was destroyed, once."""
+    project.write(20, "assert n != 7")
+    ran = project.run()
+    assert ran.code == 1, ran.err
+    assert ran.counts == {"passed": 19, "failed": 1}
+    assert ran.summary["incidents"] == []
+    calls = project.folders.calls()
+    created = {id for verb, id in calls if verb == "create"}
+    assert created
+    assert {id: calls["destroy", id] for id in created} == dict.fromkeys(created, 1)
+
+
+def test_without_standard_input(project: Project) -> None:
+    """Where `exec_command` hands on no input, a session is as warm as elsewhere; it is said once, and not configured."""
+    exec_command = project.folders.line("exec-without-input", "{sandbox_id} {command}")
+    project.write(40, "assert n != 7", exec_command=exec_command)
+    ran = project.run()
+    assert ran.code == 1, ran.err
+    assert ran.counts == {"passed": 39, "failed": 1}
+    assert ran.summary["incidents"] == []
+    assert ran.err.count("hands on no standard input") == 1
+
+
+VICTIM = """if n == 10 and not pathlib.Path("victim").exists():
+        pathlib.Path("victim").write_text(os.environ["FOLDER"])
+        pathlib.Path(os.environ["FOLDER"], "dead").write_text("preempted: node 7 is gone")
+        time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("told_by", ["exec", "probe"])
+def test_a_sandbox_that_says_it_is_dead_costs_no_test(project: Project, told_by: str) -> None:
+    """Whichever command says so, in the middle of the run: all tests pass, and that was the last command for it."""
+    options: dict[str, Any] = {}
+    if told_by == "exec":
+        exec_command = project.folders.line("exec-watched", "{sandbox_id} {command}")
+        options = {"exec_command": exec_command, "probe_command": None, "list_command": None}
+    project.write(24, VICTIM, **options)
+    ran = project.run()
+    assert ran.code == 0, ran.err
+    assert ran.counts == {"passed": 24}
+    (incident,) = ran.summary["incidents"]
+    assert "preempted: node 7 is gone" in incident["reason"]
+    victim = Path((project.directory / "victim").read_text(encoding="utf-8")).name
+    calls = [line.split("\t") for line in (project.folders.home / "calls").read_text(encoding="utf-8").splitlines()]
+    said = calls.index(["dead", victim])
+    expected = [["destroy", victim]] if told_by == "probe" else []  # the list shows that something is left of it
+    assert [call for call in calls[said + 1 :] if call[1] == victim] == expected
