@@ -8,14 +8,17 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Mapping
+import weakref
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from offload_core.abc import EXEC_MARK, Exit, PipeReader, PipeWriter, inherited_environment
+from offload_core.abc import EXEC_MARK, Exit, PipeWriter, inherited_environment
 
 from ._sentinel import Errors
 
 _SWEEP_SECS = 10.0
+_CHUNK = 1 << 16
+_MAX_LAST_WORDS = 1 << 20
 
 
 class Client:
@@ -32,7 +35,7 @@ class Client:
         process: asyncio.subprocess.Process,
         mark: str,
         stdin: PipeWriter | None,
-        stdout: PipeReader,
+        stdout: Output,
         stderr: Errors,
     ) -> None:
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
@@ -83,7 +86,7 @@ class Client:
             for fd in (taking, out, err):
                 os.close(fd)
         writer = PipeWriter(giving) if stdin else None
-        return cls(process, mark, writer, PipeReader(out_read), Errors(err_read))
+        return cls(process, mark, writer, Output(out_read), Errors(err_read))
 
     async def wait(self) -> Exit:
         """How it ended. Cancelling the wait does nothing to it."""
@@ -91,18 +94,63 @@ class Client:
         return Exit(signal=-code) if code < 0 else Exit(code)
 
     async def kill(self) -> None:
-        """End it with all that it started, and read its standard error no more. Idempotent."""
+        """End it with all that can be found of what it started, and its streams with it. Idempotent."""
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             await asyncio.to_thread(_sweep, f"{EXEC_MARK}={self._mark}".encode())
         await asyncio.wait({self.ended})
-        await self.close()
-
-    async def close(self) -> None:
-        """Read its standard error to the end, or until nothing comes any more. Only once it has ended."""
+        self.stdout.cut()
         await self.stderr.settle()
         await self.stderr.close()
+
+
+class Output(AsyncIterator[bytes]):
+    """The reading end of a pipe, like `PipeReader`, which can be cut: something else may hold the other end open."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._closing = weakref.finalize(self, os.close, fd)
+        self._ready: asyncio.Future[None] | None = None
+        self._left: int | None = None
+
+    def cut(self) -> None:
+        """Let it end after what has been written."""
+        if self._left is None:
+            self._left = _MAX_LAST_WORDS
+            self._wake()
+
+    async def __anext__(self) -> bytes:
+        await asyncio.sleep(0)  # whoever writes faster than anybody reads must not hold up everything else
+        while self._closing.alive and (self._left is None or self._left > 0):
+            try:
+                data = os.read(self._fd, _CHUNK)
+            except BlockingIOError:
+                if self._left is not None:
+                    break
+                await self._readable()
+                continue
+            if not data:
+                break
+            if self._left is not None:
+                self._left -= len(data)
+            return data
+        self._closing()
+        raise StopAsyncIteration
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._ready = loop.create_future()
+        loop.add_reader(self._fd, self._wake)
+        try:
+            await self._ready
+        finally:
+            loop.remove_reader(self._fd)
+
+    def _wake(self) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
 
 
 def _sweep(variable: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +77,27 @@ def folders(tmp_path: Path) -> Iterator[Folders]:
     yield made
     for path in (made.home / "boxes").glob("*"):
         made.remove(path.name)
+
+
+@frozen
+class Packages:
+    """A directory on `sys.path`."""
+
+    directory: Path
+
+    def add(self, name: str, scripts: Mapping[str, str]) -> None:
+        """Install a distribution that offers scripts: modules by the names that `@name` refers to them by."""
+        info = self.directory / f"{name.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+        lines = ["[offload.scripts]", *(f"{script} = {module}" for script, module in scripts.items())]
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
+    """Packages that are installed for one test."""
+    directory = tmp_path / "packages"
+    directory.mkdir()
+    monkeypatch.syspath_prepend(str(directory))
+    return Packages(directory)

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +86,9 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path, folders: Any) -> Iterator[Project]:
-    """A project that leaves no sandbox and no process behind."""
-    yield Project(tmp_path / "project", folders)
+def project(tmp_path: Path, folders: Any) -> Project:
+    """A project that is still to be written."""
+    return Project(tmp_path / "project", folders)
 
 
 def test_a_suite_runs(project: Project) -> None:
@@ -106,7 +105,7 @@ def test_a_suite_runs(project: Project) -> None:
 
 
 def test_without_standard_input(project: Project) -> None:
-    """Where `exec_command` hands on no input, a session is as warm as elsewhere; it is said once, and not configured."""
+    """Where `exec_command` hands on no input, sessions are as warm as elsewhere; it is said once."""
     exec_command = project.folders.line("exec-without-input", "{sandbox_id} {command}")
     project.write(40, "assert n != 7", exec_command=exec_command)
     ran = project.run()
