@@ -45,33 +45,39 @@ class InputCheck:
     async def _try(self, start: Start) -> bool:
         token = secrets.token_hex(8)
         process = await start(launched(Command(argv=("/bin/sh", "-c", _SCRIPT, "offload-check", token))))
-        output = b""
         try:
-            try:
-                async with asyncio.timeout(_UP_SECS):
-                    while f"up {token}".encode() not in output:
-                        output += await anext(process.stdout)
-            except (StopAsyncIteration, TimeoutError):
-                raise await _no_output(process) from None
-            sending = asyncio.create_task(process.write(f"{token}\n".encode()))
-            try:
-                async with asyncio.timeout(_INPUT_SECS):
-                    async for chunk in process.stdout:
-                        output += chunk
-                    self._look_at(await process.wait())
-            except TimeoutError:
-                pass  # the input is neither handed on nor closed
-            finally:
-                sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
-        finally:
+            output = await self._talk(process, token)
+        except BaseException:
             await asyncio.shield(process.kill())
+            raise
         passes = f"got {token}".encode() in output
         if not passes:
             self._warn(
                 "`exec_command` hands on no standard input: each request to a test session takes a command of its own"
             )
         return passes
+
+    async def _talk(self, process: Process, token: str) -> bytes:
+        """What the script writes when it is sent a line. A script that waits for its input in vain is killed."""
+        output = b""
+        try:
+            async with asyncio.timeout(_UP_SECS):
+                while f"up {token}".encode() not in output:
+                    output += await anext(process.stdout)
+        except (StopAsyncIteration, TimeoutError):
+            raise await _no_output(process) from None
+        sending = asyncio.create_task(process.write(f"{token}\n".encode()))
+        try:
+            async with asyncio.timeout(_INPUT_SECS):
+                async for chunk in process.stdout:
+                    output += chunk
+                self._look_at(await process.wait())
+        except TimeoutError:
+            await process.kill()
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+        return output
 
     def _look_at(self, ended: Exit) -> None:
         if ended.code != _CODE:

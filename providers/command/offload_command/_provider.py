@@ -61,7 +61,7 @@ class CommandProvider(Provider[CommandOptions]):
         self.input = InputCheck(context.warn)
         self._states: dict[str, State] = {}
         self._finishing: set[asyncio.Task[None]] = set()
-        self._copies = tuple(_copy(each, context) for each in options.copy_dirs)
+        self._copies: tuple[tuple[Path, PurePosixPath], ...] = ()
 
     @cached_property
     def working_dir(self) -> Path:
@@ -72,15 +72,14 @@ class CommandProvider(Provider[CommandOptions]):
 
     async def prepare(self, request: PrepareRequest) -> Image | None:
         """As the contract says: by `prepare_command`. Without one, what is to be copied goes into each sandbox."""
-        copies = (*self._copies, *request.copy)
+        if self.options.prepare_command is None:
+            self._prepare_copies(request)
         if request.base is not None:
             return Image(request.base)
         if self.options.prepare_command is None:
-            self._copies = copies
-            if request.init:
-                self.context.warn("sandbox_init_cmd has no effect: there is no `prepare_command`")
             return None
-        words = [f"--copy-dir={source}:{target}" for source, target in copies]
+        words = [f"--copy-dir={pair}" for pair in self.options.copy_dirs]
+        words += [f"--copy-dir={source}:{target}" for source, target in request.copy]
         words += [f"--sandbox-init-cmd={request.init}"] if request.init else []
         words += [f"--context-dir={request.context}"]
         line = f"{fill(self.options.prepare_command, {})} {shlex.join(words)}"
@@ -91,6 +90,15 @@ class CommandProvider(Provider[CommandOptions]):
             why = "`prepare_command` must print the image's id as its last line; it printed nothing"
             raise PrepareFailed(why, operation="prepare", provider=self.context.name)
         return Image(lines[-1])
+
+    def _prepare_copies(self, request: PrepareRequest) -> None:
+        self._copies = (*(_copy(each, self.context) for each in self.options.copy_dirs), *request.copy)
+        missing = [str(source) for source, _ in self._copies if not source.exists()]
+        if missing:
+            why = f"what is to be copied into sandboxes is not there: {', '.join(missing)}"
+            raise PrepareFailed(why, operation="prepare", provider=self.context.name)
+        if request.init:
+            self.context.warn("sandbox_init_cmd has no effect: there is no `prepare_command`")
 
     # -- sandboxes ------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from offload_core.abc import Command, Download, Sandbox, SandboxSpec, Upload, la
 from offload_core.errors import ProviderError, SandboxDead
 
 SPEC = SandboxSpec(name="s", run_id="run")
-FILE = PurePosixPath("/tmp/offload-test-file")
+FILE = PurePosixPath("/nonexistent/file")
 
 
 def scanned(*chunks: bytes) -> str | None:
