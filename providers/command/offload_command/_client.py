@@ -9,12 +9,15 @@ import secrets
 import signal
 import time
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from offload_core.abc import EXEC_MARK, Exit, PipeWriter, inherited_environment
 
 from ._sentinel import Errors
+
+T = TypeVar("T")
 
 _SWEEP_SECS = 10.0
 _CHUNK = 1 << 16
@@ -45,23 +48,7 @@ class Client:
 
     @classmethod
     async def start(cls, line: str, cwd: Path, env: Mapping[str, str], *, stdin: bool) -> Client:
-        """Start `sh -c line`.
-
-        Raises:
-            OSError, ValueError: it cannot be started: there is no such directory, it is too long, it holds a NUL.
-        Cancelled, it is killed.
-        """
-        starting = asyncio.create_task(cls._start(line, cwd, env, stdin=stdin))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await asyncio.wait({starting})
-            if not starting.cancelled() and starting.exception() is None:
-                await starting.result().kill()
-            raise
-
-    @classmethod
-    async def _start(cls, line: str, cwd: Path, env: Mapping[str, str], *, stdin: bool) -> Client:
+        """Start `sh -c line`. Not to be cancelled; see `Clients.start`."""
         mark = secrets.token_hex(8)
         taking, giving = os.pipe() if stdin else (os.open(os.devnull, os.O_RDONLY), -1)
         (out_read, out), (err_read, err) = os.pipe(), os.pipe()
@@ -103,6 +90,59 @@ class Client:
         self.stdout.cut()
         await self.stderr.settle()
         await self.stderr.close()
+
+
+class Clients:
+    """All shell lines of one provider that run on this machine.
+
+    Args:
+        cwd: the directory that they start in.
+    """
+
+    def __init__(self, cwd: Path) -> None:
+        self._cwd = cwd
+        self._running: set[Client] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def start(self, line: str, env: Mapping[str, str] | None = None, *, stdin: bool = False) -> Client:
+        """Start `sh -c line`.
+
+        Raises:
+            OSError, ValueError: it cannot be started: there is no such directory, it is too long, it holds a NUL.
+        Cancelled, it is killed.
+        """
+        starting = self.keep(Client.start(line, self._cwd, env or {}, stdin=stdin))
+        try:
+            client = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await self.finish(_end(starting))
+            raise
+        self._running.add(client)
+        client.ended.add_done_callback(lambda _: self._running.discard(client))
+        return client
+
+    def keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start something that `aclose` waits for."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """Bring something to its end, also if the caller is cancelled meanwhile."""
+        await asyncio.wait({self.keep(work)})
+
+    async def aclose(self) -> None:
+        """Kill what still runs, and wait until nothing does."""
+        while self._running or self._tasks:
+            killing = [self.keep(client.kill()) for client in self._running]
+            await asyncio.wait([*killing, *self._tasks])
+
+
+async def _end(starting: asyncio.Task[Client]) -> None:
+    await asyncio.wait({starting})
+    if not starting.cancelled() and starting.exception() is None:
+        await starting.result().kill()
 
 
 class Output(AsyncIterator[bytes]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -19,7 +18,7 @@ from offload_core.errors import (
     UploadFailed,
 )
 
-from ._client import Client
+from ._client import Client, Clients
 
 _MAX_KEPT = 1 << 20
 _MAX_SHOWN = 2000
@@ -48,8 +47,8 @@ class Died(Exception):
 
 
 async def finish(
+    clients: Clients,
     line: str,
-    cwd: Path,
     timeout: float | None,
     env: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda line: None,
@@ -68,7 +67,7 @@ async def finish(
         OSError, ValueError: it could not be started.
     In all of these cases, and cancelled, it is killed with all that it started.
     """
-    client = await Client.start(line, cwd, env or {}, stdin=False)
+    client = await clients.start(line, env)
     out, err = _Kept(progress), _Kept(progress)
     reading = {asyncio.create_task(out.read(client.stdout)), asyncio.create_task(err.read(client.stderr))}
     try:
@@ -80,7 +79,7 @@ async def finish(
                 break
         return Completed(await client.wait(), bytes(out.data), bytes(err.data))
     except BaseException:
-        await asyncio.shield(client.kill())
+        await clients.finish(client.kill())
         raise
     finally:
         for task in reading:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import shlex
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from offload_core.abc import (
     Completed,
@@ -33,6 +33,7 @@ from offload_core.errors import (
     SandboxDead,
 )
 
+from ._client import Clients
 from ._input_check import InputCheck
 from ._lifecycle import CREATE, DESTROY, LIST, PREPARE, Died, Step, finish, tail
 from ._options import CommandOptions
@@ -60,13 +61,18 @@ class CommandProvider(Provider[CommandOptions]):
         super().__init__(options, context)
         self.input = InputCheck(context.warn)
         self._states: dict[str, State] = {}
-        self._finishing: set[asyncio.Task[None]] = set()
+        self._discarding: set[asyncio.Task[None]] = set()
         self._copies: tuple[tuple[Path, PurePosixPath], ...] = ()
 
     @cached_property
     def working_dir(self) -> Path:
         """Where the commands run on this machine."""
         return Path(self.context.project_dir, self.options.working_dir or "").resolve()
+
+    @cached_property
+    def clients(self) -> Clients:
+        """What runs on this machine."""
+        return Clients(self.working_dir)
 
     # -- images ---------------------------------------------------------------------------------------------------
 
@@ -108,7 +114,9 @@ class CommandProvider(Provider[CommandOptions]):
         try:
             return await asyncio.shield(making)
         except asyncio.CancelledError:
-            self._finish(self._discarded(making))
+            task = self.clients.keep(self._discarded(making))
+            self._discarding.add(task)
+            task.add_done_callback(self._discarding.discard)
             raise
 
     async def _create(self, spec: SandboxSpec) -> CommandSandbox:
@@ -125,7 +133,7 @@ class CommandProvider(Provider[CommandOptions]):
             why = "`create_command` must print the sandbox's id; it printed nothing"
             raise CreateFailed(why, operation="create", provider=self.context.name)
         ref = SandboxRef(id=id, run_id=spec.run_id, name=spec.name, expires=time.time() + spec.lifetime)
-        state = State(ref, {**self.options.env, **spec.env}, spec.cwd, made=True)
+        state = State(ref, self.clients, {**self.options.env, **spec.env}, spec.cwd, made=True)
         self._states[id] = state
         sandbox = CommandSandbox(self, ref, state)
         if self._copies:
@@ -151,7 +159,9 @@ class CommandProvider(Provider[CommandOptions]):
         return CommandSandbox(self, ref, self._state(ref))
 
     def _state(self, ref: SandboxRef) -> State:
-        return self._states.setdefault(ref.id, State(ref, dict(self.options.env), self.context.sandbox_root))
+        return self._states.setdefault(
+            ref.id, State(ref, self.clients, dict(self.options.env), self.context.sandbox_root)
+        )
 
     async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
         """As the contract says: by `list_command`; without one, what this object made and nobody saw end."""
@@ -188,7 +198,7 @@ class CommandProvider(Provider[CommandOptions]):
         assert self.options.probe_command is not None
         line = fill(self.options.probe_command, {"sandbox_id": state.ref.id})
         try:
-            done = await finish(line, self.working_dir, None)
+            done = await finish(self.clients, line, None)
         except Died as died:
             state.said_dead(str(died))
         if state.dead.done():
@@ -226,7 +236,7 @@ class CommandProvider(Provider[CommandOptions]):
         """
         where = Where(operation=step.operation, sandbox=state.ref.id if state else None, provider=self.context.name)
         try:
-            done = await finish(line, self.working_dir, self.options.timeout_secs, env, progress)
+            done = await finish(self.clients, line, self.options.timeout_secs, env, progress)
         except Died as died:
             if state is not None:
                 state.said_dead(str(died))
@@ -242,18 +252,6 @@ class CommandProvider(Provider[CommandOptions]):
             said = tail(done.stderr) or tail(done.stdout)
             raise step.failure(f"`{step.key}`: {done.exit}{': ' if said else ''}{said}", **where)
         return done
-
-    # -- what outlives a call -------------------------------------------------------------------------------------
-
-    def _finish(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-        return task
-
-    async def finishing(self, work: Coroutine[Any, Any, None]) -> None:
-        """Bring something to its end, also if the caller is cancelled meanwhile."""
-        await asyncio.wait({self._finish(work)})
 
     async def check(self) -> Health:
         """As the contract says. None of the commands is run: they may cost money."""
@@ -272,16 +270,13 @@ class CommandProvider(Provider[CommandOptions]):
 
     async def aclose(self) -> None:
         """As the contract says. What is still being created has some seconds to be destroyed again."""
-        if self._finishing:
-            _, late = await asyncio.wait(self._finishing, timeout=_CLOSE_SECS)
+        if self._discarding:
+            _, late = await asyncio.wait(self._discarding, timeout=_CLOSE_SECS)
             for task in late:
                 task.cancel()
-                self.context.warn("a command was killed before it had ended; something may be left of a sandbox")
-            if late:
-                await asyncio.wait(late)
-        for state in self._states.values():
-            await state.end("Offload has let go of it")
+                self.context.warn("a `create_command` did not end and was killed; something may be left of a sandbox")
         await super().aclose()
+        await self.clients.aclose()
 
 
 def _copy(text: str, context: Context) -> tuple[Path, PurePosixPath]:

@@ -76,17 +76,17 @@ class CommandSandbox(Sandbox):
         values = {"sandbox_id": self.ref.id, "command": remote_line(command, self._state.cwd, self._state.env)}
         line = fill(self.provider.options.exec_command, values)
         try:
-            client = await Client.start(line, self.provider.working_dir, {}, stdin=stdin)
+            client = await self.provider.clients.start(line, stdin=stdin)
         except (OSError, ValueError) as error:
             raise self._name(ExecFailed(f"cannot start `exec_command`: {error}", operation="exec")) from error
         except asyncio.CancelledError:
             mark = mark_of(command)
             if mark is not None:
-                await self.provider.finishing(self._killed(mark))
+                await self.provider.clients.finish(self._killed(mark))
             raise
         self._state.watch(client)
         if self._state.dead.done():  # it died while this started
-            await self.provider.finishing(client.kill())
+            await self.provider.clients.finish(client.kill())
             self._check_alive("exec")
         return client
 
@@ -103,7 +103,7 @@ class CommandSandbox(Sandbox):
         try:
             return await process.communicate()
         except BaseException:
-            await self.provider.finishing(process.end_here())
+            await self.provider.clients.finish(process.end_here())
             raise
 
     # -- files ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from offload_core.abc import Liveness, SandboxRef
 
-from ._client import Client
+from ._client import Client, Clients
 
 
 def _future() -> asyncio.Future[Liveness]:
@@ -29,10 +29,12 @@ class State:
         destroyed: `destroy_command` has ended it.
         doubted: a command in it has failed since it was last known to be alive.
         clients: the commands in it that have not ended.
-        ending: held by whoever ends it. killing: what is being killed.
+        all_clients: of the provider; these know what is being killed.
+        ending: held by whoever ends it.
     """
 
     ref: SandboxRef
+    all_clients: Clients
     env: Mapping[str, str] = field(factory=dict)
     cwd: PurePosixPath | None = None
     made: bool = False
@@ -42,7 +44,6 @@ class State:
     doubted: bool = False
     clients: set[Client] = field(factory=set)
     ending: asyncio.Lock = field(factory=asyncio.Lock)
-    killing: set[asyncio.Task[None]] = field(factory=set)
 
     def watch(self, client: Client) -> None:
         """Take note of a command in the sandbox: it may tell of its death, and ends with it."""
@@ -56,17 +57,13 @@ class State:
         self.made = False
         self.die(reason)
 
-    def die(self, reason: str) -> None:
-        """Take note of its death. What still runs on this machine for it is killed."""
+    def die(self, reason: str) -> list[asyncio.Task[None]]:
+        """Take note of its death. What still runs on this machine for it is killed; returns what does that."""
         if not self.dead.done():
             self.dead.set_result(Liveness.dead(reason))
-        for client in self.clients:
-            task = asyncio.create_task(client.kill(), name="end of a command")
-            self.killing.add(task)
-            task.add_done_callback(self.killing.discard)
+        return [self.all_clients.keep(client.kill()) for client in self.clients]
 
     async def end(self, reason: str) -> None:
         """As `die`; returns when nothing of it runs on this machine any more."""
-        self.die(reason)
-        if self.killing:
-            await asyncio.wait(self.killing)
+        if killing := self.die(reason):
+            await asyncio.wait(killing)

@@ -24,6 +24,7 @@ class Folders:
     """Where the sandboxes of one test are, and what was done with them."""
 
     home: Path
+    interval: float = 0.2
 
     def line(self, verb: str, arguments: str) -> str:
         """A command of the configuration."""
@@ -42,7 +43,7 @@ class Folders:
 
     def provider(self, warn: Callable[[str], None] = lambda message: None, **changes: Any) -> CommandProvider:
         """A provider whose sandboxes start in the root directory."""
-        liveness = LivenessSettings(interval_secs=0.2)
+        liveness = LivenessSettings(interval_secs=self.interval)
         context = Context(name="command", project_dir=Path("/"), liveness=liveness, warn=warn)
         return CommandProvider(CommandOptions(**self.options(**changes)), context)
 
@@ -58,7 +59,8 @@ class Folders:
     def remove(self, id: str) -> None:
         """Let a sandbox die as a backend would: its processes, then every trace of it."""
         self.kill(id)
-        shutil.rmtree(self.box(id), ignore_errors=True)
+        for directory in (self.box(id), Path(f"/tmp/offload-{id}")):
+            shutil.rmtree(directory, ignore_errors=True)
 
     def kill(self, id: str) -> None:
         """Kill the processes of a sandbox."""

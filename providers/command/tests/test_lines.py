@@ -35,7 +35,7 @@ HOSTILE = (
     "@x.py",
     "ünï → 名",
 )
-REQUIRED = {"create_command": "create", "exec_command": "exec {command}", "destroy_command": "destroy"}
+REQUIRED: dict[str, Any] = {"create_command": "create", "exec_command": "exec {command}", "destroy_command": "destroy"}
 
 
 def words(line: str) -> list[str]:

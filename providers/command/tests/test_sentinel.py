@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from attrs import evolve
 from offload_command._sentinel import Scanner
 
 from offload_core.abc import Command, Download, Sandbox, SandboxSpec, Upload, launched
@@ -92,7 +93,7 @@ def test_any_command_can_say_so(folders: Any, what: str, code: int) -> None:
     """At any exit code it means SandboxDead with that reason, not retryable; then no command is run any more."""
 
     async def check() -> None:
-        provider = folders.provider(**{f"{what}_command": said(code) + ": {command}"})
+        provider = evolve(folders, interval=600.0).provider(**{f"{what}_command": said(code) + ": {command}"})
         sandbox = await provider.create(SPEC)
         waiting = asyncio.create_task(sandbox.wait_dead())
         error = await use(sandbox, what)
