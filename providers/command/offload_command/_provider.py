@@ -61,6 +61,7 @@ class CommandProvider(Provider[CommandOptions]):
         super().__init__(options, context)
         self.input = InputCheck(context.warn)
         self._states: dict[str, State] = {}
+        self._abandoned: dict[str, asyncio.Task[CommandSandbox]] = {}
         self._discarding: set[asyncio.Task[None]] = set()
         self._copies: tuple[tuple[Path, PurePosixPath], ...] = ()
 
@@ -109,15 +110,35 @@ class CommandProvider(Provider[CommandOptions]):
     # -- sandboxes ------------------------------------------------------------------------------------------------
 
     async def create(self, spec: SandboxSpec) -> CommandSandbox:
-        """As the contract says. Cancelled, the command is not: what it makes is destroyed when it has made it."""
-        making = asyncio.create_task(self._create(spec), name=f"create {spec.name}")
+        """As the contract says. Cancelled, the command goes on: what it makes is destroyed when it has made it.
+
+        If the same sandbox is asked for again before that, as after a time-out, the same command is waited for.
+        """
+        making = self._abandoned.pop(spec.name, None)
+        if making is None or (making.done() and (making.cancelled() or making.exception() is not None)):
+            making = asyncio.create_task(self._create(spec), name=f"create {spec.name}")
         try:
             return await asyncio.shield(making)
         except asyncio.CancelledError:
-            task = self.clients.keep(self._discarded(making))
+            self._abandoned[spec.name] = making
+            task = self.clients.keep(self._discarded(spec.name, making))
             self._discarding.add(task)
             task.add_done_callback(self._discarding.discard)
             raise
+
+    async def _discarded(self, name: str, making: asyncio.Task[CommandSandbox]) -> None:
+        try:
+            await asyncio.wait({making})
+        except asyncio.CancelledError:
+            making.cancel()
+            await asyncio.wait({making})
+            raise
+        if self._abandoned.get(name) is making:
+            del self._abandoned[name]
+            try:
+                await making.result().terminate()
+            except ProviderError as error:
+                self.context.warn(f"a sandbox that was no longer needed: {error}")
 
     async def _create(self, spec: SandboxSpec) -> CommandSandbox:
         values = {
@@ -143,16 +164,6 @@ class CommandProvider(Provider[CommandOptions]):
                 await self.destroy(state)
                 raise
         return sandbox
-
-    async def _discarded(self, making: asyncio.Task[CommandSandbox]) -> None:
-        try:
-            await (await making).terminate()
-        except asyncio.CancelledError:
-            making.cancel()
-            await asyncio.wait({making})
-            raise
-        except ProviderError as error:
-            self.context.warn(f"a sandbox that was no longer needed: {error}")
 
     def attach(self, ref: SandboxRef) -> CommandSandbox:
         """As the contract says."""

@@ -165,6 +165,29 @@ def test_a_cancelled_create_destroys_what_it_made(folders: Any) -> None:
     asyncio.run(check())
 
 
+def test_a_slow_create_is_waited_for_again(folders: Any) -> None:
+    """What a call with a time limit gave up is what the next one for the same sandbox gets; nothing is made twice."""
+
+    async def check() -> None:
+        go = folders.home / "go"
+        line = f"until [ -e {go} ]; do sleep 0.05; done; {folders.line('create', '{run_id} {name}')}"
+        provider = folders.provider(create_command=line)
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(provider.create(SPEC), 0.1)
+        creating = asyncio.create_task(provider.create(SPEC))
+        await asyncio.sleep(0)
+        go.touch()
+        sandbox = await creating
+        assert (await sandbox.run(Command(argv=("echo", "up")))).stdout == b"up\n"
+        assert sum(number for (verb, _), number in folders.calls().items() if verb == "create") == 1
+        await sandbox.terminate()
+        await provider.aclose()
+        assert folders.calls()["destroy", sandbox.ref.id] == 1
+
+    asyncio.run(check())
+
+
 def test_prepare_is_given_what_goes_into_the_image(folders: Any, tmp_path: Path) -> None:
     """By options after the user's own; its last line is the image, which sandboxes are created from."""
 
