@@ -42,16 +42,21 @@ class CommandOptions:
         NOTHING,
         "Creates a sandbox; all it prints to standard output is the sandbox's id. Knows {image_id}, {cpu_cores}, "
         "{run_id}, {name} and {lifetime_secs}.",
+        example='docker run --detach --init --rm --volume "$PWD:/app" my-image sleep {lifetime_secs}',
         validator=_line,
     )
     exec_command: str = key(
         NOTHING,
         "Runs {command}, one word that is a line for a shell in the sandbox {sandbox_id}, and hands on its output as "
         "it comes, its exit code and, if it can, its input.",
+        example="docker exec --interactive {sandbox_id} sh -c {command}",
         validator=_line,
     )
     destroy_command: str = key(
-        NOTHING, "Destroys the sandbox {sandbox_id}; if it is gone already, that is success.", validator=_line
+        NOTHING,
+        "Destroys the sandbox {sandbox_id}; if it is gone already, that is success.",
+        example="docker rm --force {sandbox_id}",
+        validator=_line,
     )
     prepare_command: str | None = key(
         None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -146,7 +147,7 @@ class CommandProvider(Provider[CommandOptions]):
             "cpu_cores": f"{self.options.cpu_cores:g}",
             "run_id": spec.run_id,
             "name": spec.name,
-            "lifetime_secs": f"{spec.lifetime:g}",
+            "lifetime_secs": str(math.ceil(spec.lifetime)),
         }
         done = await self.run(CREATE, fill(self.options.create_command, values))
         id = done.stdout.decode(errors="replace").strip()

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from attrs import frozen
+
+from offload_core.cli import main
 
 BOUND_SECS = 300.0
 
@@ -66,23 +71,25 @@ class Project:
         (self.directory / "offload.toml").write_text(text, encoding="utf-8")
         assert tomllib.loads(text)["provider"]["type"] == "default"
 
-    def run(self, *arguments: str) -> Ran:
-        """`offload run`, to its end."""
+    def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
+        """`offload run`."""
         hidden = ("OFFLOAD_", "PYTEST_", "COV_")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "offload_core", "run", "--ci", *arguments],
             cwd=self.directory,
-            env=environment,
+            env={name: value for name, value in os.environ.items() if not name.startswith(hidden)},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
             text=True,
-            timeout=BOUND_SECS,
-            check=False,
+            **streams,
         )
-        assert "Traceback" not in done.stderr, done.stderr
+
+    def run(self, *arguments: str) -> Ran:
+        """`offload run`, to its end."""
+        with self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+            _, err = running.communicate(timeout=BOUND_SECS)
+        assert "Traceback" not in err, err
         summary = json.loads((self.directory / "test-results/summary.json").read_text(encoding="utf-8"))
-        return Ran(done.returncode, done.stderr, summary)
+        return Ran(running.returncode, err, summary)
 
 
 @pytest.fixture
@@ -140,3 +147,41 @@ def test_a_sandbox_that_says_it_is_dead_costs_no_test(project: Project, told_by:
     said = calls.index(["dead", victim])
     expected = [["destroy", victim]] if told_by == "probe" else []  # the list shows that something is left of it
     assert [call for call in calls[said + 1 :] if call[1] == victim] == expected
+
+
+def test_init_writes_a_file_that_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under both names; the commands are examples, and valid."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("default", "command"):
+        assert main(["init", "--force", "-p", name, "-f", "pytest"]) == 0
+        assert main(["validate", "--strict"]) == 0
+        provider = tomllib.loads((tmp_path / "offload.toml").read_text(encoding="utf-8"))["provider"]
+        assert provider["type"] == name
+        assert "{command}" in provider["exec_command"]
+
+
+@pytest.mark.parametrize("verb", ["exec", "exec-without-input"])
+def test_an_interrupted_run_leaves_nothing(project: Project, verb: str) -> None:
+    """Ctrl-C while tests run: every sandbox is destroyed, and no process is left, here or there."""
+    exec_command = project.folders.line(verb, "{sandbox_id} {command}")
+    project.write(8, 'pathlib.Path(f"up-{n}").touch()\n    time.sleep(600)', exec_command=exec_command)
+    with project.start() as running:
+        deadline = time.monotonic() + BOUND_SECS
+        while len(list(project.directory.glob("up-*"))) < 2:
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(BOUND_SECS) == 130
+    calls = project.folders.calls()
+    created = {id for verb, id in calls if verb == "create"}
+    assert {id: calls["destroy", id] for id in created} == dict.fromkeys(created, 1)
+    assert not [process for process in psutil.process_iter() if str(project.directory) in environment_of(process)]
+
+
+def environment_of(process: psutil.Process) -> str:
+    """The variable that marks what belongs to a project."""
+    try:
+        return process.environ().get("OFFLOAD_ROOT", "") if process.status() != psutil.STATUS_ZOMBIE else ""
+    except psutil.Error:
+        return ""
