@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
-from offload_core.abc import Command, Exit, Process, Sandbox
-from offload_core.errors import ConnectionLost, SandboxDead
+from offload_core.abc import Command, Exit, Process, Sandbox, kill_command, mark_of
+from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
 
 from ._client import Client
 from ._state import State
+
+KILL_SECS = 10.0
+"""How long killing a command in its sandbox may take before the sandbox is ended instead."""
 
 
 class Input(Protocol):
@@ -65,14 +69,34 @@ class CommandProcess(Process):
         ended = await self._client.wait()
         await self._client.stderr.settle()
         self._check_alive("wait")
-        self._state.doubted = self._state.doubted or not ended.ok
         return ended
 
     async def kill(self) -> None:
         """As the contract says: first what runs on this machine, so that it starts nothing more in the sandbox."""
         await self.end_here()
-        if not self._state.dead.done():
-            await super().kill()
+        mark = mark_of(self.command)
+        if mark is None or await self._killed(mark) or self._state.dead.done():
+            return
+        try:
+            async with asyncio.timeout(KILL_SECS):
+                gone = (await self.sandbox.probe()).is_dead
+        except (ProviderError, TimeoutError):
+            gone = False
+        if not gone:  # what was to end may go on
+            await self.sandbox.terminate()
+
+    async def _killed(self, mark: str) -> bool:
+        """Whether nothing in the sandbox carries the mark any more."""
+        try:
+            async with asyncio.timeout(KILL_SECS):
+                killer = await self.sandbox.exec(kill_command(mark))
+                try:
+                    return (await killer.communicate()).exit.ok
+                except BaseException:
+                    await killer.kill()
+                    raise
+        except (ProviderError, TimeoutError):
+            return False
 
     async def end_here(self) -> None:
         """End what runs on this machine."""

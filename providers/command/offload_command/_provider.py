@@ -155,7 +155,7 @@ class CommandProvider(Provider[CommandOptions]):
             why = "`create_command` must print the sandbox's id; it printed nothing"
             raise CreateFailed(why, operation="create", provider=self.context.name)
         ref = SandboxRef(id=id, run_id=spec.run_id, name=spec.name, expires=time.time() + spec.lifetime)
-        state = State(ref, self.clients, {**self.options.env, **spec.env}, spec.cwd, made=True)
+        state = State(ref, self.clients, {**self.options.env, **spec.env}, made=True)
         self._states[id] = state
         sandbox = CommandSandbox(self, ref, state)
         if self._copies:
@@ -164,6 +164,7 @@ class CommandProvider(Provider[CommandOptions]):
             except BaseException:
                 await self.destroy(state)
                 raise
+        state.cwd = spec.cwd  # which may be among what was copied
         return sandbox
 
     def attach(self, ref: SandboxRef) -> CommandSandbox:
@@ -196,7 +197,7 @@ class CommandProvider(Provider[CommandOptions]):
             ProviderError: it may still be there.
         """
         async with state.ending:
-            await state.end("it was terminated")  # first of all what could still start something in it
+            await state.quiet()  # first of all what could still start something in it
             if not state.silent and not state.destroyed:
                 try:
                     await self.run(DESTROY, fill(self.options.destroy_command, {"sandbox_id": state.ref.id}), state)
@@ -204,6 +205,8 @@ class CommandProvider(Provider[CommandOptions]):
                     pass
                 state.destroyed = True
             state.made = False
+            state.die("it was terminated")
+            await state.quiet()
 
     async def probe(self, state: State) -> Liveness:
         """Ask by `probe_command`; the caller bounds it."""

@@ -47,8 +47,13 @@ class State:
 
     def watch(self, client: Client) -> None:
         """Take note of a command in the sandbox: it may tell of its death, and ends with it."""
+
+        def ended(exit: asyncio.Future[int]) -> None:
+            self.clients.discard(client)
+            self.doubted = self.doubted or exit.result() != 0
+
         self.clients.add(client)
-        client.ended.add_done_callback(lambda _: self.clients.discard(client))
+        client.ended.add_done_callback(ended)
         client.stderr.dead.add_done_callback(lambda reason: self.said_dead(reason.result()))
 
     def said_dead(self, reason: str) -> None:
@@ -57,13 +62,16 @@ class State:
         self.made = False
         self.die(reason)
 
-    def die(self, reason: str) -> list[asyncio.Task[None]]:
-        """Take note of its death. What still runs on this machine for it is killed; returns what does that."""
+    def die(self, reason: str) -> None:
+        """Take note of its death. What still runs on this machine for it is killed."""
         if not self.dead.done():
             self.dead.set_result(Liveness.dead(reason))
-        return [self.all_clients.keep(client.kill()) for client in self.clients]
+        self._kill_clients()
 
-    async def end(self, reason: str) -> None:
-        """As `die`; returns when nothing of it runs on this machine any more."""
-        if killing := self.die(reason):
+    async def quiet(self) -> None:
+        """Kill what runs on this machine for it; returns when nothing does."""
+        if killing := self._kill_clients():
             await asyncio.wait(killing)
+
+    def _kill_clients(self) -> list[asyncio.Task[None]]:
+        return [self.all_clients.keep(client.kill()) for client in self.clients]

@@ -40,6 +40,12 @@ exec-without-input) # HOME ID COMMAND
     must_live
     cd "$box" && FOLDER=$box exec /bin/sh -c "$4" </dev/null
     ;;
+exec-silent) # HOME ID COMMAND: a backend that does not say why
+    verb=exec
+    note
+    cd "$box" || exit 1
+    FOLDER=$box exec /bin/sh -c "$4"
+    ;;
 exec-watched) # HOME ID COMMAND: as a client that learns by itself that its sandbox is dead, and then goes on trying
     verb=exec
     note

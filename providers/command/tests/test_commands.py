@@ -234,8 +234,9 @@ def test_without_prepare_what_is_to_be_copied_goes_into_each_sandbox(folders: An
         more = (tmp_path / "tree" / "file", PurePosixPath(target, "b"))
         assert await provider.prepare(PrepareRequest(context=Path("/"), init="make", copy=(more,))) is None
         assert [warning.split()[0] for warning in warnings] == ["sandbox_init_cmd"]
-        sandbox = await provider.create(SPEC)
-        done = await sandbox.run(Command(argv=("sh", "-c", f"cat {target}/a/file {target}/b; rm -r {target}")))
+        spec = SandboxSpec(name="s", run_id="run", cwd=PurePosixPath(target, "a"))  # there only once it is copied
+        sandbox = await provider.create(spec)
+        done = await sandbox.run(Command(argv=("sh", "-c", f"cat file {target}/b; rm -r {target}")))
         assert done.stdout == b"contentcontent"
         await sandbox.terminate()
         await provider.aclose()

@@ -149,6 +149,25 @@ def test_a_sandbox_that_says_it_is_dead_costs_no_test(project: Project, told_by:
     assert [call for call in calls[said + 1 :] if call[1] == victim] == expected
 
 
+SILENT = """if n == 10 and not pathlib.Path("victim").exists():
+        pathlib.Path("victim").touch()
+        os.rename(os.environ["FOLDER"], os.environ["FOLDER"] + ".gone")
+        os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_silent_death_without_a_probe(project: Project) -> None:
+    """It is seen when no command can be run any more: an incident, and not a crash of the test that was running."""
+    exec_command = project.folders.line("exec-silent", "{sandbox_id} {command}")
+    project.write(24, SILENT, exec_command=exec_command, probe_command=None, list_command=None)
+    ran = project.run()
+    assert ran.code == 0, ran.err
+    assert ran.counts == {"passed": 24}
+    (incident,) = ran.summary["incidents"]
+    assert incident["kind"] == "sandbox_dead"
+    assert "no command can be run in it any more" in incident["reason"]
+
+
 def test_init_writes_a_file_that_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under both names; the commands are examples, and valid."""
     monkeypatch.chdir(tmp_path)
