@@ -25,9 +25,24 @@ class TestCommand(ProviderConformance):
 
     def make_provider(self) -> CommandProvider:
         """With a probe and a list; files travel as one tar archive."""
-        made: CommandProvider = self.folders.provider()
+        made: CommandProvider = self.folders.provider(**self.options())
         return made
+
+    def options(self) -> dict[str, Any]:
+        """What differs from the usual."""
+        return {}
 
     async def kill_sandbox(self, sandbox: Sandbox) -> None:
         """Kill its processes, and remove every trace of it."""
         self.folders.remove(sandbox.ref.id)
+
+
+@pytest.mark.slow
+class TestWithoutInput(TestCommand):
+    """The same where `exec_command` hands on no input: nothing but time tells the difference."""
+
+    patience_secs = 120.0  # tens of MiB travel 45 kB at a time
+
+    def options(self) -> dict[str, Any]:
+        """Another `exec_command`."""
+        return {"exec_command": self.folders.line("exec-without-input", "{sandbox_id} {command}")}
