@@ -93,14 +93,13 @@ def test_any_command_can_say_so(folders: Any, what: str, code: int) -> None:
     """At any exit code it means SandboxDead with that reason, not retryable; then no command is run any more."""
 
     async def check() -> None:
-        provider = evolve(folders, interval=600.0).provider(**{f"{what}_command": said(code) + ": {command}"})
+        provider = folders.provider(**{f"{what}_command": said(code) + ": {command}"})
         sandbox = await provider.create(SPEC)
-        waiting = asyncio.create_task(sandbox.wait_dead())
         error = await use(sandbox, what)
         assert isinstance(error, SandboxDead)
         assert error.message == "node 7 is gone"
         assert not provider.is_retryable(error)
-        assert (await asyncio.wait_for(waiting, 30)).reason == "node 7 is gone"
+        assert (await asyncio.wait_for(sandbox.wait_dead(), 30)).reason == "node 7 is gone"
         before = folders.calls()
         for each in ("exec", "upload", "download", "probe", "terminate"):
             late = await use(sandbox, each)
@@ -184,14 +183,16 @@ def test_it_is_not_waited_for(folders: Any, what: str) -> None:
 
 
 def test_a_sentinel_of_one_command_ends_the_others(folders: Any) -> None:
-    """What runs in a sandbox when another command says that it is dead ends, and its end is SandboxDead."""
+    """What runs in a sandbox when another command says that it is dead ends; whoever waits for a death is told."""
 
     async def check() -> None:
-        provider = folders.provider(download_command=said(1))
+        provider = evolve(folders, interval=600.0).provider(download_command=said(1))
         sandbox = await provider.create(SPEC)
+        waiting = asyncio.create_task(sandbox.wait_dead())
         process = await sandbox.exec(launched(Command(argv=("sh", "-c", "echo up; exec sleep 600"))))
         assert await anext(process.stdout) == b"up\n"
         assert isinstance(await use(sandbox, "download"), SandboxDead)
+        assert (await asyncio.wait_for(waiting, 30)).reason == "node 7 is gone"
         lines: Sequence[bytes] = [chunk async for chunk in process.stdout]
         assert lines == []
         with pytest.raises(SandboxDead, match="node 7 is gone"):
