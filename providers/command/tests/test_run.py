@@ -83,6 +83,14 @@ class Project:
             **streams,
         )
 
+    def wait_until_two_tests_run(self, running: subprocess.Popen[str]) -> None:
+        """Wait for the files that `BUSY` makes."""
+        deadline = time.monotonic() + BOUND_SECS
+        while len(list(self.directory.glob("up-*"))) < 2:
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     def run(self, *arguments: str) -> Ran:
         """`offload run`, to its end."""
         with self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
@@ -179,23 +187,41 @@ def test_init_writes_a_file_that_can_be_used(tmp_path: Path, monkeypatch: pytest
         assert "{command}" in provider["exec_command"]
 
 
+BUSY = """pathlib.Path(f"up-{n}").touch()
+    time.sleep(600)
+"""
+
+
 @pytest.mark.parametrize("verb", ["exec", "exec-without-input"])
 def test_an_interrupted_run_leaves_nothing(project: Project, verb: str) -> None:
     """Ctrl-C while tests run: every sandbox is destroyed, and no process is left, here or there."""
     exec_command = project.folders.line(verb, "{sandbox_id} {command}")
-    project.write(8, 'pathlib.Path(f"up-{n}").touch()\n    time.sleep(600)', exec_command=exec_command)
+    project.write(8, BUSY, exec_command=exec_command)
     with project.start() as running:
-        deadline = time.monotonic() + BOUND_SECS
-        while len(list(project.directory.glob("up-*"))) < 2:
-            assert running.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        project.wait_until_two_tests_run(running)
         running.send_signal(signal.SIGINT)
         assert running.wait(BOUND_SECS) == 130
     calls = project.folders.calls()
     created = {id for verb, id in calls if verb == "create"}
     assert {id: calls["destroy", id] for id in created} == dict.fromkeys(created, 1)
     assert not [process for process in psutil.process_iter() if str(project.directory) in environment_of(process)]
+
+
+def test_reap_ends_what_a_killed_run_left(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process finds the sandboxes of a run by `list_command`, and destroys them."""
+    project.write(8, BUSY)
+    with project.start() as running:
+        project.wait_until_two_tests_run(running)
+        running.kill()
+    calls = project.folders.calls()
+    created = {id for verb, id in calls if verb == "create"}
+    assert len(created) == 2
+    assert not any(calls["destroy", id] for id in created)
+    monkeypatch.chdir(project.directory)
+    assert main(["reap", "--all", "--yes"]) == 0
+    calls = project.folders.calls()
+    assert {id: calls["destroy", id] for id in created} == dict.fromkeys(created, 1)
+    assert not any(project.folders.box(id).exists() for id in created)
 
 
 def environment_of(process: psutil.Process) -> str:
