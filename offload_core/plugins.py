@@ -25,6 +25,7 @@ RUNNERS = "offload.runners"
 
 _NOUNS = {PROVIDERS: "provider", FRAMEWORKS: "framework", RUNNERS: "runner"}
 _BASES: dict[str, type] = {PROVIDERS: Provider, FRAMEWORKS: Framework}
+_PACKAGES = {"default": "offload-command"}
 _INSTALLABLE = re.compile(r"[a-z0-9-]+")
 
 
@@ -161,6 +162,8 @@ def _not_installed(namespace: str, name: str, available: list[str]) -> str:
         parts.append(f"did you mean {near[0]!r}?")
     listed = ", ".join(available) if available else "none"
     parts.append(f"Installed {noun}s: {listed}.")
-    if namespace == PROVIDERS and _INSTALLABLE.fullmatch(name):
+    if namespace == PROVIDERS and name in _PACKAGES:
+        parts.append(f"Its package: pip install {_PACKAGES[name]}")
+    elif namespace == PROVIDERS and _INSTALLABLE.fullmatch(name):
         parts.append(f"By convention a provider's package is named after it: pip install offload-{name}")
     return f"{parts[0]}; {' '.join(parts[1:])}" if near else f"{parts[0]}. {' '.join(parts[1:])}"

@@ -14,6 +14,7 @@ def key(
     *,
     alias: str | None = None,
     inert: str = "",
+    example: str = "",
     validator: Callable[[Any, Any, Any], Any] | None = None,
 ) -> Any:
     """A field of a plugin's `Options` or of the core's own tables.
@@ -22,10 +23,11 @@ def key(
         default: used when the key is absent; an empty dict or list is made anew for each object.
         doc: one sentence for the configuration reference.
         alias: an older name that is accepted too.
+        example: what `offload init` writes for a key without a default, to be adapted.
         inert: why the key is accepted but does nothing: using it warns with that.
         validator: as in `attrs.field`; a ValueError from it that names the field gets the file and line of the key.
     """
-    metadata = {"doc": doc, "alias": alias, "inert": inert}
+    metadata = {"doc": doc, "alias": alias, "inert": inert, "example": example}
     if isinstance(default, (dict, list)):
         return field(factory=type(default), metadata=metadata, validator=validator)
     return field(default=default, metadata=metadata, validator=validator)

@@ -183,7 +183,7 @@ def _table(name: str, cls: type, values: Mapping[str, Any], shown: tuple[str, ..
         if key in values:
             lines += [*_comment(doc), f"{key} = {_toml(values[key])}"]
         elif each.default is attrs.NOTHING:
-            lines += [*_comment(doc), f'{key} = ""']
+            lines += [*_comment(doc), f"{key} = {_toml(each.metadata.get('example', ''))}"]
         elif (shown is None or key in shown) and not each.metadata.get("inert"):
             lines += [*_comment(doc), f"# {key} = {_toml(_default(each))}"]
     return "\n".join(lines) + "\n"

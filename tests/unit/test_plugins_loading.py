@@ -117,6 +117,14 @@ def test_a_name_that_is_not_installed_lists_what_is(distributions: Any) -> None:
     assert message.endswith("pip install offload-toyand")
 
 
+def test_the_package_of_older_configurations_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`type = "default"` is what they say, and no package is called that."""
+    monkeypatch.setattr("offload_core.plugins._entries", lambda namespace: [])
+    with pytest.raises(PluginError) as raised:
+        load_provider_class("default")
+    assert str(raised.value).endswith("pip install offload-command")
+
+
 def test_no_command_is_suggested_for_what_no_package_is_called() -> None:
     """A name with other characters cannot be a distribution's."""
     with pytest.raises(PluginError) as raised:

@@ -1,0 +1,6 @@
+"""Sandboxes that the user's own shell commands create, use and destroy."""
+
+from ._options import CommandOptions
+from ._provider import CommandProvider
+
+__all__ = ["CommandOptions", "CommandProvider"]
