@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections import deque
@@ -54,8 +55,9 @@ class Attached:
         self._socket.sendall(data)
 
     def close_stdin(self) -> None:
-        """Say that no more will be sent."""
-        self._socket.shutdown(socket.SHUT_WR)
+        """Say that no more will be sent. TLS as Python has it cannot do that without giving up reading, too."""
+        if not isinstance(self._socket, ssl.SSLSocket):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def shut(self) -> None:
         """End both directions, also for a thread that reads."""
