@@ -98,6 +98,7 @@ def test_a_network_that_is_not_there(engine: Engine) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.usefixtures("refused")
 def test_no_engine(tmp_path: Path) -> None:
     """The message names the engine and the reason; it may pass."""
     url = f"unix://{tmp_path}/docker.sock"
@@ -138,6 +139,7 @@ def test_a_context_names_the_engine(engine: Engine, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.usefixtures("refused")
 def test_doctor(engine: Engine, tmp_path: Path) -> None:
     """An engine's version and free disk, and what to do about one that does not answer."""
 

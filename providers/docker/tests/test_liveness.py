@@ -41,7 +41,6 @@ async def closing(made: DockerProvider) -> AsyncIterator[DockerProvider]:
         await made.aclose()
 
 
-# docker-py does not close a socket whose connection was refused.
 REFUSED = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
@@ -124,6 +123,7 @@ def test_a_command_that_is_killed_for_memory(engine: Engine) -> None:
 
 
 @REFUSED
+@pytest.mark.usefixtures("refused")
 def test_a_death_while_the_event_stream_is_down(engine: Engine) -> None:
     """It is found when the connection is there again."""
 
@@ -145,6 +145,7 @@ def test_a_death_while_the_event_stream_is_down(engine: Engine) -> None:
 
 
 @REFUSED
+@pytest.mark.usefixtures("refused")
 def test_a_dropped_event_stream_is_connected_again(engine: Engine) -> None:
     """`wait_dead` says that it lost its connection, and works when it is called again."""
 
@@ -167,6 +168,7 @@ def test_a_dropped_event_stream_is_connected_again(engine: Engine) -> None:
 
 
 @REFUSED
+@pytest.mark.usefixtures("refused")
 def test_a_command_whose_connection_breaks(engine: Engine) -> None:
     """Its output ends. It still runs, so its end is not told before it comes; then it is."""
 
@@ -189,6 +191,7 @@ def test_a_command_whose_connection_breaks(engine: Engine) -> None:
 
 
 @REFUSED
+@pytest.mark.usefixtures("refused")
 def test_an_engine_that_is_away(engine: Engine) -> None:
     """Nothing hangs: probes are unknown, everything else is a lost connection that names the engine."""
 

@@ -27,11 +27,12 @@ def sandbox_of(project: Project, test: str) -> str:
 def test_a_suite_over_eight_containers(engine: Engine, project: Project) -> None:
     """Several hundred tests pass in containers that hold the working tree, and no container is left."""
     suite = """
-        import os, pathlib
+        import os, pathlib, time
         import pytest
 
         @pytest.mark.parametrize("n", range(60))
         def test_it(n):
+            time.sleep(0.05)  # enough work for all eight
             assert pathlib.Path("data.txt").read_text() == "here"
             assert not pathlib.Path("secret.txt").exists()
             assert not pathlib.Path("test-results").exists()
