@@ -39,7 +39,7 @@ class Behaviour:
     ends: str = ""
     """What it does in its middle, every time it runs, or with `once-` before it the first time: `"process"` or
     `"sandbox"` ends; `"sandbox-late"`: the process, and then the sandbox; `"garbage"`: the session breaks the protocol.
-    `"exit"`: the session says goodbye after it (as after pytest.exit)."""
+    `"exit"`: it says goodbye after it (as after pytest.exit). `"unseen"`: the connection to the process breaks."""
     then_secs: float | None = None
     teardown_fails: bool = False
 
@@ -214,6 +214,10 @@ class MemoryProcess(Process):
         match what.removeprefix("once-"):
             case "process":
                 self.end(Exit(code=3))
+            case "unseen":
+                self._exit.set_exception(ConnectionLost("the connection broke", operation="wait"))
+                self._out.end()
+                self._err.end()
             case "sandbox":
                 backend.kill(self._memory.ref)
             case "hang":

@@ -458,3 +458,14 @@ def test_a_hook_that_ends_every_session() -> None:
     record = simulated.accounting.records["t0"]
     assert record.deciding is not None
     assert "a hook ended it" in record.deciding.message
+
+
+def test_an_end_that_nobody_saw_is_no_evidence() -> None:
+    """When the connection to a test process breaks, its sandbox is lost; the test runs elsewhere and passes."""
+    behaviours = suite(t13=Behaviour(secs=1.0, ends="once-unseen"))
+    simulated = sound_run(make_tests(behaviours), Backend(suite=behaviours))
+    assert set(simulated.states().values()) == {"passed"}
+    (incident,) = simulated.of(Incident)
+    assert incident.kind is IncidentKind.SANDBOX_LOST
+    assert "the connection broke" in incident.reason
+    assert incident.suspects == ("t13",)
