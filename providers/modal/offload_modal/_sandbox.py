@@ -99,7 +99,7 @@ class ModalSandbox(Sandbox):
                 handle = await self.handle()
                 self.death.heard(state_of(handle))
                 if not self.death.gone.done():
-                    await handle.terminate.aio()  # type: ignore[no-untyped-call]
+                    await handle.terminate.aio()
             except modal_errors.NotFoundError:
                 self.death.heard(unknown_to_modal())
             except Exception as error:
@@ -109,7 +109,7 @@ class ModalSandbox(Sandbox):
         if self._handle is not None:
             with contextlib.suppress(Exception):  # closes its connection, which closes by itself after a while
                 async with asyncio.timeout(_DETACH_SECS):
-                    await self._handle.detach.aio()
+                    await self._handle.detach.aio()  # type: ignore[no-untyped-call]
 
 
 async def _undo(starting: asyncio.Task[ModalProcess]) -> None:
