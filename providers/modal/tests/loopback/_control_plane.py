@@ -21,7 +21,6 @@ from ._images import Images
 from ._jail import Jail
 from ._router import Router
 from ._sandboxes import Definition, Sandbox
-from ._secrets import Secrets
 
 _BASE62 = string.digits + string.ascii_letters
 _STARTS_AT_ONCE = 8
@@ -32,15 +31,15 @@ _TOKEN_SECS = 3600
 class ControlPlane:
     """Apps, environments, tokens and sandboxes; images, mounts and secrets have classes of their own."""
 
-    def __init__(self, state: Path, router: Router, faults: Faults, images: Images, secrets: Secrets) -> None:
+    def __init__(self, state: Path, router: Router, faults: Faults, images: Images) -> None:
         self._state = state
         self._router = router
         self._faults = faults
         self._images = images
-        self._secrets = secrets
         self._apps: dict[str, str] = {}
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._numbers = itertools.count(1)
+        self._creating: set[asyncio.Task[None]] = set()
         self.sandboxes: dict[str, Sandbox] = {}
         self.capacity: int | None = None
 
@@ -71,7 +70,7 @@ class ControlPlane:
 
     async def SandboxCreateV2(self, request: api_pb2.SandboxCreateV2Request) -> api_pb2.SandboxCreateV2Response:
         """Start a sandbox of the second generation."""
-        env = self._secrets.environment(request.secret_sources)
+        env = self._images.secrets.environment(request.secret_sources)
         tags = {tag.tag_name: tag.tag_value for tag in request.tags}
         sandbox = await self._create(
             f"sb-{_random_id()}v", self._definition(request.app_id, request.definition, env), tags
@@ -85,7 +84,9 @@ class ControlPlane:
 
     async def SandboxCreate(self, request: api_pb2.SandboxCreateRequest) -> api_pb2.SandboxCreateResponse:
         """Start a sandbox of the first generation."""
-        env = self._secrets.environment(api_pb2.SecretSource(secret_id=each) for each in request.definition.secret_ids)
+        env = self._images.secrets.environment(
+            api_pb2.SecretSource(secret_id=each) for each in request.definition.secret_ids
+        )
         tags = {tag.tag_name: tag.tag_value for tag in request.tags}
         sandbox = await self._create(
             f"sb-{_random_id()}", self._definition(request.app_id, request.definition, env), tags
@@ -176,6 +177,7 @@ class ControlPlane:
             workdir=wanted.workdir or image.workdir,
             timeout_secs=wanted.timeout_secs,
             idle_timeout_secs=wanted.idle_timeout_secs,
+            mount_ids=tuple(wanted.mount_ids),
         )
 
     async def _create(self, sandbox_id: str, definition: Definition, tags: dict[str, str]) -> Sandbox:
@@ -189,9 +191,24 @@ class ControlPlane:
         self.sandboxes[sandbox_id] = sandbox
         self._router.add(sandbox)
         self._faults.know(task_id, sandbox_id)
-        async with self._starts:
-            await sandbox.start()
+        starting = asyncio.create_task(self._start(sandbox))
+        self._creating.add(starting)
+        starting.add_done_callback(self._creating.discard)
+        # A client that gives up does not stop what it asked for.
+        await asyncio.shield(starting)
         return sandbox
+
+    async def _start(self, sandbox: Sandbox) -> None:
+        async with self._starts:
+            await self._images.files.extract(sandbox.definition.mount_ids, sandbox.jail.upper)
+            await sandbox.start()
+
+    async def close(self) -> None:
+        """End every sandbox."""
+        for starting in self._creating:
+            starting.cancel()
+        await asyncio.gather(*self._creating, return_exceptions=True)
+        await asyncio.gather(*(sandbox.close() for sandbox in self.sandboxes.values()))
 
     def _sandbox(self, sandbox_id: str) -> Sandbox:
         sandbox = self.sandboxes.get(sandbox_id)

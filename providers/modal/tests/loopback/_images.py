@@ -16,6 +16,7 @@ from modal_proto import api_pb2
 from ._builder import Build, BuildFailed, Image
 from ._files import Files
 from ._host import hide_data
+from ._jail import Jail
 from ._secrets import Secrets
 
 _OK = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
@@ -34,8 +35,8 @@ class Images:
 
     def __init__(self, state: Path, files: Files, secrets: Secrets) -> None:
         self._state = state
-        self._files = files
-        self._secrets = secrets
+        self.files = files
+        self.secrets = secrets
         self._images: dict[str, Image] = {}
         self._building: dict[str, _Building] = {}
         self._numbers = itertools.count(1)
@@ -48,6 +49,16 @@ class Images:
             "PATH": f"{Path(sys.executable).parent}:{_SYSTEM_PATH}",
         }
         self.base = Image(layers=("base",), env=env)
+
+    async def check(self) -> None:
+        """See that sandboxes can be made on this machine.
+
+        Raises:
+            RuntimeError: they cannot; the message has the system's own words.
+        """
+        jail = Jail(self._state, "check", self.base.layers)
+        await jail.start(("sleep", "infinity"), self.base.env, "/")
+        await jail.kill()
 
     def get(self, image_id: str) -> Image:
         """A built image.
@@ -118,7 +129,7 @@ class Images:
             name=f"image-{next(self._numbers)}",
             registry=self.base,
             bases=bases,
-            secrets=self._secrets.environment(sources),
+            secrets=self.secrets.environment(sources),
             log=log,
         )
         self._building[image_id] = _Building(asyncio.create_task(self._build(image_id, build, definition)), log)
@@ -127,7 +138,7 @@ class Images:
         context = self._state / f"{build.name}-context"
         context.mkdir()
         if definition.context_mount_id:
-            await self._files.extract([definition.context_mount_id], context)
+            await self.files.extract([definition.context_mount_id], context)
         for file in definition.context_files:
             path = context / file.filename.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)

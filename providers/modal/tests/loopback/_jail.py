@@ -52,6 +52,11 @@ class Jail:
         self._init = 0
 
     @property
+    def upper(self) -> Path:
+        """Where what the jail changes is kept; what is put there before the start is seen by it."""
+        return self._state / self._name / "upper"
+
+    @property
     def layer(self) -> str:
         """What the jail has changed, as an overlay layer below `state`."""
         return f"{self._name}/upper"
@@ -77,7 +82,7 @@ class Jail:
         self, said: Output, command: Sequence[str], env: Mapping[str, str], workdir: str
     ) -> subprocess.Popen[bytes]:
         for part in ("upper", "work", "root"):
-            (self._state / self._name / part).mkdir(parents=True)
+            (self._state / self._name / part).mkdir(parents=True, exist_ok=True)
         lower = ":".join([*reversed(self._layers), "/"])
         options = f"lowerdir={lower},upperdir={self._name}/upper,workdir={self._name}/work"
         user: list[str] = []

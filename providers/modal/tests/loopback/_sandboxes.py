@@ -42,6 +42,7 @@ class Definition:
     workdir: str
     timeout_secs: int
     idle_timeout_secs: int
+    mount_ids: Sequence[str]
 
 
 @attrs.define(eq=False)

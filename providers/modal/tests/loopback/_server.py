@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from ._control_plane import ControlPlane
 from ._faults import Faults
 from ._files import Files
 from ._gate import Gate, Mode
+from ._http import HttpSide
 from ._images import Images
 from ._router import Router
 from ._rpc import LimitedServer, Service
@@ -58,8 +60,10 @@ class Loopback:
         self._streams = streams
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loopback-modal")
+        self._parts = contextlib.AsyncExitStack()
         self._state = Path()
-        self._servers: list[LimitedServer] = []
+        self.commands_url = ""
+        """Where the commands can be given over HTTP: `POST /<method>` with its arguments as a JSON object."""
 
     def start(self) -> Self:
         """Serve; returns when clients can connect.
@@ -78,7 +82,7 @@ class Loopback:
 
     def stop(self) -> None:
         """End every sandbox and the server; nothing is left of them: no process, mount, port or file."""
-        self._do(self._stop())
+        self._do(self._parts.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -189,27 +193,48 @@ class Loopback:
         self._faults = Faults()
         self._files = Files(self._state / "files")
         self._images = Images(self._state, self._files, self._secrets)
+        self._parts.push_async_callback(self._images.close)
+        await self._images.check()
         router = Router(str(self._state / "router.sock"), self._secrets)
-        self._control = ControlPlane(self._state, router, self._faults, self._images, self._secrets)
-        self._gate = Gate(str(self._state / "control.sock"))
+        await self._serve([Service(TaskCommandRouterBase, router, self._faults.before)], router.socket)
+        self._control = ControlPlane(self._state, router, self._faults, self._images)
+        self._parts.push_async_callback(self._control.close)
         parts = (self._control, self._images, self._files, self._secrets)
         services = [Service(ModalClientBase, part, self._faults.before) for part in parts]
-        await self._serve(services, str(self._state / "control.sock"))
-        await self._serve([Service(TaskCommandRouterBase, router, self._faults.before)], router.socket)
+        socket = str(self._state / "control.sock")
+        await self._serve(services, socket)
+        http = HttpSide(self._files, {name: getattr(self, name) for name in _COMMANDS})
+        self._parts.push_async_callback(http.stop)
+        self.commands_url = self._files.url = await http.start()
+        self._gate = Gate(socket)
+        self._parts.push_async_callback(self._gate.close)
         await self._gate.set("up")
 
     async def _serve(self, services: list[Service], path: str) -> None:
         server = LimitedServer(services, self._streams)
         await server.start(path=path)
-        self._servers.append(server)
+        self._parts.push_async_callback(_close, server)
 
-    async def _stop(self) -> None:
-        await self._gate.close()
-        await self._images.close()
-        await asyncio.gather(*(sandbox.close() for sandbox in self._control.sandboxes.values()))
-        for server in self._servers:
-            server.close()
-            await server.wait_closed()
+
+_COMMANDS = (
+    "announce",
+    "calls",
+    "calls_since_death",
+    "capacity",
+    "control_plane",
+    "fail",
+    "forget_image",
+    "kill",
+    "router",
+    "sandboxes",
+    "secret",
+    "slow",
+)
+
+
+async def _close(server: LimitedServer) -> None:
+    server.close()
+    await server.wait_closed()
 
 
 def _permit(function: Any, path: str, error: Any) -> None:
