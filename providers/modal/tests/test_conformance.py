@@ -16,13 +16,12 @@ from offload_core.testing import ProviderConformance
 class TestModal(ProviderConformance):
     """The suite, with sandboxes that die at Modal, and whose workers then refuse every connection."""
 
-    patience_secs = 60.0
+    patience_secs = 20.0
     server: Loopback
 
-    @pytest.fixture(autouse=True, params=["V2", "V1"])
-    def _generation(self, request: pytest.FixtureRequest, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("MODAL_SANDBOX_V2", "1" if request.param == "V2" else "0")
-        self.server = server
+    @pytest.fixture(autouse=True)
+    def _serve(self, loopback: Loopback, generation: str) -> None:
+        self.server = loopback
 
     def make_provider(self) -> ModalProvider:
         """With sandboxes from an image that has nothing of its own."""

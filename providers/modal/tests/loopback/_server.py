@@ -44,6 +44,8 @@ class SandboxState:
     alive: bool
     announced: bool
     router: RouterMode
+    url: str
+    """Where its command router is, or was."""
     died_at: float | None
     """On the clock of time.monotonic(), which is the same in every process of a machine."""
 
@@ -182,6 +184,7 @@ class Loopback:
                 alive=sandbox.died_at is None,
                 announced=sandbox.result is not None,
                 router=sandbox.router,
+                url=sandbox.gate.url,
                 died_at=sandbox.died_at,
             )
             for sandbox in self._control.sandboxes.values()
