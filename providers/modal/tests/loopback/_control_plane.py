@@ -201,7 +201,11 @@ class ControlPlane:
     async def _start(self, sandbox: Sandbox) -> None:
         async with self._starts:
             await self._images.files.extract(sandbox.definition.mount_ids, sandbox.jail.upper)
-            await sandbox.start()
+            try:
+                await sandbox.start()
+            except RuntimeError:
+                if sandbox.died_at is None:
+                    raise  # else it was killed while it was made: it is there, and dead
 
     async def close(self) -> None:
         """End every sandbox."""

@@ -23,6 +23,9 @@ _OK = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
 _FAILED = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+# The same on every server: the SDK remembers its default image for the life of the process.
+_PUBLISHED = f"im-{'0' * 22}"
+
 
 @attrs.define
 class _Building:
@@ -49,6 +52,7 @@ class Images:
             "PATH": f"{Path(sys.executable).parent}:{_SYSTEM_PATH}",
         }
         self.base = Image(layers=("base",), env=env)
+        self._images[_PUBLISHED] = self.base
 
     async def check(self) -> None:
         """See that sandboxes can be made on this machine.
@@ -83,8 +87,7 @@ class Images:
             return _got(image_id)
         if request.namespace == api_pb2.DEPLOYMENT_NAMESPACE_GLOBAL:
             # Modal publishes these ready-made; the machine's own programs stand for what is in them.
-            self._images[image_id] = self.base
-            return _got(image_id)
+            return _got(_PUBLISHED)
         building = self._building.get(image_id)
         if building is None or building.task.done():
             self._start(image_id, request.image)
