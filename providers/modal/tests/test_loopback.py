@@ -124,8 +124,7 @@ def test_processes_die_with_the_sandbox(loopback: Loopback) -> None:
     mark = f"7{uuid.uuid4().int % 10**8:08d}"
 
     def running() -> int:
-        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _exists(path)]
-        return sum(f"sleep\0{mark}".encode() in line for line in lines)
+        return sum(_arguments(process) == ["sleep", mark] for process in Path("/proc").glob("[0-9]*"))
 
     async def test() -> None:
         sandbox = await new_sandbox()
@@ -139,12 +138,11 @@ def test_processes_die_with_the_sandbox(loopback: Loopback) -> None:
     run(test())
 
 
-def _exists(path: Path) -> bool:
+def _arguments(process: Path) -> list[str]:
     try:
-        path.read_bytes()
+        return (process / "cmdline").read_text().split("\0")[:-1]
     except OSError:
-        return False
-    return True
+        return []  # it has just ended
 
 
 def test_list_and_tags(loopback: Loopback) -> None:

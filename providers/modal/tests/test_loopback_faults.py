@@ -49,7 +49,7 @@ def test_silent_router(loopback: Loopback, mode: RouterMode) -> None:
         for sandbox in (fresh, connected):
             loopback.kill(sandbox.object_id, router=mode)
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(sandbox.exec.aio("true"), 2)
+                await asyncio.wait_for(sandbox.exec.aio("true"), 1)
             assert await sandbox.poll.aio() == 137
 
     run(test())

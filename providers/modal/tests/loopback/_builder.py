@@ -134,8 +134,7 @@ class Build:
         command = instruction.listed or [*stage.shell, instruction.rest]
         code = await self._execute(stage, command)
         if code:
-            said = "".join(self.log[-1:])[-4000:]
-            raise BuildFailed(f"RUN {instruction.rest}\nended with exit code {code}:\n{said}")
+            raise BuildFailed(f"RUN {instruction.rest}\nended with exit code {code}:\n{self.log[-1][-4000:]}")
 
     async def _copy(self, instruction: Instruction, stage: _Stage) -> None:
         *sources, target = instruction.words
@@ -148,7 +147,8 @@ class Build:
             raise DockerfileError("not emulated: ADD of a URL")
         into = str(PurePosixPath(stage.image.workdir) / target) + ("/" if target.endswith(("/", ".")) else "")
         archive = await asyncio.to_thread(_pack, origin, sources, into)
-        await self._execute(stage, ["tar", "-xf", "-", "-C", "/", "--no-same-owner"], archive)
+        if await self._execute(stage, ["tar", "-xf", "-", "-C", "/", "--no-same-owner"], archive):
+            raise BuildFailed(f"COPY {instruction.rest}\nfailed:\n{self.log[-1]}")
 
     async def _execute(self, stage: _Stage, command: Sequence[str], data: bytes = b"") -> int:
         env = {**stage.variables, **self.secrets}
