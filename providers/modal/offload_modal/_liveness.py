@@ -99,6 +99,10 @@ class Death:
     Args:
         watch: returns when it has died; it runs from the first `watched` until then, or until `stop`.
         look: asks once.
+        where: the sandbox and the provider, for errors.
+        patience: how many seconds a worker that lost the sandbox waits for Modal's word on it.
+
+    `silence` says why nothing is known though Modal calls it alive: its worker does not answer, or knows it no more.
     """
 
     def __init__(
@@ -106,11 +110,14 @@ class Death:
         watch: Callable[[], Coroutine[Any, Any, Liveness]],
         look: Callable[[], Coroutine[Any, Any, Liveness]],
         where: dict[str, str | None],
+        patience: float,
     ) -> None:
         self.gone: asyncio.Future[Liveness] = asyncio.get_running_loop().create_future()
         self._watch = watch
         self._look = look
         self._where = where
+        self._patience = patience
+        self.silence = ""
         self._watching: asyncio.Task[None] | None = None
 
     def watched(self) -> asyncio.Future[Liveness]:
@@ -173,9 +180,26 @@ class Death:
         if self.gone.done():
             return self.error(operation)
         meaning = translated(error, operation, **self._where)
-        if isinstance(meaning, NotFound):  # the worker knows it no more, but Modal has not said that it is dead
-            return ConnectionLost(f"its worker does not know it: {meaning.message}", operation=operation, **self._where)
-        return meaning
+        if not isinstance(meaning, NotFound):
+            return meaning
+        why = f"its worker does not know it: {meaning.message}"
+        return await self.settled(ConnectionLost(why, operation=operation, **self._where))
+
+    async def settled(self, error: ProviderError) -> ProviderError:
+        """What an error of the worker turns out to be: a death, if Modal announces one soon.
+
+        Until then the sandbox is silent, so whoever probes it learns nothing, and gives it up after a while.
+        """
+        self.silence = error.message
+        await asyncio.wait({self.watched()}, timeout=self._patience)
+        return self.error(error.operation or "exec") if self.gone.done() else error
+
+    def seen(self, answer: Liveness) -> Liveness:
+        """What Modal's answer is worth: alive only if its worker is not silent."""
+        self.heard(answer)
+        if self.gone.done():
+            return self.gone.result()
+        return Liveness.unknown(f"Modal calls it alive, but {self.silence}") if self.silence else answer
 
     def stop(self) -> asyncio.Task[None] | None:
         """Stop watching; returns the task that is about to end."""

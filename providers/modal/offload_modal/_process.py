@@ -23,8 +23,9 @@ class ModalProcess(Process):
     """A command that runs. Besides its streams, one task observes its end.
 
     The SDK waits for a command's end without any limit, and its streams can end cleanly though the worker is gone. So
-    the worker is asked about the command every few seconds; if it has not answered for `lost_after_secs`, the
-    connection is lost, whether or not Modal ever announces a death.
+    the worker is asked about the command every few seconds. While it does not answer, a probe of the sandbox finds out
+    nothing, and so the core gives the sandbox up after `lost_after_secs`, whether or not Modal ever announces a death.
+    For those who do not probe, the connection is lost after twice that time.
     """
 
     sandbox: ModalSandbox
@@ -113,6 +114,7 @@ class ModalProcess(Process):
 
     async def _pulse(self) -> int:
         settings = self.sandbox.provider.context.liveness
+        death = self.sandbox.death
         loop = asyncio.get_running_loop()
         silent_since: float | None = None
         while True:
@@ -121,12 +123,13 @@ class ModalProcess(Process):
                 async with asyncio.timeout(settings.timeout_secs):
                     code = await self._inner.poll.aio()
             except Exception as error:
-                silent_since = silent_since or loop.time() - settings.timeout_secs
-                if loop.time() - silent_since >= settings.lost_after_secs:
-                    why = f"its worker has not answered for {settings.lost_after_secs:g} s: {error!r}"
-                    raise ConnectionLost(why, operation="exec", sandbox=self.sandbox.ref.id) from error
+                silent_since = silent_since or loop.time()
+                death.silence = f"its worker does not answer: {error!r}"
+                if loop.time() - silent_since >= 2 * settings.lost_after_secs:
+                    raise ConnectionLost(death.silence, operation="exec", sandbox=self.sandbox.ref.id) from error
             else:
                 silent_since = None
+                death.silence = ""
                 if code is not None:
                     return int(code)
 
@@ -173,7 +176,10 @@ class Output(AsyncIterator[bytes]):
             return b""
 
     async def _broken(self, error: BaseException) -> None:
-        meaning = await self._process.sandbox.death.explained(error, "exec")
+        death = self._process.sandbox.death
+        meaning = await death.explained(error, "exec")
+        if isinstance(meaning, ConnectionLost) and not death.silence:
+            meaning = await death.settled(meaning)
         if self._process.trouble is None:
             meaning.__cause__ = error
             self._process.trouble = meaning

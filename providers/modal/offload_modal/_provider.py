@@ -223,7 +223,8 @@ class ModalProvider(Provider[ModalOptions]):
         tags = {RUN_TAG: _tag(runs.pop())} if len(runs) == 1 and "" not in runs else {TAG: "1"}
         living = {handle.object_id for handle in await self._living(tags)}
         others = await super().probe_many([ref for ref in refs if ref.id not in living])
-        return {ref: Liveness.alive() if ref.id in living else others[ref] for ref in refs}
+        alive = {ref: self.attach(ref).death.seen(Liveness.alive()) for ref in refs if ref.id in living}
+        return {**alive, **others}
 
     async def terminate_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, ProviderError]:
         """As the contract says: 16 at a time, more slowly when Modal limits the rate. Never by app: others use it."""

@@ -31,7 +31,8 @@ class ModalSandbox(Sandbox):
     def __init__(self, provider: ModalProvider, ref: SandboxRef, handle: modal.Sandbox | None = None) -> None:
         super().__init__(provider, ref)
         self._handle = handle
-        self.death = Death(self._watch, self._ask, {"sandbox": ref.id, "provider": provider.context.name})
+        where: dict[str, str | None] = {"sandbox": ref.id, "provider": provider.context.name}
+        self.death = Death(self._watch, self._ask, where, 2 * provider.context.liveness.lost_after_secs)
 
     async def handle(self) -> modal.Sandbox:
         """The SDK's object; what was attached is looked up once."""
@@ -60,10 +61,10 @@ class ModalSandbox(Sandbox):
         return ModalProcess(self, command, await self.death.race(start(), "exec", _EXEC_SECS))
 
     async def probe(self) -> Liveness:
-        """As the contract says: the control plane is asked once."""
-        if not self.death.gone.done():
-            self.death.heard(await self._ask())
-        return self.death.gone.result() if self.death.gone.done() else Liveness.alive()
+        """As the contract says: Modal is asked once. Unknown while it says alive, and the worker is silent."""
+        if self.death.gone.done():
+            return self.death.gone.result()
+        return self.death.seen(await self._ask())
 
     async def _ask(self) -> Liveness:
         try:

@@ -12,7 +12,7 @@ from loopback import Loopback, RouterMode, Status
 from offload_modal import _liveness, _process
 from offload_modal._sandbox import ModalSandbox
 
-from offload_core.abc import Command, Download, Exit, SandboxRef, Upload, launched
+from offload_core.abc import Command, Download, Exit, LivenessSettings, SandboxRef, Upload, launched
 from offload_core.errors import ConnectionLost, SandboxDead, SandboxLost
 from offload_core.liveness import DeathWatch
 
@@ -24,12 +24,12 @@ async def _exec(sandbox: ModalSandbox) -> object:
     return await sandbox.exec(launched(Command(argv=("true",))))
 
 
-async def _upload(sandbox: ModalSandbox) -> object:
-    return await sandbox.upload([Upload(bytes(64 << 20), PurePosixPath("/tmp/file"))])
+async def _upload(sandbox: ModalSandbox) -> None:
+    await sandbox.upload([Upload(bytes(64 << 20), PurePosixPath("/tmp/file"))])
 
 
-async def _download(sandbox: ModalSandbox) -> object:
-    return await sandbox.download([Download(PurePosixPath("/dev/fd/0"), Path("/nonexistent/file"))])
+async def _download(sandbox: ModalSandbox) -> None:
+    await sandbox.download([Download(PurePosixPath("/dev/fd/0"), Path("/nonexistent/file"))])
 
 
 async def _output(sandbox: ModalSandbox) -> object:
@@ -132,7 +132,7 @@ def test_first_command_on_a_corpse(loopback: Loopback, router: RouterMode) -> No
 
 @pytest.mark.parametrize("router", ["refuse", "hang", "synhole"])
 def test_death_never_announced(loopback: Loopback, router: RouterMode, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command whose worker is silent is lost after `lost_after_secs`, though Modal says that the sandbox lives."""
+    """A command whose worker stays silent is lost in the end, though Modal says that the sandbox lives."""
     monkeypatch.setattr(_process, "_PULSE_SECS", 0.1)
 
     async def check() -> None:
@@ -141,8 +141,53 @@ def test_death_never_announced(loopback: Loopback, router: RouterMode, monkeypat
             loopback.kill(one.ref.id, router=router, announce=None)
             async for _ in process.stdout:
                 pass
-            with pytest.raises(ConnectionLost, match="has not answered"):
+            with pytest.raises(ConnectionLost, match="does not answer"):
                 await process.wait()
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_silent_worker_is_lost(loopback: Loopback, router: RouterMode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox whose worker is silent is lost after `lost_after_secs`; until then no command of it seems to end."""
+    monkeypatch.setattr(_process, "_PULSE_SECS", 0.1)
+
+    async def check() -> None:
+        async with sandbox() as one, asyncio.timeout(PATIENCE_SECS), DeathWatch(one, QUICK) as watch:
+            process = await started(one, "echo begun; exec sleep 600")
+            await anext(process.stdout)
+            reading = asyncio.ensure_future(anext(process.stdout, b""))
+            ending = asyncio.ensure_future(process.wait())
+            loopback.kill(one.ref.id, router=router, announce=None)
+            loss = await asyncio.shield(watch.gone)
+            assert isinstance(loss, SandboxLost)
+            assert "its worker" in loss.message
+            assert not reading.done()
+            assert not ending.done()
+            with pytest.raises(ConnectionLost):
+                await ending
+            assert await reading == b""
+
+    asyncio.run(check())
+
+
+def test_worker_that_comes_back(loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is silent for a moment loses nothing: the probe is unknown, then alive, and the command goes on."""
+    monkeypatch.setattr(_process, "_PULSE_SECS", 0.1)
+    patient = LivenessSettings(interval_secs=0.1, timeout_secs=1.0, lost_after_secs=60.0)
+
+    async def check() -> None:
+        async with sandbox(patient) as one, asyncio.timeout(PATIENCE_SECS):
+            process = await started(one, "read -r line; echo $line")
+            loopback.router(one.ref.id, "hang")
+            while not (await one.probe()).is_unknown:
+                pass
+            loopback.router(one.ref.id, "up")
+            while (await one.probe()).is_unknown:
+                pass
+            await process.write(b"still there\n")
+            assert await anext(process.stdout) == b"still there\n"
+            assert await process.wait() == Exit(0)
 
     asyncio.run(check())
 
@@ -268,5 +313,7 @@ def test_cancelled_read_loses_nothing(loopback: Loopback) -> None:
 
 
 async def _until_begun(server: Loopback, ref: SandboxRef, method: str, count: int) -> None:
+    pause = 0.001
     while server.calls(ref.id)[method] < count:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 0.1)

@@ -5,24 +5,26 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from pathlib import Path
 from typing import Any
 
 import grpclib
 import grpclib.exceptions
 import modal
 import pytest
-from at_modal import QUICK, created, provider, sandbox
+from at_modal import created, provider, sandbox
 from loopback import Loopback, RouterMode
 from modal import exception as modal_errors
 from modal.sandbox import _task_command_router_client as router_client
 from offload_modal._errors import translated
 
-from offload_core.abc import PrepareRequest
+from offload_core.abc import Command, PrepareRequest
 from offload_core.errors import (
     AuthenticationFailed,
     CapacityExhausted,
     ConnectionLost,
     CreateFailed,
+    ExecFailed,
     NotFound,
     OperationTimedOut,
     PrepareFailed,
@@ -118,11 +120,15 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts the SDK's minutes of retries to a second, and leaves the exceptions it raises in the end as they are."""
     connect = router_client._connect_channel
     monkeypatch.setattr(router_client, "_connect_channel", inspect.unwrap(connect))
-    monkeypatch.setitem(router_client.call_with_retries_on_transient_errors.__kwdefaults__, "max_retries", 1)
-    monkeypatch.setitem(router_client.TaskCommandRouterClient.__init__.__kwdefaults__, "stream_stdio_max_retries", 1)
+    for function, retries in (
+        (router_client.call_with_retries_on_transient_errors, "max_retries"),
+        (router_client.TaskCommandRouterClient.__init__, "stream_stdio_max_retries"),
+    ):
+        defaults: Any = function.__kwdefaults__
+        monkeypatch.setitem(defaults, retries, 1)
 
 
-async def _raised(handle: modal.Sandbox, monkey: Loopback | None = None) -> BaseException:
+async def _raised(handle: modal.Sandbox) -> BaseException:
     with pytest.raises(Exception) as caught:  # noqa: PT011 - which one it is, is what is asked
         await handle.exec.aio("true")
     return caught.value
@@ -203,8 +209,6 @@ def test_lifetime_over(loopback: Loopback, generation: str) -> None:
 
 def test_too_many_arguments(loopback: Loopback) -> None:
     """A command that the SDK refuses, for its length or for what is in it, could not be started."""
-    from offload_core.abc import Command
-    from offload_core.errors import ExecFailed
 
     async def check() -> None:
         async with sandbox() as one:
@@ -266,10 +270,5 @@ def test_others(error: Exception, meaning: type[ProviderError]) -> None:
     assert type(translated(error, "create")) is meaning
 
 
-def _here() -> Any:
-    from pathlib import Path
-
+def _here() -> Path:
     return Path(__file__).parent
-
-
-__all__ = ["QUICK"]
