@@ -30,11 +30,11 @@ ln -s fd/0 "$root/dev/stdin"; ln -s fd/1 "$root/dev/stdout"; ln -s fd/2 "$root/d
 mkdir -m 1777 "$root/dev/shm"
 mkdir -p "$root$workdir"
 chroot=$(command -v chroot)
+exec 3>&1 > /dev/null
 PATH=$theirs
-exec "$chroot" "$root" /bin/sh -c '
-cd "$0" && { echo ready; exec > /dev/null 2>&1; "$@" & wait $!; }' "$workdir" "$@"
+exec "$chroot" "$root" /bin/sh -c 'cd "$0" && { echo ready >&3; exec 2> /dev/null 3>&-; "$@" & wait $!; }' "$workdir" "$@"
 """
-# Ready only once the root has changed: whoever enters before that is in the machine's own file system.
+# Nothing may be run in the jail before it is ready: process 1 still has the machine's own root until then.
 # `wait` in the last shell, process 1 of the jail, also reaps the orphans.
 
 _ENTER = 'cd "$0" && exec "$@"'
