@@ -55,6 +55,20 @@ def test_silent_router(loopback: Loopback, mode: RouterMode) -> None:
     run(test())
 
 
+def test_connections_to_a_hanging_router_are_counted(loopback: Loopback) -> None:
+    """A call to a router that hangs is not seen as a call, but its connection is counted."""
+
+    async def test() -> None:
+        sandbox = await new_sandbox()
+        loopback.kill(sandbox.object_id, router="hang")
+        calling = asyncio.create_task(sandbox.exec.aio("true"))
+        await until(lambda: loopback.calls_since_death(sandbox.object_id)["connect"] == 1)
+        calling.cancel()
+        assert loopback.calls_since_death(sandbox.object_id)["TaskExecStart"] == 0
+
+    run(test())
+
+
 def test_stalled_router_recovers(loopback: Loopback) -> None:
     """A living sandbox whose router hung answers again afterwards, on the same connection."""
 

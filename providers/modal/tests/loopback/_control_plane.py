@@ -187,7 +187,8 @@ class ControlPlane:
         layers = self._images.get(definition.image_id).layers
         jail = Jail(self._state, f"sandbox-{next(self._numbers)}", layers)
         task_id = f"ta-{_random_id()}{'V' if sandbox_id.endswith('v') else ''}"
-        sandbox = Sandbox(sandbox_id, task_id, definition, tags, jail, Gate(self._router.socket))
+        gate = Gate(self._router.socket, lambda: self._faults.connected(sandbox_id))
+        sandbox = Sandbox(sandbox_id, task_id, definition, tags, jail, gate)
         self.sandboxes[sandbox_id] = sandbox
         self._router.add(sandbox)
         self._faults.know(task_id, sandbox_id)

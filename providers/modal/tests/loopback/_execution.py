@@ -71,4 +71,5 @@ class Execution:
         await ended(self._process.pid)
         if self._timer is not None:
             self._timer.cancel()
+        self.stdin.close()
         return self._process.wait()

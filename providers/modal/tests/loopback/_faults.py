@@ -16,6 +16,7 @@ class Call:
     """One call that reached the server."""
 
     method: str
+    """The gRPC method, or `connect` for a connection to a command router."""
     sandbox_id: str
     """Empty when the call is about no single sandbox."""
     at: float
@@ -61,6 +62,10 @@ class Faults:
     def count(self, sandbox_id: str | None = None, since: float = 0.0) -> Counter[str]:
         """How many calls of each method arrived, about one sandbox or in all, from `since` on (time.monotonic())."""
         return Counter(call.method for call in self.calls if call.at >= since and sandbox_id in (None, call.sandbox_id))
+
+    def connected(self, sandbox_id: str) -> None:
+        """Record a connection to a sandbox's command router."""
+        self.calls.append(Call("connect", sandbox_id, time.monotonic()))
 
     async def before(self, method: str, request: Message) -> None:
         """Record a call; wait or raise as was commanded."""

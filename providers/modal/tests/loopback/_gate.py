@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from typing import Literal
 
 Mode = Literal["up", "refuse", "hang", "synhole"]
@@ -21,8 +22,10 @@ class Gate:
     gets no answer, because the queue of the listening socket is full.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, connected: Callable[[], None] = lambda: None) -> None:
+        """`connected` is called for each connection that is accepted."""
         self._target = target
+        self._connected = connected
         self._relays: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -89,6 +92,7 @@ class Gate:
         relay = asyncio.current_task()
         assert relay is not None
         self._relays.add(relay)
+        self._connected()
         try:
             await self._open.wait()
             inner_reader, inner_writer = await asyncio.open_unix_connection(self._target)

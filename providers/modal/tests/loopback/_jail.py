@@ -32,7 +32,8 @@ mkdir -p "$root$workdir"
 chroot=$(command -v chroot)
 exec 3>&1 > /dev/null
 PATH=$theirs
-exec "$chroot" "$root" /bin/sh -c 'cd "$0" && { echo ready >&3; exec 2> /dev/null 3>&-; "$@" & wait $!; }' "$workdir" "$@"
+exec "$chroot" "$root" /bin/sh -c '
+cd "$0" && { echo ready >&3; exec 2> /dev/null 3>&-; "$@" & wait $!; }' "$workdir" "$@"
 """
 # Nothing may be run in the jail before it is ready: process 1 still has the machine's own root until then.
 # `wait` in the last shell, process 1 of the jail, also reaps the orphans.

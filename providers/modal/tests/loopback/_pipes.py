@@ -93,9 +93,9 @@ class Input:
 
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()
-        writable = loop.create_future()
+        writable: asyncio.Future[None] = loop.create_future()
         fd = self._fd
-        loop.add_writer(fd, lambda: writable.done() or writable.set_result(None))
+        loop.add_writer(fd, _wake, writable)
         try:
             await writable
         finally:
@@ -107,10 +107,15 @@ async def ended(pid: int) -> None:
     """Return when the process `pid`, a child that was not waited for yet, has ended."""
     pidfd = os.pidfd_open(pid)
     loop = asyncio.get_running_loop()
-    over = loop.create_future()
-    loop.add_reader(pidfd, lambda: over.done() or over.set_result(None))
+    over: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(pidfd, _wake, over)
     try:
         await over
     finally:
         loop.remove_reader(pidfd)
         os.close(pidfd)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
+from grpclib import GRPCError, Status
 from grpclib.const import Cardinality, Handler
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
@@ -47,24 +48,25 @@ class Service:
 
 
 def _handler(
-    name: str, method: Callable[[Any], Any], cardinality: Cardinality, before: Before
+    name: str, method: Callable[..., Any], cardinality: Cardinality, before: Before
 ) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+    async def first_message(stream: Stream[Any, Any]) -> Message:
+        message: Message | None = await stream.recv_message()
+        if message is None:
+            raise GRPCError(Status.INVALID_ARGUMENT, "a call without a message")
+        await before(name, message)
+        return message
+
     async def unary(stream: Stream[Any, Any]) -> None:
-        request = await stream.recv_message()
-        await before(name, request)
-        await stream.send_message(await method(request))
+        await stream.send_message(await method(await first_message(stream)))
 
     async def replies(stream: Stream[Any, Any]) -> None:
-        request = await stream.recv_message()
-        await before(name, request)
-        answers: AsyncIterator[Message] = method(request)
+        answers: AsyncIterator[Message] = method(await first_message(stream))
         async for answer in answers:
             await stream.send_message(answer)
 
     async def requests(stream: Stream[Any, Any]) -> None:
-        first = await stream.recv_message()
-        await before(name, first)
-        await stream.send_message(await method(first, aiter(stream)))
+        await stream.send_message(await method(await first_message(stream), aiter(stream)))
 
     if cardinality is Cardinality.STREAM_UNARY:
         return requests

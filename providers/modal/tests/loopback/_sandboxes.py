@@ -11,7 +11,7 @@ import attrs
 from modal_proto import api_pb2
 
 from ._execution import Execution
-from ._gate import Gate, Mode
+from ._gate import Gate
 from ._jail import Jail
 
 Status = Literal[
@@ -71,14 +71,17 @@ class Sandbox:
     async def start(self) -> None:
         """Run the sandbox's own command, and watch over its end, lifetime and idleness."""
         await self.jail.start(self.definition.command, self.definition.env, self.definition.workdir)
+        if self.died_at is not None:
+            # It was terminated by somebody who found it in the list before it was there.
+            await self.jail.kill()
+            return
         await self.gate.set("up")
         self._watch = asyncio.create_task(self._watch_end())
 
     async def set_router(self, mode: RouterMode) -> None:
         """Change how the sandbox's command router behaves from now on."""
         self.router = mode
-        passing: Mode = "up" if mode in ("up", "gone") else mode
-        await self.gate.set(passing)
+        await self.gate.set("up" if mode == "gone" else mode)
 
     async def die(self, status: Status, exitcode: int, router: RouterMode, announce: float | None) -> None:
         """End it: all its processes are killed. `announce`: seconds until the control plane knows; None: never."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import shutil
 import tempfile
 import threading
@@ -73,6 +74,7 @@ class Loopback:
         Raises:
             RuntimeError: namespaces or overlay mounts are not allowed here.
         """
+        _allow_many_files()
         self._state = Path(tempfile.mkdtemp(prefix="loopback-modal-", dir=_MEMORY))
         self._thread.start()
         try:
@@ -238,6 +240,13 @@ _COMMANDS = (
 async def _close(server: LimitedServer) -> None:
     server.close()
     await server.wait_closed()
+
+
+def _allow_many_files() -> None:
+    """A sandbox needs about ten open files, here and in the client, which may be this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _permit(function: Any, path: str, error: Any) -> None:
