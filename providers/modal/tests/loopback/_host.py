@@ -12,9 +12,6 @@ _KEPT = ("/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sbin",
 _EMPTY = {"/dev": 0o755, "/home": 0o755, "/mnt": 0o755, "/proc": 0o555, "/root": 0o700, "/run": 0o755}
 _EMPTY |= {"/sys": 0o555, "/tmp": 0o1777, "/var": 0o755, "/srv": 0o755}
 
-AS_ROOT = os.geteuid() == 0
-"""Whether the server has root's rights; without them it uses user namespaces."""
-
 
 def hide_data(mask: Path) -> None:
     """Fill `mask`, an overlay layer to lie above `/`, so that only programs and this Python's environment are seen.
@@ -48,4 +45,4 @@ def _mask(mask: Path, shown: Path, kept: Iterable[Path]) -> None:
 
 def _empty(directory: Path) -> None:
     directory.mkdir()
-    os.setxattr(directory, "trusted.overlay.opaque" if AS_ROOT else "user.overlay.opaque", b"y")
+    os.setxattr(directory, "trusted.overlay.opaque", b"y")

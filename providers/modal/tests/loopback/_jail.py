@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ._execution import Execution
-from ._host import AS_ROOT
 from ._pipes import Output, ended
 
 # Every mount is made in the jail's own mount namespace, so all of them vanish with its last process.
@@ -86,11 +85,7 @@ class Jail:
             (self._state / self._name / part).mkdir(parents=True, exist_ok=True)
         lower = ":".join([*reversed(self._layers), "/"])
         options = f"lowerdir={lower},upperdir={self._name}/upper,workdir={self._name}/work"
-        user: list[str] = []
-        if not AS_ROOT:
-            options += ",userxattr"
-            user = ["--user", "--map-root-user"]
-        namespaces = [*user, "--mount", "--pid", "--fork", "--kill-child"]
+        namespaces = ["--mount", "--pid", "--fork", "--kill-child"]
         setup = ["/bin/sh", "-ec", _SETUP, "sh", f"{self._name}/root", options, workdir]
         reader, writer = os.pipe()
         try:
@@ -117,8 +112,7 @@ class Jail:
         self, command: Sequence[str], env: Mapping[str, str], workdir: str, timeout: float | None = None
     ) -> Execution:
         """Start `command` beside process 1; it is killed after `timeout` seconds."""
-        user = [] if AS_ROOT else ["--user", "--preserve-credentials"]
-        nsenter = [f"--target={self._init}", *user, "--mount", "--pid", "--root", f"--wd={self.root}"]
+        nsenter = [f"--target={self._init}", "--mount", "--pid", "--root", f"--wd={self.root}"]
         argv = ["nsenter", *nsenter, "--", "/bin/sh", "-c", _ENTER, workdir, *command]
         return Execution(argv, env, timeout)
 

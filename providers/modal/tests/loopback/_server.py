@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import shutil
 import tempfile
@@ -72,8 +73,11 @@ class Loopback:
         """Serve; returns when clients can connect.
 
         Raises:
-            RuntimeError: namespaces or overlay mounts are not allowed here.
+            RuntimeError: this process has not root's rights, or namespaces or overlay mounts are not allowed here.
         """
+        if os.geteuid():
+            # Overlayfs takes `/` as a layer, with mounts of the machine below it, from nobody else.
+            raise RuntimeError("the loopback Modal server makes mounts, which needs root's rights")
         _allow_many_files()
         self._state = Path(tempfile.mkdtemp(prefix="loopback-modal-", dir=_MEMORY))
         self._thread.start()
@@ -90,7 +94,7 @@ class Loopback:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        shutil.rmtree(self._state, onerror=_permit)
+        shutil.rmtree(self._state)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -247,9 +251,3 @@ def _allow_many_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _permit(function: Any, path: str, error: Any) -> None:
-    # Overlayfs leaves a directory that only root's rights can enter.
-    Path(path).chmod(0o700)
-    function(path)
