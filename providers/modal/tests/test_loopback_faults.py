@@ -101,6 +101,21 @@ def test_router_that_knows_no_task(loopback: Loopback) -> None:
     run(test())
 
 
+def test_death_with_a_router_that_is_up(loopback: Loopback) -> None:
+    """With a router that is up, a dead sandbox's commands end as killed ones, and no more are started."""
+
+    async def test() -> None:
+        sandbox = await new_sandbox()
+        process = await sandbox.exec.aio("sh", "-c", "echo begun; sleep 600")
+        assert await anext(aiter(process.stdout)) == "begun\n"
+        loopback.kill(sandbox.object_id, router="up", announce=None)
+        assert await process.wait.aio() == 137
+        with pytest.raises(modal.exception.NotFoundError):
+            await sandbox.exec.aio("true")
+
+    run(test())
+
+
 def test_announced_late(loopback: Loopback) -> None:
     """A death that is not announced is unknown to the control plane, until it is, or until a terminate."""
 
@@ -199,6 +214,20 @@ def test_rate_limit(own_loopback: Loopback, generation: str) -> None:
             await sandbox.terminate.aio()
         assert await sandbox.poll.aio() is None
         await sandbox.terminate.aio()
+        assert await sandbox.poll.aio() == 137
+
+    run(test())
+
+
+def test_rate_limit_with_a_time(own_loopback: Loopback, generation: str) -> None:
+    """A refusal that says when to try again is not seen by the caller: the SDK itself tries again then."""
+    method = "SandboxTerminateV2" if generation == "v2" else "SandboxTerminate"
+
+    async def test() -> None:
+        sandbox = await new_sandbox()
+        own_loopback.fail(method, "RESOURCE_EXHAUSTED", times=2, retry_after=0.1)
+        await sandbox.terminate.aio()
+        assert own_loopback.calls(sandbox.object_id)[method] == 3
         assert await sandbox.poll.aio() == 137
 
     run(test())

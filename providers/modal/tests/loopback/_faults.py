@@ -9,6 +9,7 @@ from collections import Counter
 import attrs
 from google.protobuf.message import Message
 from grpclib import GRPCError, Status
+from modal_proto import api_pb2
 
 
 @attrs.frozen
@@ -28,6 +29,7 @@ class _Failure:
     status: Status
     message: str
     times: int | None
+    retry_after: float | None
 
 
 class Faults:
@@ -50,12 +52,19 @@ class Faults:
         """Answer calls of `method` only after so many seconds; 0 ends it."""
         self._delays[method] = secs
 
-    def fail(self, method: str, status: str, message: str = "", times: int | None = None) -> None:
+    def fail(
+        self,
+        method: str,
+        status: str,
+        message: str = "",
+        times: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         """Answer calls of `method` with a gRPC status such as `RESOURCE_EXHAUSTED`: the next `times`, or all.
 
-        `OK` ends it.
+        `retry_after`: seconds after which the client is told to try again. `OK` ends it.
         """
-        self._failures[method] = _Failure(Status[status], message or f"{status} on command", times)
+        self._failures[method] = _Failure(Status[status], message or f"{status} on command", times, retry_after)
         if status == "OK":
             del self._failures[method]
 
@@ -80,7 +89,10 @@ class Faults:
             if failure.times == 0:
                 return
             failure.times -= 1
-        raise GRPCError(failure.status, failure.message)
+        details = None
+        if failure.retry_after is not None:
+            details = [api_pb2.RPCRetryPolicy(retry_after_secs=failure.retry_after)]
+        raise GRPCError(failure.status, failure.message, details)
 
     def _subject(self, request: Message) -> str:
         sandbox_id: str = getattr(request, "sandbox_id", "")

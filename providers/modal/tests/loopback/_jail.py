@@ -111,7 +111,14 @@ class Jail:
     def run(
         self, command: Sequence[str], env: Mapping[str, str], workdir: str, timeout: float | None = None
     ) -> Execution:
-        """Start `command` beside process 1; it is killed after `timeout` seconds."""
+        """Start `command` beside process 1; it is killed after `timeout` seconds.
+
+        Raises:
+            RuntimeError: the jail is dead.
+        """
+        if self._process is None or self._process.poll() is not None:
+            # The number of its process 1 may by now be that of a process of the machine.
+            raise RuntimeError("the jail is dead")
         nsenter = [f"--target={self._init}", "--mount", "--pid", "--root", f"--wd={self.root}"]
         argv = ["nsenter", *nsenter, "--", "/bin/sh", "-c", _ENTER, workdir, *command]
         return Execution(argv, env, timeout)

@@ -31,6 +31,8 @@ class Router:
         """Start a command; a repeated exec id starts nothing."""
         sandbox = self._sandbox(request.task_id)
         if request.exec_id not in sandbox.executions:
+            if sandbox.died_at is not None:
+                raise GRPCError(Status.NOT_FOUND, f"task {request.task_id} is dead")
             env = {**sandbox.definition.env, **self._secrets.environment(request.secret_sources), **request.env}
             workdir = request.workdir or sandbox.definition.workdir
             execution = sandbox.jail.run(list(request.command_args), env, workdir, request.timeout_secs or None)

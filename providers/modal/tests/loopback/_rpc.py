@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
 from grpclib import GRPCError, Status
 from grpclib.const import Cardinality, Handler
+from grpclib.encoding.base import StatusDetailsCodecBase
+from grpclib.encoding.proto import ProtoCodec
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
 from h2.settings import SettingCodes
+from modal_proto import api_pb2
 
 
 class Before(Protocol):
@@ -73,11 +76,24 @@ def _handler(
     return replies if inspect.isasyncgenfunction(method) else unary
 
 
+class _Details(StatusDetailsCodecBase):
+    """Encodes what Modal adds to a gRPC status, such as when to try again."""
+
+    def encode(self, status: Status, message: str | None, details: Sequence[Message] | None) -> bytes:
+        encoded = api_pb2.RPCStatus(code=status.value, message=message or "")
+        for detail in details or ():
+            encoded.details.add().Pack(detail, type_url_prefix="type.modal.com/")
+        return encoded.SerializeToString()
+
+    def decode(self, status: Status, message: str | None, data: bytes) -> None:
+        raise NotImplementedError("a server decodes no status")
+
+
 class LimitedServer(Server):
     """A gRPC server that allows `streams` calls at once on each connection."""
 
     def __init__(self, services: list[Service], streams: int) -> None:
-        super().__init__(services)
+        super().__init__(services, codec=ProtoCodec(), status_details_codec=_Details())
         self._streams = streams
 
     def _protocol_factory(self) -> H2Protocol:

@@ -151,9 +151,19 @@ class Loopback:
         """Answer calls of `method` (or `*`) only after so many seconds; 0 ends it."""
         self._faults.slow(method, secs)
 
-    def fail(self, method: str, status: str, message: str = "", times: int | None = None) -> None:
-        """Answer calls of `method` (or `*`) with a gRPC status: the next `times`, or all of them; `OK` ends it."""
-        self._faults.fail(method, status, message, times)
+    def fail(
+        self,
+        method: str,
+        status: str,
+        message: str = "",
+        times: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """Answer calls of `method` (or `*`) with a gRPC status: the next `times`, or all of them; `OK` ends it.
+
+        `retry_after`: seconds after which the SDK is told to try again, which it then does by itself.
+        """
+        self._faults.fail(method, status, message, times, retry_after)
 
     def capacity(self, sandboxes: int | None) -> None:
         """Refuse to create more than so many living sandboxes; None ends it."""
