@@ -34,12 +34,16 @@ def loopback(shared_loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> Loop
 
 
 @pytest.fixture
-def own_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
-    """A server for this test alone, with its environment; for faults of the whole server."""
+def own_loopback(shared_loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A server for this test alone, with its environment; for faults of the whole server.
+
+    It asks for the shared one because where that cannot be, this cannot be either.
+    """
     with Loopback() as server:
         _use(server, monkeypatch)
         _disconnect()
         yield server
+        server.control_plane("up")
         _disconnect()
 
 

@@ -20,6 +20,9 @@ import pytest
 from loopback import Loopback
 from through_sdk import new_app, new_sandbox, run, until
 
+# Where no server can be, these are skipped as the others are.
+pytestmark = pytest.mark.usefixtures("shared_loopback")
+
 TESTS = Path(__file__).parent
 SHELL = """
 import modal, os, sys
@@ -72,6 +75,15 @@ def _connect(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     modal.Client.from_env().close()
+
+
+def test_without_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without root's rights a server says so, and has started nothing."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    threads = threading.active_count()
+    with pytest.raises(RuntimeError, match="root's rights"):
+        Loopback().start()
+    assert threading.active_count() == threads
 
 
 def test_port_of_a_refusing_router_stays_taken(loopback: Loopback) -> None:

@@ -62,8 +62,6 @@ class Loopback:
     def __init__(self, *, streams: int = MANY_STREAMS) -> None:
         """`streams`: HTTP/2 calls allowed at once on one connection."""
         self._streams = streams
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="loopback-modal")
         self._parts = contextlib.AsyncExitStack()
         self._state = Path()
         self.commands_url = ""
@@ -79,6 +77,8 @@ class Loopback:
             # Overlayfs takes `/` as a layer, with mounts of the machine below it, from nobody else.
             raise RuntimeError("the loopback Modal server makes mounts, which needs root's rights")
         _allow_many_files()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loopback-modal")
         self._state = Path(tempfile.mkdtemp(prefix="loopback-modal-", dir=_MEMORY))
         self._thread.start()
         try:
