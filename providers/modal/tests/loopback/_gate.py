@@ -12,6 +12,7 @@ Mode = Literal["up", "refuse", "hang", "synhole"]
 
 _CHUNK = 64 * 1024
 _FILLERS = 8
+_ROUNDS = 8  # of the event loop, after which what was accepted has been handed to its relay
 
 
 class Gate:
@@ -60,6 +61,9 @@ class Gate:
     async def close(self) -> None:
         """Close the port and every connection."""
         await self._stop_listening()
+        self.mode = "refuse"
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
         await self._reset()
         self._holder.close()
 
@@ -94,6 +98,8 @@ class Gate:
         self._relays.add(relay)
         self._connected()
         try:
+            if self.mode == "refuse":  # it was accepted just before
+                return
             await self._open.wait()
             inner_reader, inner_writer = await asyncio.open_unix_connection(self._target)
             try:
