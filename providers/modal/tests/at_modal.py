@@ -15,11 +15,15 @@ from offload_core.abc import Command, Context, LivenessSettings, PrepareRequest,
 QUICK = LivenessSettings(interval_secs=0.1, timeout_secs=1.0, lost_after_secs=1.0)
 """Settings with which a test has not to wait for long."""
 
+_ROOT = PurePosixPath("/")
+
 
 @asynccontextmanager
-async def provider(settings: LivenessSettings = QUICK, **options: Any) -> AsyncIterator[ModalProvider]:
+async def provider(
+    settings: LivenessSettings = QUICK, root: PurePosixPath = _ROOT, **options: Any
+) -> AsyncIterator[ModalProvider]:
     """A provider that is closed in the end."""
-    context = Context(name="modal", sandbox_root=PurePosixPath("/"), max_parallel=8, liveness=settings)
+    context = Context(name="modal", sandbox_root=root, max_parallel=8, liveness=settings)
     provider = ModalProvider(ModalOptions(**{"image": "debian:12", **options}), context)
     try:
         yield provider
