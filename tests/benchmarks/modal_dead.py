@@ -39,7 +39,7 @@ from offload_core.abc import (
     launched,
 )
 from offload_core.config.schema import RetryTable
-from offload_core.errors import OffloadError, SandboxDead
+from offload_core.errors import OffloadError, OperationTimedOut, SandboxDead, SandboxLost
 from offload_core.liveness import DeathWatch
 from offload_core.retry import RetryPolicy
 
@@ -50,6 +50,9 @@ ROUTERS: tuple[RouterMode, ...] = ("refuse", "hang", "synhole")
 RETRY_WAITS_SECS = 0.5 + 1.0
 MEDIAN_SECS, MOST_SECS = 0.05, 1.0
 """What (c) may take in the median, and at most."""
+
+ON_THEIR_WAY_SECS = 0.1
+"""Calls that arrive so soon after the death is known were made before."""
 
 # A `tar` that stops in the middle of its archive, for a download that is in flight when the sandbox dies.
 _STALLED_TAR = "printf '#!/bin/sh\\nhead -c 100000 /dev/zero\\nexec sleep 3600\\n' >/usr/local/bin/tar"
@@ -170,7 +173,8 @@ class Bench:
                 await _dead(call())
             known = time.monotonic()
             await sandbox.terminate()
-        calls = self.server.calls(sandbox.ref.id, known)
+            await asyncio.sleep(2 * ON_THEIR_WAY_SECS)  # so that whatever goes on calling is seen
+        calls = self.server.calls(sandbox.ref.id, known + ON_THEIR_WAY_SECS)
         if provider is not self.provider:
             await provider.aclose()
         return known - announced, calls
@@ -197,6 +201,29 @@ class Bench:
             calls = sum((made for _, made in several), Counter[str]())
             cells.append(Cell(router, moment, seconds, raised, [took for took, _ in several], calls))
         return cells
+
+    async def unannounced(self, router: RouterMode, moment: Moment) -> str:
+        """What Offload makes of a death that Modal never announces, and after how many seconds."""
+        made = await self.sandbox(stalled=moment.during and moment.download)
+        provider = self.provider if moment.connected else _provider()
+        sandbox = provider.attach(made.ref)
+        policy = RetryPolicy(RetryTable(), provider)
+        async with DeathWatch(sandbox, provider.context.liveness) as watch:
+            call = _download(sandbox, policy, watch) if moment.download else _exec(sandbox, watch)
+            flying = asyncio.ensure_future(call())
+            if moment.during:
+                await self._in_flight(sandbox)
+            await asyncio.to_thread(self.server.kill, sandbox.ref.id, router=router, announce=None)
+            began = time.monotonic()
+            try:
+                await flying
+            except (SandboxLost, OperationTimedOut) as error:
+                return f"{moment.name}, {router}: {type(error).__name__} after {time.monotonic() - began:.1f} s"
+            finally:
+                await sandbox.terminate()
+                if provider is not self.provider:
+                    await provider.aclose()
+        raise AssertionError("a call on a dead sandbox returned")
 
 
 def _exec(sandbox: Sandbox, watch: DeathWatch) -> Callable[[], Awaitable[object]]:
@@ -228,12 +255,19 @@ def _provider() -> ModalProvider:
     return ModalProvider(ModalOptions(image="debian:12"), context)
 
 
-async def measure(server: Loopback, cut: float | None, times: int) -> list[Cell]:
-    """All cells."""
+def _never_announced() -> list[tuple[RouterMode, Moment]]:
+    return [(router, moment) for moment in MOMENTS if moment.during for router in ROUTERS]
+
+
+async def measure(server: Loopback, cut: float | None, times: int, *, quick: bool) -> tuple[list[Cell], list[str]]:
+    """All cells, and what becomes of deaths that are never announced."""
     provider = _provider()
     try:
         image = await provider.prepare(PrepareRequest(context=Path("/")))
-        return await Bench(server, provider, image, cut).cells(times)
+        bench = Bench(server, provider, image, cut)
+        cells = await bench.cells(times)
+        lost = [] if quick else await asyncio.gather(*(bench.unannounced(*place) for place in _never_announced()))
+        return cells, lost
     finally:
         await provider.aclose()
 
@@ -268,7 +302,8 @@ def main() -> int:
     cut = 1200.0 if options.full else 3.0 if options.quick else options.cut
     with Loopback() as server:
         os.environ.update(server.environment)
-        cells = asyncio.run(measure(server, cut, 2 if options.quick else options.times))
+        times = 2 if options.quick else options.times
+        cells, lost = asyncio.run(measure(server, cut, times, quick=options.quick))
         modal.Client.from_env().close()
     print(table(cells, cut))
     took = [seconds for cell in cells for seconds in cell.offload]
@@ -277,6 +312,8 @@ def main() -> int:
         f"\n(c) over all {len(took)}: median {statistics.median(took) * 1000:.1f} ms, most {max(took) * 1000:.1f} ms. "
         f"Calls on a sandbox that is known to be dead: {dict(calls) or 'none'}."
     )
+    if lost:
+        print("\nDeaths that Modal never announces:\n", *lost, sep="\n- ")
     called = {name for name in calls if name not in ("SandboxWait", "SandboxWaitV2", "SandboxTerminateV2")}
     return int(statistics.median(took) > MEDIAN_SECS or max(took) > MOST_SECS or bool(called))
 
