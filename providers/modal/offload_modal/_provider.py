@@ -7,6 +7,7 @@ import contextlib
 import math
 import random
 import re
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ TAG = "offload"
 RUN_TAG = "offload-run"
 PROJECT_TAG = "offload-project"
 NAME_TAG = "offload-name"
+EXPIRES_TAG = "offload-expires"
 
 _BULK_FROM = 9  # sandboxes: from here on one listing costs less than a call for each
 _TAGS_AT_ONCE = 8
@@ -47,6 +49,7 @@ _TERMINATIONS_AT_ONCE = 16
 _TERMINATE_SECS = 30.0
 _TERMINATE_TRIES = 5
 _UNDO_SECS = 120.0
+_AFTER_SECS = 3600  # the main process outlives the lifetime, so that Modal tells which of the two was over
 _CHECK_SECS = 20.0
 _CLOSE_SECS = 30.0
 
@@ -127,11 +130,13 @@ class ModalProvider(Provider[ModalOptions]):
             raise
 
     async def _make(self, spec: SandboxSpec) -> ModalSandbox:
+        lifetime = max(1, math.ceil(min(spec.lifetime, self.options.timeout_secs)))
+        expires = math.ceil(time.time()) + lifetime
         try:
-            handle = await self._ordered(spec)
+            handle = await self._ordered(spec, lifetime, expires)
         except Exception as error:
             raise translated(error, "create", provider=self.context.name) from error
-        ref = SandboxRef(id=handle.object_id, run_id=spec.run_id, name=spec.name)
+        ref = SandboxRef(id=handle.object_id, run_id=spec.run_id, name=spec.name, expires=expires)
         sandbox = self._sandboxes[ref.id] = ModalSandbox(self, ref, handle)
         try:
             # Modal returns as soon as it has a place for it; its first command opens the connection to it.
@@ -149,14 +154,13 @@ class ModalProvider(Provider[ModalOptions]):
             raise
         return sandbox
 
-    async def _ordered(self, spec: SandboxSpec) -> modal.Sandbox:
+    async def _ordered(self, spec: SandboxSpec, lifetime: int, expires: int) -> modal.Sandbox:
         options, app, client = self.options, await self.app(), await self.client()
-        lifetime = max(1, math.ceil(min(spec.lifetime, options.timeout_secs)))
         image = modal.Image.from_id(spec.image.id, client=client) if spec.image is not None else None
         secrets = [modal.Secret.from_name(name, environment_name=options.environment) for name in options.secrets]
         return await modal.Sandbox.create.aio(
             "sleep",
-            str(lifetime),
+            str(lifetime + _AFTER_SECS),
             app=app,
             client=client,
             image=image,
@@ -164,6 +168,7 @@ class ModalProvider(Provider[ModalOptions]):
                 TAG: "1",
                 RUN_TAG: _tag(spec.run_id),
                 NAME_TAG: _tag(spec.name),
+                EXPIRES_TAG: str(expires),
                 **({PROJECT_TAG: _tag(spec.project)} if spec.project else {}),
             },
             env={**options.env, **spec.env},
@@ -298,7 +303,13 @@ async def _tagged(handle: modal.Sandbox, limit: asyncio.Semaphore) -> SandboxRef
             tags = await handle.get_tags.aio()
         except modal_errors.NotFoundError:
             return None
-    return SandboxRef(id=handle.object_id, run_id=tags.get(RUN_TAG, ""), name=tags.get(NAME_TAG, ""))
+    expires = tags.get(EXPIRES_TAG, "")
+    return SandboxRef(
+        id=handle.object_id,
+        run_id=tags.get(RUN_TAG, ""),
+        name=tags.get(NAME_TAG, ""),
+        expires=float(expires) if expires.isdecimal() else None,
+    )
 
 
 def _tag(value: str) -> str:

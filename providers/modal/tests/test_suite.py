@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import suite_runs
+from at_modal import created, provider
 from loopback import Loopback
 from suite_runs import MODULES, SANDBOXES, TESTS_IN_EACH, project
+
+_PATIENCE_SECS = 120.0
 
 pytestmark = pytest.mark.slow
 
@@ -41,3 +49,32 @@ def test_three_of_eight_die(own_loopback: Loopback, tmp_path: Path, seed: int) -
     for kill in run.kills:
         calls = own_loopback.calls(kill.sandbox)
         assert calls["SandboxTerminateV2"] <= 1
+
+
+def test_killed_run_is_reaped(own_loopback: Loopback, tmp_path: Path) -> None:
+    """What a run that was killed left behind is found by its tags, and ended; another run's sandbox is not."""
+    project(tmp_path)
+    offload = [sys.executable, "-m", "offload_core"]
+    environment = {**os.environ, **own_loopback.environment}
+    journal = tmp_path / "test-results" / "events.jsonl"
+    with subprocess.Popen([*offload, "run"], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + _PATIENCE_SECS
+        while suite_runs.journal_count(journal, "AttemptFinished") < 20 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        running.kill()
+    killed = {sandbox.tags["offload-run"] for sandbox in own_loopback.sandboxes() if sandbox.alive}
+    assert len(killed) == 1, "the run was killed too late"
+    bystander = asyncio.run(_of_another_run())
+    reap = [*offload, "reap", "--run", killed.pop(), "--yes"]
+    done = subprocess.run(reap, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [sandbox.id for sandbox in own_loopback.sandboxes() if sandbox.alive] == [bystander]
+
+
+async def _of_another_run() -> str:
+    async with provider() as maker:
+        sandbox = await created(maker, run_id="another")
+        listed = {ref.run_id: ref for ref in await maker.list()}
+        assert listed["another"].expires == sandbox.ref.expires
+        assert listed["another"].name == "one"
+        return sandbox.ref.id
