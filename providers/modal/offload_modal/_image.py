@@ -23,6 +23,16 @@ _IMAGE_ID = re.compile(r"im-\w+")
 _DEFAULT_PYTHON_PACKAGES = ("pytest",)
 _LOG_LINES = 40
 _LOG_SECS = 10.0
+_CHANGED_TRIES = 3
+
+_CACHES = ("**/__pycache__", "**/.pytest_cache", "**/.mypy_cache", "**/.ruff_cache")
+"""Never copied: they change while tests are listed, beside the build, and each change would make a new layer."""
+
+_OUTPUT_LOCK = ".offload.lock"
+"""Stands in a directory that Offload writes its results to, which is never copied either."""
+
+_OUTPUT = (_OUTPUT_LOCK, ".offload-files", "events*.jsonl", "summary.json", "logs")
+"""What of that is left out where the directory is the one that is copied."""
 
 
 @frozen
@@ -46,14 +56,26 @@ async def build(options: ModalOptions, request: PrepareRequest, app: modal.App, 
     for number, layer in enumerate(layers, start=1):
         request.progress(f"layer {number} of {len(layers)}: {layer.name}")
         base = modal.Image.from_id(image.object_id, client=client) if number > 1 else image
+        image = await _built(layer, base, app, context)
+    return Image(image.object_id, key=image.object_id)
+
+
+async def _built(layer: Layer, base: modal.Image, app: modal.App, context: Context) -> modal.Image:
+    """One layer. If files change while they are read, they are read again: tests are being listed beside this."""
+    for attempt in range(_CHANGED_TRIES):
         image = layer.on(base)
         try:
             await image.build.aio(app)
+        except (modal_errors.ExecutionError, FileNotFoundError) as error:
+            if attempt == _CHANGED_TRIES - 1:
+                raise await _failed(layer, image, error, context) from error
         except (modal_errors.RemoteError, modal_errors.InvalidError, OSError) as error:
             if isinstance(error, (TimeoutError, ConnectionError)):
                 raise
             raise await _failed(layer, image, error, context) from error
-    return Image(image.object_id, key=image.object_id)
+        else:
+            break
+    return image
 
 
 def _layers(options: ModalOptions, request: PrepareRequest, context: Context) -> Sequence[Layer]:
@@ -128,11 +150,16 @@ def _ignored(context: Path, dockerfile: Path | None = None) -> Callable[[Path], 
     places = [context / ".dockerignore"]
     if dockerfile is not None:
         places.insert(0, dockerfile.with_name(f"{dockerfile.name}.dockerignore"))
-    for place in places:
-        if place.is_file():
-            lines = place.read_text("utf-8").splitlines()
-            return modal.FilePatternMatcher(*(line for line in lines if not line.lstrip().startswith("#")))
-    return modal.FilePatternMatcher()
+    asked = next((place.read_text("utf-8").splitlines() for place in places if place.is_file()), [])
+    lines = [line for line in asked if not line.lstrip().startswith("#")]
+    return modal.FilePatternMatcher(*lines, *_never(context))
+
+
+def _never(tree: Path) -> Sequence[str]:
+    """Patterns of what is not copied from a tree, whatever else is said."""
+    depths = ("", "*/", "*/*/", "*/*/*/")
+    outputs = [lock.parent.relative_to(tree) for depth in depths for lock in tree.glob(f"{depth}{_OUTPUT_LOCK}")]
+    return [*_CACHES, *(pattern for path in outputs for pattern in ([str(path)] if path.parts else _OUTPUT))]
 
 
 def _pairs(options: ModalOptions, request: PrepareRequest, root: PurePosixPath) -> Sequence[tuple[Path, PurePosixPath]]:
@@ -144,7 +171,7 @@ def _pairs(options: ModalOptions, request: PrepareRequest, root: PurePosixPath) 
 
 def _copy(source: Path, target: PurePosixPath) -> Layer:
     if source.is_dir():
-        return _directory(source, target, modal.FilePatternMatcher())
+        return _directory(source, target, modal.FilePatternMatcher(*_never(source)))
     if not source.exists():
         raise PrepareFailed(f"there is no {source} to copy to {target}", operation="prepare")
     return Layer(f"copy {source} to {target}", lambda base: base.add_local_file(source, str(target), copy=True))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 from at_modal import provider
 from loopback import Loopback
-from offload_modal import ModalProvider
+from offload_modal import ModalProvider, _image
 from offload_modal._dockerfile import Stage, single_stage
 
 from offload_core.abc import Command, PrepareRequest, SandboxSpec
@@ -140,6 +142,39 @@ def test_project_and_copies(loopback: Loopback, tmp_path: Path) -> None:
         init="pwd >last\ncat kept >>last",
     )
     assert said == f"from\nkept\nlast\nmore/filesingle{ROOT}\nproject/kept"
+
+
+@pytest.mark.parametrize("output", ["test-results", "."])
+def test_what_changes_is_left_out(loopback: Loopback, tmp_path: Path, output: str) -> None:
+    """Caches, and what Offload itself writes, are not copied, with or without a `.dockerignore`."""
+    results = tmp_path / output
+    for path in (results / "logs" / "log", tmp_path / "a" / "__pycache__" / "a.pyc", tmp_path / "a" / "a.py"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    for name in (".offload.lock", ".offload-files", "events.jsonl", "events.previous.jsonl", "summary.json"):
+        (results / name).write_text("")
+    look = f"cd {ROOT} && find . -type f"
+    assert check(tmp_path, look, options={"include_cwd": True}) == "./a/a.py\n"
+    assert check(tmp_path, look, options={"copy_dirs": (".:.",)}) == "./a/a.py\n"
+
+
+def test_file_that_changes_meanwhile(loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that changes while it is read is read again; one that never rests is said, and fails the build."""
+    file = tmp_path / "file"
+    file.write_text("content")
+
+    async def look(rests_after: float) -> None:
+        def touch(line: str) -> None:
+            moment = time.time() + rests_after
+            os.utime(file, (moment, moment))
+
+        async with provider(include_cwd=True) as maker:
+            await built(maker, tmp_path, progress=touch)
+
+    with pytest.raises(PrepareFailed, match="was modified during build"):
+        asyncio.run(look(rests_after=3600))
+    monkeypatch.setattr(_image, "_CHANGED_TRIES", 100_000)
+    asyncio.run(look(rests_after=0.3))
 
 
 def test_overlay(loopback: Loopback, tmp_path: Path) -> None:
