@@ -15,6 +15,7 @@ import pytest
 from at_modal import created, provider, sandbox
 from loopback import Loopback, RouterMode
 from modal import exception as modal_errors
+from modal._utils import async_utils, grpc_utils
 from modal.sandbox import _task_command_router_client as router_client
 from offload_modal._errors import translated
 
@@ -118,8 +119,10 @@ def test_no_token(own_loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts the SDK's minutes of retries to a second, and leaves the exceptions it raises in the end as they are."""
-    connect = router_client._connect_channel
-    monkeypatch.setattr(router_client, "_connect_channel", inspect.unwrap(connect))
+    once = async_utils.retry(n_attempts=1, attempt_timeout=0.5)
+    monkeypatch.setattr(router_client, "_connect_channel", once(inspect.unwrap(router_client._connect_channel)))
+    monkeypatch.setattr(grpc_utils, "GRPC_KEEPALIVE_TIME_SECS", 0.2)
+    monkeypatch.setattr(grpc_utils, "GRPC_KEEPALIVE_TIMEOUT_SECS", 0.2)
     for function, retries in (
         (router_client.call_with_retries_on_transient_errors, "max_retries"),
         (router_client.TaskCommandRouterClient.__init__, "stream_stdio_max_retries"),
@@ -135,22 +138,26 @@ async def _raised(handle: modal.Sandbox) -> BaseException:
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("connected", [True, False], ids=["connected", "unconnected"])
 @pytest.mark.parametrize(
-    ("router", "unconnected", "broken"),
+    ("router", "connected", "raised", "meaning"),
     [
-        ("refuse", ConnectionRefusedError, ConnectionError),
-        ("gone", modal_errors.NotFoundError, modal_errors.NotFoundError),
+        ("refuse", False, ConnectionRefusedError, ConnectionLost),
+        ("refuse", True, ConnectionError, ConnectionLost),
+        ("hang", False, grpclib.exceptions.StreamTerminatedError, ConnectionLost),
+        ("hang", True, grpclib.exceptions.StreamTerminatedError, ConnectionLost),
+        ("synhole", False, TimeoutError, OperationTimedOut),
+        ("gone", False, modal_errors.NotFoundError, ConnectionLost),
+        ("gone", True, modal_errors.NotFoundError, ConnectionLost),
     ],
 )
 def test_router(
     loopback: Loopback,
     router: RouterMode,
-    unconnected: type[BaseException],
-    broken: type[BaseException],
     connected: bool,
+    raised: type[BaseException],
+    meaning: type[ProviderError],
 ) -> None:
-    """What the bare SDK raises from a worker that is away is a lost connection, and may be tried again."""
+    """What the bare SDK raises from a worker that is away, by whether there was a connection, may be tried again."""
 
     async def check() -> None:
         async with sandbox() as one, asyncio.timeout(PATIENCE_SECS):
@@ -158,10 +165,11 @@ def test_router(
             handle = await one.handle() if connected else await modal.Sandbox.from_id.aio(one.ref.id, client=client)
             loopback.router(one.ref.id, router)
             error = await _raised(handle)
-            assert isinstance(error, broken if connected else unconnected)
-            meaning = await one.death.explained(error, "exec")
-            assert type(meaning) is ConnectionLost
-            assert one.provider.is_retryable(meaning)
+            assert isinstance(error, raised)
+            assert not isinstance(error, modal_errors.Error) or router == "gone"
+            found = await one.death.explained(error, "exec")
+            assert type(found) is meaning
+            assert one.provider.is_retryable(found)
             loopback.router(one.ref.id, "up")
 
     asyncio.run(check())
