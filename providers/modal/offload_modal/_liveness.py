@@ -164,10 +164,15 @@ class Death:
             if self.gone.done():
                 raise self.error(operation)
             raise OperationTimedOut(f"no answer in {within:g} s", operation=operation, **self._where)
+        if task.cancelled():
+            raise ConnectionLost("the SDK gave it up", operation=operation, **self._where)
         error = task.exception()
         if error is None:
             return task.result()
-        raise await self.explained(error, operation) from error
+        meaning = await self.explained(error, operation)
+        if meaning is error:
+            raise meaning
+        raise meaning from error
 
     async def explained(self, error: BaseException, operation: str) -> ProviderError:
         """What an error of the SDK means: first of all, whether the sandbox is dead."""
