@@ -21,6 +21,7 @@ PUSHES_AT_ONCE = 90
 other for seconds; the sandboxes beyond are asked about in bulk."""
 
 _END_SECS = 1.0  # what was cancelled ends in milliseconds; if it does not, it is left behind
+_CANCELLATIONS = 5
 _LOOK_SECS = 5.0
 
 _TIMEOUT = "GENERIC_STATUS_TIMEOUT"
@@ -214,10 +215,16 @@ class Death:
 
 
 async def cancelled(task: asyncio.Future[Any]) -> None:
-    """Cancel it, and wait a little. What ignores that is left behind, whatever comes of it."""
+    """Cancel it, and wait a little. What ignores that is left behind, whatever comes of it.
+
+    More than once: where a call of the SDK waits with a time limit, Python 3.11 can swallow a cancellation.
+    """
     task.add_done_callback(_forget)
-    task.cancel()
-    await asyncio.wait({task}, timeout=_END_SECS)
+    for _ in range(_CANCELLATIONS):
+        task.cancel()
+        await asyncio.wait({task}, timeout=_END_SECS / _CANCELLATIONS)
+        if task.done():
+            return
 
 
 def _forget(task: asyncio.Future[Any]) -> None:
