@@ -1,0 +1,6 @@
+"""Sandboxes in Modal's cloud."""
+
+from ._options import ModalOptions
+from ._provider import ModalProvider
+
+__all__ = ["ModalOptions", "ModalProvider"]

@@ -1,0 +1,116 @@
+"""What the SDK raises, as what it means here.
+
+The SDK's own errors are `modal.Error`; but those of the command router, which runs commands, reach the caller as
+builtin `OSError` and `TimeoutError` or as grpclib's. All of them are looked at here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import grpclib
+import grpclib.exceptions
+from modal import exception as modal_errors
+
+from offload_core.errors import (
+    AuthenticationFailed,
+    CapacityExhausted,
+    ConnectionLost,
+    CreateFailed,
+    DownloadFailed,
+    ExecFailed,
+    NotFound,
+    OperationTimedOut,
+    PrepareFailed,
+    ProviderError,
+    SandboxDead,
+    UploadFailed,
+)
+
+# In this order: the first that fits counts.
+_MEANING: tuple[tuple[type[BaseException], type[ProviderError]], ...] = (
+    (modal_errors.AuthError, AuthenticationFailed),
+    (modal_errors.PermissionDeniedError, AuthenticationFailed),
+    (modal_errors.ResourceExhaustedError, CapacityExhausted),
+    (modal_errors.NotFoundError, NotFound),
+    (modal_errors.SandboxTimeoutError, SandboxDead),
+    (modal_errors.SandboxTerminatedError, SandboxDead),
+    (modal_errors.TimeoutError, OperationTimedOut),
+    (modal_errors.ServiceError, ConnectionLost),
+    (modal_errors.InternalError, ConnectionLost),
+    (modal_errors.InternalFailure, ConnectionLost),
+    (modal_errors.ConnectionError, ConnectionLost),
+    (modal_errors.ClientClosed, ConnectionLost),
+    (grpclib.exceptions.StreamTerminatedError, ConnectionLost),
+    (grpclib.exceptions.ProtocolError, ConnectionLost),
+    (TimeoutError, OperationTimedOut),  # a kind of OSError
+    (OSError, ConnectionLost),
+)
+
+_BY_STATUS: dict[grpclib.Status, type[ProviderError]] = {
+    grpclib.Status.UNAUTHENTICATED: AuthenticationFailed,
+    grpclib.Status.PERMISSION_DENIED: AuthenticationFailed,
+    grpclib.Status.RESOURCE_EXHAUSTED: CapacityExhausted,
+    grpclib.Status.NOT_FOUND: NotFound,
+    grpclib.Status.DEADLINE_EXCEEDED: ConnectionLost,
+    grpclib.Status.UNAVAILABLE: ConnectionLost,
+    grpclib.Status.CANCELLED: ConnectionLost,
+    grpclib.Status.INTERNAL: ConnectionLost,
+    grpclib.Status.UNKNOWN: ConnectionLost,
+}
+
+# What an operation that failed for no reason of the list above is called.
+_OF_OPERATION: dict[str, type[ProviderError]] = {
+    "create": CreateFailed,
+    "prepare": PrepareFailed,
+    "exec": ExecFailed,
+    "upload": UploadFailed,
+    "download": DownloadFailed,
+}
+
+_REFUSED = (
+    modal_errors.InvalidError,
+    modal_errors.UnimplementedError,
+    modal_errors.AlreadyExistsError,
+    modal_errors.VersionError,
+    modal_errors.RequestSizeError,
+    modal_errors.ClientClosed,
+)
+"""The same request would be refused again."""
+
+
+def translated(
+    error: BaseException, operation: str, *, sandbox: str | None = None, provider: str | None = None
+) -> ProviderError:
+    """The error of the contract for one that the SDK raised. To be raised `from` it.
+
+    Anything that is not known, such as a defect of the SDK, is the operation's own failure.
+    """
+    if isinstance(error, ProviderError):
+        return error
+    kind = _kind(error) or _OF_OPERATION.get(operation, ProviderError)
+    return kind(_words(error), operation=operation, sandbox=sandbox, provider=provider)
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether the SDK's error says that the same request would be refused again."""
+    return isinstance(error, _REFUSED)
+
+
+def _kind(error: BaseException) -> type[ProviderError] | None:
+    for cls, meaning in _MEANING:
+        if isinstance(error, cls):
+            return meaning
+    if isinstance(error, grpclib.GRPCError) and not isinstance(error, modal_errors.Error):
+        return _BY_STATUS.get(error.status)
+    if isinstance(error, AttributeError) and "_write_appdata" in str(error):
+        return ConnectionLost  # how some versions of grpclib fail on a connection that broke
+    return None
+
+
+def _words(error: BaseException) -> str:
+    name = type(error).__name__
+    text = str(error).strip()
+    if isinstance(error, modal_errors.AuthError):
+        return f"{text}: run `modal token new`, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"
+    if isinstance(error, modal_errors.Error) and text:
+        return text
+    return f"{name}: {text}" if text else name

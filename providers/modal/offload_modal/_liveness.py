@@ -1,0 +1,232 @@
+"""What is known of a sandbox's death: found out once, told to everybody, in words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from modal import Sandbox as ModalHandle
+from modal import exception as modal_errors
+
+from offload_core.abc import Liveness
+from offload_core.errors import ConnectionLost, NotFound, OperationTimedOut, ProviderError, SandboxDead
+
+from ._errors import translated
+
+T = TypeVar("T")
+
+PUSHES_AT_ONCE = 90
+"""How many long polls there are at a time. All calls share one connection, and from 100 streams on they wait for each
+other for seconds; the sandboxes beyond are asked about in bulk."""
+
+_END_SECS = 1.0  # what was cancelled ends in milliseconds; if it does not, it is left behind
+_CANCELLATIONS = 5
+_LOOK_SECS = 5.0
+
+_TIMEOUT = "GENERIC_STATUS_TIMEOUT"
+_OUT_OF_MEMORY = {
+    "GENERIC_STATUS_KERNEL_OOM_KILL": "killed: out of memory",
+    "GENERIC_STATUS_MEMORY_MANAGER_EVICTION": "evicted: out of memory",
+    "GENERIC_STATUS_MEMORY_THRASHING_EVICTION": "evicted: it was short of memory and did nothing but swap",
+}
+_REASONS = {
+    **_OUT_OF_MEMORY,
+    _TIMEOUT: "its lifetime was over",
+    "GENERIC_STATUS_TERMINATED": "terminated",
+    "GENERIC_STATUS_IDLE_TIMEOUT": "it was idle for too long",
+    "GENERIC_STATUS_INTERNAL_FAILURE": "an internal failure at Modal",
+    "GENERIC_STATUS_INIT_FAILURE": "it could not be started",
+    "GENERIC_STATUS_SUCCESS": "its main process ended",
+    "GENERIC_STATUS_FAILURE": "its main process failed",
+}
+_CODES = {124: _REASONS[_TIMEOUT], 137: "terminated"}  # what the SDK makes of these two
+
+
+def unknown_to_modal() -> Liveness:
+    """The sandbox is not there, and never was or no more."""
+    return Liveness.dead("Modal does not know it")
+
+
+def state_of(handle: ModalHandle) -> Liveness:
+    """What a handle was told the last time it asked."""
+    code = handle.returncode
+    return Liveness.alive() if code is None else dead(handle, code)
+
+
+def dead(handle: ModalHandle, code: int | None) -> Liveness:
+    """The death of a sandbox that has ended with this code, in words as good as they are to be had."""
+    status, details = _result(handle)
+    reason = _REASONS.get(status) or _CODES.get(code or 0) or ""
+    if details:
+        reason = f"{reason}: {details}" if reason else details
+    if code is not None and status not in (_TIMEOUT, "GENERIC_STATUS_TERMINATED"):
+        reason = f"{reason} (exit code {code})" if reason else f"exit code {code}"
+    return Liveness.dead(reason or "it has ended", exit_code=code, out_of_memory=status in _OUT_OF_MEMORY)
+
+
+def _result(handle: ModalHandle) -> tuple[str, str]:
+    """The name of the status, and what the backend adds. Private to the SDK: empty wherever it is not there."""
+    try:
+        from modal._utils import async_utils
+
+        synchronizer: Any = async_utils.synchronizer
+        inner = synchronizer._translate_in(handle)
+        result: Any = getattr(getattr(inner, "_impl", inner), "result", None) or inner._result
+        number = result.DESCRIPTOR.fields_by_name["status"].enum_type.values_by_number[result.status]
+        return str(number.name), str(result.exception).strip().splitlines()[0] if result.exception.strip() else ""
+    except Exception:  # only words are lost
+        return "", ""
+
+
+async def pushed(handle: ModalHandle) -> Liveness:
+    """Return when Modal says that the sandbox has ended: a long poll, again and again.
+
+    Raises:
+        What the SDK raises when Modal cannot be reached.
+    """
+    try:
+        await handle.wait.aio(raise_on_termination=False)
+    except modal_errors.SandboxTimeoutError:
+        return dead(handle, handle.returncode)
+    except modal_errors.NotFoundError:
+        return unknown_to_modal()
+    return dead(handle, handle.returncode)
+
+
+class Death:
+    """The death of one sandbox: `gone` gets the reason as soon as it is known, from whatever source.
+
+    Args:
+        watch: returns when it has died; it runs from the first `watched` until then, or until `stop`.
+        look: asks once.
+        where: the sandbox and the provider, for errors.
+        patience: how many seconds a worker that lost the sandbox waits for Modal's word on it.
+
+    `silence` says why nothing is known though Modal calls it alive: its worker does not answer, or knows it no more.
+    """
+
+    def __init__(
+        self,
+        watch: Callable[[], Coroutine[Any, Any, Liveness]],
+        look: Callable[[], Coroutine[Any, Any, Liveness]],
+        where: dict[str, str | None],
+        patience: float,
+    ) -> None:
+        self.gone: asyncio.Future[Liveness] = asyncio.get_running_loop().create_future()
+        self._watch = watch
+        self._look = look
+        self._where = where
+        self._patience = patience
+        self.silence = ""
+        self._watching: asyncio.Task[None] | None = None
+
+    def watched(self) -> asyncio.Future[Liveness]:
+        """`gone`, with somebody who looks out for it."""
+        if self._watching is None and not self.gone.done():
+            self._watching = asyncio.create_task(self._run(), name=f"death watch of {self._where['sandbox']}")
+        return self.gone
+
+    async def _run(self) -> None:
+        self.heard(await self._watch())
+
+    def heard(self, answer: Liveness) -> None:
+        """Take note of an answer. What is dead stays dead."""
+        if answer.is_dead and not self.gone.done():
+            self.gone.set_result(answer)
+            if self._watching is not None and self._watching is not asyncio.current_task():
+                self._watching.cancel()
+
+    def error(self, operation: str) -> SandboxDead:
+        """For an operation that came too late. Only when `gone` is done."""
+        return SandboxDead(self.gone.result().reason, operation=operation, **self._where)
+
+    async def race(self, call: Coroutine[Any, Any, T], operation: str, within: float | None = None) -> T:
+        """Make a call of the SDK on the sandbox; it ends when the sandbox dies, and after so many seconds.
+
+        Raises:
+            SandboxDead: the sandbox died before the call ended, or its error is explained by a death.
+            OperationTimedOut: it took longer.
+            ProviderError: anything the SDK raised, translated.
+        """
+        if self.gone.done():
+            call.close()
+            raise self.error(operation)
+        task = asyncio.ensure_future(call)
+        both: set[asyncio.Future[Any]] = {task, self.watched()}
+        ended = False
+        try:
+            await asyncio.wait(both, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            ended = task.done()
+        finally:
+            if not task.done():
+                await cancelled(task)
+        if not ended:
+            if self.gone.done():
+                raise self.error(operation)
+            raise OperationTimedOut(f"no answer in {within:g} s", operation=operation, **self._where)
+        if task.cancelled():
+            raise ConnectionLost("the SDK gave it up", operation=operation, **self._where)
+        error = task.exception()
+        if error is None:
+            return task.result()
+        meaning = await self.explained(error, operation)
+        if meaning is error:
+            raise meaning
+        raise meaning from error
+
+    async def explained(self, error: BaseException, operation: str) -> ProviderError:
+        """What an error of the SDK means: first of all, whether the sandbox is dead."""
+        if not self.gone.done():
+            try:
+                async with asyncio.timeout(_LOOK_SECS):
+                    self.heard(await self._look())
+            except Exception:
+                pass  # nothing was learned
+        if self.gone.done():
+            return self.error(operation)
+        meaning = translated(error, operation, **self._where)
+        if not isinstance(meaning, NotFound):
+            return meaning
+        why = f"its worker does not know it: {meaning.message}"
+        return await self.settled(ConnectionLost(why, operation=operation, **self._where))
+
+    async def settled(self, error: ProviderError) -> ProviderError:
+        """What an error of the worker turns out to be: a death, if Modal announces one soon.
+
+        Until then the sandbox is silent, so whoever probes it learns nothing, and gives it up after a while.
+        """
+        self.silence = error.message
+        await asyncio.wait({self.watched()}, timeout=self._patience)
+        return self.error(error.operation or "exec") if self.gone.done() else error
+
+    def seen(self, answer: Liveness) -> Liveness:
+        """What Modal's answer is worth: alive only if its worker is not silent."""
+        self.heard(answer)
+        if self.gone.done():
+            return self.gone.result()
+        return Liveness.unknown(f"Modal calls it alive, but {self.silence}") if self.silence else answer
+
+    def stop(self) -> asyncio.Task[None] | None:
+        """Stop watching; returns the task that is about to end."""
+        if self._watching is not None:
+            self._watching.cancel()
+        return self._watching
+
+
+async def cancelled(task: asyncio.Future[Any]) -> None:
+    """Cancel it, and wait a little. What ignores that is left behind, whatever comes of it.
+
+    More than once: where a call of the SDK waits with a time limit, Python 3.11 can swallow a cancellation.
+    """
+    task.add_done_callback(_forget)
+    for _ in range(_CANCELLATIONS):
+        task.cancel()
+        await asyncio.wait({task}, timeout=_END_SECS / _CANCELLATIONS)
+        if task.done():
+            return
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

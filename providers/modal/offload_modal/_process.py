@@ -1,0 +1,185 @@
+"""A command in a sandbox at Modal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from offload_core.abc import Command, Exit, Process
+from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
+
+from ._liveness import cancelled
+
+if TYPE_CHECKING:
+    from ._sandbox import ModalSandbox
+
+_PULSE_SECS = 5.0
+_AT_ONCE = 1 << 20
+_CLOSE_SECS = 10.0
+
+
+class ModalProcess(Process):
+    """A command that runs. Besides its streams, one task observes its end.
+
+    The SDK waits for a command's end without any limit, and its streams can end cleanly though the worker is gone. So
+    the worker is asked about the command every few seconds. While it does not answer, a probe of the sandbox finds out
+    nothing, and so the core gives the sandbox up after `lost_after_secs`, whether or not Modal ever announces a death.
+    For those who do not probe, the connection is lost after twice that time.
+    """
+
+    sandbox: ModalSandbox
+
+    def __init__(self, sandbox: ModalSandbox, command: Command, inner: Any) -> None:
+        super().__init__(sandbox, command)
+        self._inner = inner
+        self._turn = asyncio.Lock()
+        self._closed = False
+        self.trouble: ProviderError | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ended = sandbox.provider.keep(self._observe(), f"end of a command in {sandbox.ref.id}")
+        self.stdout = Output(self, inner.stdout)
+        self.stderr = Output(self, inner.stderr)
+
+    async def write(self, data: bytes) -> None:
+        """As the contract says. At most 1 MiB is on its way."""
+        async with self._turn:
+            for start in range(0, len(data), _AT_ONCE):
+                await self._send(data[start : start + _AT_ONCE])
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            await self.sandbox.death.race(self._drained(data), "write")
+        except (SandboxDead, ConnectionLost):
+            raise
+        except ProviderError as error:
+            why = f"it does not take its standard input: {error.message}"
+            raise ConnectionLost(why, operation="write", sandbox=self.sandbox.ref.id) from error
+
+    async def _drained(self, data: bytes) -> None:
+        if self._closed or self._ended.done():
+            raise ConnectionLost("it reads no more", operation="write", sandbox=self.sandbox.ref.id)
+        self._inner.stdin.write(data)
+        draining = asyncio.ensure_future(self._inner.stdin.drain.aio())
+        try:
+            await asyncio.wait({draining, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not draining.done():
+                await cancelled(draining)
+        if draining.cancelled():
+            raise ConnectionLost("it has ended", operation="write", sandbox=self.sandbox.ref.id)
+        await draining
+
+    async def close_stdin(self) -> None:
+        """As the contract says."""
+        async with self._turn:
+            if self._closed or self._ended.done():
+                return
+            self._closed = True
+            self._inner.stdin.write_eof()
+            try:
+                await self.sandbox.death.race(self._inner.stdin.drain.aio(), "close_stdin", _CLOSE_SECS)
+            except ProviderError:
+                pass  # nothing is left to do; what it means for the process, its end tells
+
+    async def wait(self) -> Exit:
+        """As the contract says. Also raises if a part of the output was lost on its way."""
+        outcome = await asyncio.shield(self._ended)
+        error = outcome if isinstance(outcome, ProviderError) else self.trouble
+        if error is not None:
+            raise error
+        assert isinstance(outcome, Exit)
+        return outcome
+
+    async def _observe(self) -> Exit | ProviderError:
+        try:
+            code = await self.sandbox.death.race(self._code(), "exec")
+        except ProviderError as error:
+            self.lost.set_result(None)
+            return error
+        return Exit(code=code) if code >= 0 else Exit(reason="Modal does not tell")
+
+    async def _code(self) -> int:
+        """The exit code, as soon as the worker tells it, on whichever way."""
+        asking = {asyncio.ensure_future(self._inner.wait.aio()), asyncio.ensure_future(self._pulse())}
+        try:
+            done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            return int(done.pop().result())
+        finally:
+            for task in asking:
+                if not task.done():
+                    await cancelled(task)
+                elif not task.cancelled():
+                    task.exception()
+
+    async def _pulse(self) -> int:
+        settings = self.sandbox.provider.context.liveness
+        death = self.sandbox.death
+        loop = asyncio.get_running_loop()
+        silent_since: float | None = None
+        while True:
+            await asyncio.sleep(_PULSE_SECS)
+            try:
+                async with asyncio.timeout(settings.timeout_secs):
+                    code = await self._inner.poll.aio()
+            except Exception as error:
+                silent_since = silent_since or loop.time()
+                death.silence = f"its worker does not answer: {error!r}"
+                if loop.time() - silent_since >= 2 * settings.lost_after_secs:
+                    raise ConnectionLost(death.silence, operation="exec", sandbox=self.sandbox.ref.id) from error
+            else:
+                silent_since = None
+                death.silence = ""
+                if code is not None:
+                    return int(code)
+
+
+class Output(AsyncIterator[bytes]):
+    """One of a command's streams. Nothing is asked for before somebody reads; a cancelled read loses nothing.
+
+    It ends with the sandbox, or with the connection; `wait` then tells.
+    """
+
+    def __init__(self, process: ModalProcess, stream: Any) -> None:
+        self._process = process
+        self._stream = stream
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._next: asyncio.Task[bytes] | None = None
+        self._over = False
+
+    async def __anext__(self) -> bytes:
+        sandbox = self._process.sandbox
+        if self._over:
+            raise StopAsyncIteration
+        if self._next is None:
+            self._next = sandbox.provider.keep(self._read(), f"output of a command in {sandbox.ref.id}")
+        waited: set[asyncio.Future[Any]] = {self._next, self._process.lost, sandbox.death.watched()}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if not self._next.done():
+            await cancelled(self._next)
+        reading, self._next = self._next, None
+        if reading.done() and not reading.cancelled():
+            error = reading.exception()
+            if error is None and reading.result():
+                return reading.result()
+            if error is not None:
+                await self._broken(error)
+        self._over = True
+        raise StopAsyncIteration
+
+    async def _read(self) -> bytes:
+        if self._chunks is None:
+            self._chunks = aiter(self._stream)
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            return b""
+
+    async def _broken(self, error: BaseException) -> None:
+        death = self._process.sandbox.death
+        meaning = await death.explained(error, "exec")
+        if isinstance(meaning, ConnectionLost) and not death.silence:
+            meaning = await death.settled(meaning)
+        if self._process.trouble is None:
+            meaning.__cause__ = error
+            self._process.trouble = meaning

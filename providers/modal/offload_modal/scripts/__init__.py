@@ -1,0 +1,1 @@
+"""Scripts that configurations call as `@name`."""
