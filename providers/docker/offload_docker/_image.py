@@ -23,6 +23,7 @@ from offload_core.errors import AuthenticationFailed, ConnectionLost, NotFound, 
 from ._options import DockerOptions
 
 _LAST_LINES = 20
+_CACHES = ("**/__pycache__", "**/.pytest_cache", "**/.mypy_cache", "**/.ruff_cache")  # they change in every run
 _CONTENT = "content"
 
 
@@ -208,7 +209,7 @@ def _patterns(request: PrepareRequest) -> Iterator[str]:
         for line in file.read_text().splitlines():
             if (pattern := line.strip()) and not pattern.startswith("#"):
                 yield pattern
-    yield from map(str, request.exclude)
+    yield from (*_CACHES, *map(str, request.exclude))
 
 
 def _lines(message: Mapping[str, Any]) -> list[str]:

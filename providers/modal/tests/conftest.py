@@ -21,6 +21,8 @@ def shared_loopback() -> Iterator[Loopback]:
     try:
         server = Loopback().start()
     except RuntimeError as error:
+        if os.environ.get("CI"):
+            raise  # there it must run
         pytest.skip(str(error))
     yield server
     server.stop()
@@ -65,10 +67,3 @@ def _disconnect() -> None:
     import modal
 
     modal.Client.from_env().close()
-
-
-def _forget_client() -> None:
-    """Close the SDK's client of the environment, which it keeps for the life of the process."""
-    from modal import Client
-
-    Client.from_env().close()
