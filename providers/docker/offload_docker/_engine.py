@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +26,9 @@ T = TypeVar("T")
 CALL_SECS = 60.0
 """How long an engine may take for an ordinary call."""
 
+HELLO_SECS = 10.0
+"""How long it may take to say that it is there. Asked before what has no bound of its own."""
+
 
 @frozen(kw_only=True)
 class Address:
@@ -41,13 +43,28 @@ def resolve(hosts: Sequence[str]) -> list[Address]:
 
     Raises:
         NotFound: there is no such context.
+        ProviderError: what the environment or the docker command's configuration says cannot be used.
     """
-    if hosts:
-        return [Address(url=host, arguments={"base_url": host}) if "://" in host else _context(host) for host in hosts]
+    try:
+        return [_address(host) for host in hosts] or [_usual()]
+    except RAISED as error:
+        raise ProviderError(f"the docker command's configuration cannot be used: {error}") from error
+
+
+def _address(host: str) -> Address:
+    if "://" not in host:
+        return _context(host)
+    arguments: dict[str, Any] = {"base_url": host}
+    if host.startswith("tcp://"):
+        arguments |= {name: value for name, value in kwargs_from_env().items() if name == "tls"}
+    return Address(url=host, arguments=arguments)
+
+
+def _usual() -> Address:
     if os.environ.get("DOCKER_HOST"):
         arguments = dict(kwargs_from_env())
-        return [Address(url=str(arguments["base_url"]), arguments=arguments)]
-    return [_context(os.environ.get("DOCKER_CONTEXT"))]
+        return Address(url=str(arguments["base_url"]), arguments=arguments)
+    return _context(os.environ.get("DOCKER_CONTEXT"))
 
 
 def _context(name: str | None) -> Address:
@@ -81,7 +98,7 @@ class Engine:
         self._arguments = address.arguments
         self._connections = connections
         self._clients: dict[float | None, docker.APIClient] = {}
-        self._connecting = threading.Lock()
+        self._version = ""
         self._finishing: set[asyncio.Future[Any]] = set()
 
     async def call(
@@ -111,13 +128,26 @@ class Engine:
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
 
+    async def hello(self) -> None:
+        """See that it answers at all.
+
+        Raises:
+            ConnectionLost, OperationTimedOut: it does not.
+        """
+        await self.call(lambda client: client.ping(), timeout=HELLO_SECS)
+
     def _client(self, timeout: float | None) -> docker.APIClient:
-        with self._connecting:
-            client = self._clients.get(timeout)
-            if client is None:
-                arguments = {**self._arguments, "timeout": timeout, "max_pool_size": self._connections}
-                client = self._clients[timeout] = docker.APIClient(**arguments, version="auto")
+        """The client with this bound. In a thread: the first one asks the engine for its version."""
+        client = self._clients.get(timeout)
+        if client is not None:
             return client
+        if not self._version:
+            first = {**self._arguments, "timeout": min(timeout or HELLO_SECS, HELLO_SECS)}
+            asking = docker.APIClient(**first, version="auto")
+            self._version = asking.api_version
+            asking.close()
+        arguments = {**self._arguments, "timeout": timeout, "max_pool_size": self._connections}
+        return self._clients.setdefault(timeout, docker.APIClient(**arguments, version=self._version))
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -71,7 +71,7 @@ def removing(error: ProviderError) -> bool:
 def _of_a_dead_container(status: int | None, said: str) -> bool:
     said = said.lower()
     if status == 404:
-        return "no such container" in said or "no such exec" in said
+        return "no such container" in said
     return status == 409 and ("is not running" in said or "is dead" in said or "marked for removal" in said)
 
 

@@ -29,6 +29,7 @@ _FILTERS = {"type": "container", "event": ["die", "oom", "destroy", "exec_die"],
 
 
 _CLOSE_SECS = 5.0
+_RECENT_SECS = 2.0
 
 
 class Events:
@@ -65,13 +66,15 @@ class Events:
             return False
         return connecting.cancelled() or connecting.exception() is not None or connecting.result().done()
 
-    async def until(self, event: asyncio.Future[T]) -> T:
+    async def until(self, event: asyncio.Future[T], dropped: asyncio.Future[None]) -> T:
         """Wait for one of the futures below.
 
+        Args:
+            dropped: what `connected` returned.
+
         Raises:
-            ConnectionLost: the stream dropped first, or cannot be had.
+            ConnectionLost: the stream dropped first.
         """
-        dropped = await self.connected()
         both: set[asyncio.Future[Any]] = {event, dropped}
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not event.done():
@@ -119,10 +122,13 @@ class Events:
     async def _connect(self) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         dropped: asyncio.Future[None] = loop.create_future()
+        await self._engine.hello()  # the stream itself may be silent for as long as it likes
         stream = await self._engine.call(lambda client: client.events(decode=True, filters=_FILTERS))
 
         def read() -> None:
-            with contextlib.suppress(*RAISED):
+            with contextlib.suppress(
+                *RAISED, ValueError, AttributeError
+            ):  # the latter two of a stream closed meanwhile
                 for event in stream:
                     if not tell(loop, self._happened, event):
                         return
@@ -144,7 +150,8 @@ class Events:
                     exit.set_result(int(attributes["exitCode"]))
             case "die":
                 code = int(attributes["exitCode"])
-                short = code == KILLED and id in self._shortages
+                now = asyncio.get_running_loop().time()
+                short = code == KILLED and now - self._shortages.get(id, float("-inf")) < _RECENT_SECS
                 self.died(id, dead(code, out_of_memory=short, memory_gb=self._memory_gb))
             case "destroy":
                 self.died(id, Liveness.dead("removed"))

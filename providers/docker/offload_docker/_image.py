@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import tarfile
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -15,10 +18,10 @@ from attrs import field, frozen
 from docker import APIClient
 from docker.errors import APIError, BuildError, ImageNotFound
 from docker.utils import parse_repository_tag
-from docker.utils.build import exclude_paths
+from docker.utils.build import create_archive, exclude_paths
 
 from offload_core.abc import PrepareRequest
-from offload_core.errors import AuthenticationFailed, ConnectionLost, NotFound, PrepareFailed
+from offload_core.errors import AuthenticationFailed, ConnectionLost, CreateFailed, NotFound, PrepareFailed
 
 from ._options import DockerOptions
 
@@ -35,13 +38,15 @@ class Recipe:
         options: the `[provider]` table.
         request: the run's.
         root: the project's root in a sandbox.
-        project: the label of what is built.
+        labels: of what is built.
+        stop: set when nobody waits for it any more.
     """
 
     options: DockerOptions
     request: PrepareRequest
     root: PurePosixPath
     labels: Mapping[str, str] = field(factory=dict)
+    stop: threading.Event = field(factory=threading.Event)
 
     def make(self, client: APIClient) -> str:
         """Find, pull or build the image; returns the engine's id of it. Blocks for as long as that takes.
@@ -89,13 +94,14 @@ class Recipe:
         path = project / dockerfile
         if not path.is_file():
             raise PrepareFailed(f"there is no file {path}: see `dockerfile` in [provider]")
-        return self._built(client, path=str(context), dockerfile=str(path.resolve()))
+        with _context_of(self.request, context, path.resolve()) as (archive, name):
+            return self._built(client, fileobj=archive, dockerfile=name)
 
     def _build_layers(self, client: APIClient, base: str) -> str:
         """The project's files and the first command, on top of an image, in the engine's own layer cache."""
         layers = Layers(base, str(self.options.user or client.inspect_image(base)["Config"].get("User") or ""))
         if self.options.include_cwd:
-            layers.copy(self.request.context, self.root, ignored=_patterns(self.request))
+            layers.copy(self.request.context, self.root, ignored=_patterns(self.request, self.request.context))
         for each in self.options.copy_dirs:
             local, _, remote = each.partition(":")
             layers.copy(self.request.context / local, self.root / remote)
@@ -106,14 +112,20 @@ class Recipe:
         if layers.empty:
             return base
         with tempfile.TemporaryFile() as context:
-            layers.write(context)
+            with _readable():
+                layers.write(context)
             context.seek(0)
-            return self._built(client, fileobj=context, custom_context=True)
+            return self._built(client, fileobj=context)
 
     def _built(self, client: APIClient, **source: Any) -> str:
-        progress = client.build(
-            **source, decode=True, rm=True, forcerm=True, nocache=self.request.no_cache, labels=dict(self.labels)
-        )
+        how: dict[str, Any] = {
+            "custom_context": True,
+            "decode": True,
+            "rm": True,
+            "forcerm": True,
+            "nocache": self.request.no_cache,
+        }
+        progress = client.build(**source, **how, labels=dict(self.labels))
         try:
             image = self._follow(progress)
         except BuildError as error:
@@ -131,6 +143,8 @@ class Recipe:
         image, step, failure = None, "", ""
         last: deque[str] = deque(maxlen=_LAST_LINES)
         for message in messages:
+            if self.stop.is_set():
+                raise PrepareFailed("not wanted any more")
             for line in _lines(message):
                 self.request.progress(line)
                 last.append(line)
@@ -163,17 +177,18 @@ class Layers:
         if not source.exists():
             raise PrepareFailed(f"there is no {source}, which is to be copied into the image")
         name = f"{len(self._sources)}"
+        source = source.resolve()
         if source.is_dir():
             self._sources.append((source, sorted(exclude_paths(str(source), list(ignored), dockerfile=_NONE))))
             words = [f"{name}/", f"{target}/"]
         else:
             self._sources.append((source, [""]))
             words = [f"{name}/{_CONTENT}", str(target)]
-        self._lines.append(f"COPY {self._owner}{json.dumps(words)}")
+        self._lines.append(f"COPY {self._owner}{json.dumps(words, ensure_ascii=False)}")
 
     def run(self, command: str, cwd: PurePosixPath) -> None:
         """Add what a shell command changes, run in a directory."""
-        self._lines += [f"WORKDIR {json.dumps(str(cwd))}", f"RUN {json.dumps(['/bin/sh', '-c', command])}"]
+        self._lines += [f"WORKDIR {cwd}", f"RUN {json.dumps(['/bin/sh', '-c', command], ensure_ascii=False)}"]
 
     def write(self, context: IO[bytes]) -> None:
         """Write the whole as a tar archive."""
@@ -190,6 +205,7 @@ class Layers:
                     tar.add(source / path, f"{number}/{path or _CONTENT}", recursive=False, filter=_anonymous)
 
 
+_DOCKERFILE = ".offload-dockerfile"
 _NONE = "\0"  # no file has this name: exclude_paths must not make an exception for the project's own Dockerfile
 
 
@@ -202,14 +218,41 @@ def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return info
 
 
-def _patterns(request: PrepareRequest) -> Iterator[str]:
-    """What of the working tree stays out of the image: what `.dockerignore` says, and what Offload itself writes."""
-    file = request.context / ".dockerignore"
+def _patterns(request: PrepareRequest, tree: Path) -> Iterator[str]:
+    """What of a tree stays out of the image: what `.dockerignore` says, caches, and what Offload itself writes."""
+    file = tree / ".dockerignore"
     if file.is_file():
-        for line in file.read_text().splitlines():
+        for line in file.read_text("utf-8", errors="surrogateescape").splitlines():
             if (pattern := line.strip()) and not pattern.startswith("#"):
                 yield pattern
-    yield from (*_CACHES, *map(str, request.exclude))
+    yield from _CACHES
+    for path in request.exclude:
+        inside = os.path.relpath(request.context / path, tree)
+        if not inside.startswith(".."):
+            yield inside
+
+
+@contextlib.contextmanager
+def _context_of(request: PrepareRequest, tree: Path, dockerfile: Path) -> Iterator[tuple[IO[bytes], str]]:
+    """The context of a build as an archive, and the Dockerfile's name in it; that file may stand elsewhere."""
+    inside = dockerfile.relative_to(tree.resolve()) if dockerfile.is_relative_to(tree.resolve()) else None
+    name = str(inside) if inside else _DOCKERFILE
+    with tempfile.TemporaryFile() as archive:
+        with _readable():
+            files = sorted(exclude_paths(str(tree), list(_patterns(request, tree)), dockerfile=name))
+            extra = [] if inside else [(name, dockerfile.read_text("utf-8"))]
+            create_archive(str(tree), files=files, fileobj=archive, extra_files=extra)
+        archive.seek(0)
+        yield archive, name
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """A file of the user's that cannot be read is no fault of the engine, and will not be readable next time."""
+    try:
+        yield
+    except (OSError, UnicodeDecodeError) as error:
+        raise PrepareFailed(f"the files for the image cannot be read: {error}") from error
 
 
 def _lines(message: Mapping[str, Any]) -> list[str]:
@@ -233,14 +276,12 @@ def _pull_failed(name: str, said: str, error: Exception) -> Exception:
     return ConnectionLost(f"{name!r} is not on the engine, and cannot be pulled: {said.strip()}")
 
 
-def carry(source: APIClient, target: APIClient, image: str) -> None:
-    """Bring an image from one engine to another, if it is not there already. Blocks."""
-    try:
-        target.inspect_image(image)
-    except ImageNotFound:
-        target.load_image(_whole(source.get_image(image)))
-        target.inspect_image(image)
+def load(client: APIClient, content: Iterable[bytes]) -> None:
+    """Load an image that another engine has saved. Blocks.
 
-
-def _whole(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    yield from chunks
+    Raises:
+        CreateFailed: the engine could not take it.
+    """
+    for message in client.load_image(content):
+        if error := message.get("error"):
+            raise CreateFailed(f"the image could not be loaded: {error}")

@@ -28,6 +28,9 @@ _HEADER = struct.Struct(">BxxxL")  # which stream, and how many bytes follow: Do
 _STDOUT, _STDERR = 1, 2
 _RECHECK_SECS = 1.0
 _SHORTAGE_SECS = 0.5
+_ASK_TIMES = 3
+_OF_THE_DYING = (126, 127, KILLED)
+"""With these a command also ends whose container dies; the engine tells of that a little later."""
 
 
 class Attached:
@@ -66,6 +69,7 @@ class Attached:
 
     def close(self) -> None:
         """Give everything back, once nobody reads any more."""
+        self.shut()
         if self._response is not None:
             self._response.close()
         else:
@@ -155,7 +159,8 @@ class DockerProcess(Process):
         with contextlib.suppress(OSError, ValueError):  # broken off: what that means is found out by asking
             while (piece := self._attached.read()) is not None:
                 number, data = piece
-                streams[number].put(data)
+                if number in streams:
+                    streams[number].put(data)
 
     def _output_ended(self, reading: asyncio.Future[None]) -> None:
         self.stdout.end()
@@ -196,9 +201,7 @@ class DockerProcess(Process):
 
     async def kill(self) -> None:
         """As the contract says: by a second command, as the engine has no call for it."""
-        if self._ended.done():
-            return
-        self._killed = True
+        self._killed = not self._ended.done()
         for stream in (self.stdout, self.stderr):
             stream.drop()  # an engine that cannot pass output on tells of no end in that container
         await super().kill()
@@ -217,22 +220,39 @@ class DockerProcess(Process):
         try:
             told: set[asyncio.Future[Any]] = {exit, death}
             await asyncio.wait({*told, self._reading}, return_when=asyncio.FIRST_COMPLETED)
+            failures = 0
             while not exit.done():
-                code = await self.sandbox.exit_code_of(self._exec_id)
-                if code is not None:
-                    return await self._exit(code)
+                try:
+                    code = await self.sandbox.exit_code_of(self._exec_id)
+                except SandboxDead:
+                    raise
+                except ProviderError as error:
+                    failures += 1
+                    if failures == _ASK_TIMES:
+                        raise ConnectionLost(f"its end was not seen: {error.message}", operation="wait") from error
+                else:
+                    if code is not None:
+                        return await self._exit(code)
                 await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED, timeout=_RECHECK_SECS)
             return await self._exit(exit.result())
         finally:
             events.forget(self._exec_id)
 
     async def _exit(self, code: int) -> Exit:
-        if code != KILLED or self._killed:
+        if code not in _OF_THE_DYING or self._killed:
             return Exit(code)
-        liveness = await self.sandbox.probe()
-        if liveness.is_dead:
-            raise SandboxDead(liveness.reason, operation="wait", sandbox=self.sandbox.ref.id)
-        if await self._engine.events.ran_short(self.sandbox.ref.id, self._since, _SHORTAGE_SECS):
+        id, events = self.sandbox.ref.id, self._engine.events
+        death = events.death(id)
+        short = asyncio.ensure_future(events.ran_short(id, self._since, _SHORTAGE_SECS))
+        try:
+            await self.sandbox.probe()
+            either: set[asyncio.Future[Any]] = {death, short}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            short.cancel()
+        if death.done():
+            raise SandboxDead(death.result().reason, operation="wait", sandbox=id)
+        if code == KILLED and short.result():
             return Exit(code, reason=no_memory(self.sandbox.memory_gb))
         return Exit(code)
 

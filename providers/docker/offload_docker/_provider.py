@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import PurePosixPath
 
+from attrs import evolve
 from docker import APIClient
 from docker.errors import APIError
 
@@ -36,16 +37,18 @@ from offload_core.errors import (
 )
 
 from ._death import GIB
-from ._engine import Engine, resolve
+from ._engine import HELLO_SECS, Engine, resolve
 from ._errors import may_pass
 from ._events import RUN_LABEL
 from ._health import look
-from ._image import Recipe, carry
+from ._image import Recipe, load
 from ._options import DockerOptions
 from ._sandbox import DockerSandbox
+from ._threads import tell
 
 _NAME, _PROJECT, _EXPIRES = "offload.name", "offload.project", "offload.expires"
 _AWAY_SECS = 30.0
+_LIST_SECS = 8.0  # the last look of a run may take 10
 
 
 class DockerProvider(Provider[DockerOptions]):
@@ -66,23 +69,28 @@ class DockerProvider(Provider[DockerOptions]):
             NotFound: a docker context does not exist.
         """
         addresses = resolve(self.options.hosts)
-        connections = math.ceil(self.context.max_parallel / len(addresses)) + 4
+        connections = self.context.max_parallel + 4
         return [Engine(address, connections, self.options.memory_gb) for address in addresses]
 
     # -- images ---------------------------------------------------------------------------------------------------
 
     async def prepare(self, request: PrepareRequest) -> Image:
         """As the contract says: on the first engine that answers; from there the image is carried to the others."""
+        loop = asyncio.get_running_loop()
         recipe = Recipe(
             options=self.options,
-            request=request,
+            request=evolve(request, progress=lambda line: _tell(loop, request, line)),
             root=self.context.sandbox_root or PurePosixPath("/"),
             labels={_PROJECT: request.context.name},
         )
         errors: list[ProviderError] = []
         for engine in self.engines:
             try:
+                await engine.hello()
                 id = await engine.call(recipe.make, otherwise=PrepareFailed, timeout=None)
+            except asyncio.CancelledError:
+                recipe.stop.set()
+                raise
             except (ConnectionLost, OperationTimedOut) as error:
                 errors.append(error)
                 continue
@@ -107,15 +115,21 @@ class DockerProvider(Provider[DockerOptions]):
         key = (image.id, engine.url)
         task = self._carried.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            source = await home.call(lambda client: client, timeout=None)
-            carrying = engine.call(partial(carry, source, image=image.id), otherwise=CreateFailed, timeout=None)
-            task = self._carried[key] = asyncio.ensure_future(carrying)
+            task = self._carried[key] = asyncio.ensure_future(self._copy(image, home, engine))
         await asyncio.shield(task)
+
+    @staticmethod
+    async def _copy(image: Image, home: Engine, engine: Engine) -> None:
+        try:
+            await engine.call(lambda client: client.inspect_image(image.id), timeout=HELLO_SECS)
+        except NotFound:
+            content = await home.call(lambda client: client.get_image(image.id), timeout=None)
+            await engine.call(lambda client: load(client, content), otherwise=CreateFailed, timeout=None)
 
     async def image_alive(self, image: Image) -> bool:
         """As the contract says."""
         try:
-            await self.engines[0].call(lambda client: client.inspect_image(image.id))
+            await (self._home or self.engines[0]).call(lambda client: client.inspect_image(image.id))
         except NotFound:
             return False
         return True
@@ -132,6 +146,7 @@ class DockerProvider(Provider[DockerOptions]):
         try:
             return await asyncio.shield(creating)
         except asyncio.CancelledError:
+            engine.away_until = now + _AWAY_SECS  # it may be the bound of the call that is over
             engine.finish(_discard(creating))
             raise
         except (ConnectionLost, OperationTimedOut) as error:
@@ -179,7 +194,7 @@ class DockerProvider(Provider[DockerOptions]):
             spec.image.id,
             name=f"offload-{re.sub('[^A-Za-z0-9_.-]', '-', spec.name)}-{secrets.token_hex(4)}",
             entrypoint=["sleep"],
-            command=[f"{max(spec.lifetime, 0.001):.3f}".removesuffix(".000")],
+            command=[f"{math.ceil(spec.lifetime)}"],
             environment={**options.env, **spec.env},
             working_dir=str(spec.cwd) if spec.cwd is not None else None,
             user=options.user,
@@ -220,7 +235,9 @@ class DockerProvider(Provider[DockerOptions]):
 
     async def _list(self, engine: Engine, run_id: str | None) -> Sequence[SandboxRef]:
         label = RUN_LABEL if run_id is None else f"{RUN_LABEL}={run_id}"
-        containers = await engine.call(lambda client: client.containers(all=True, filters={"label": label}))
+        containers = await engine.call(
+            lambda client: client.containers(all=True, filters={"label": label}), timeout=_LIST_SECS
+        )
         return [
             SandboxRef(
                 id=each["Id"],
@@ -230,7 +247,7 @@ class DockerProvider(Provider[DockerOptions]):
                 expires=_number(each["Labels"].get(_EXPIRES)),
             )
             for each in containers
-            if each["State"] not in ("removing", "dead")
+            if each["State"] != "removing"
         ]
 
     async def probe_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
@@ -248,7 +265,7 @@ class DockerProvider(Provider[DockerOptions]):
         return dict(zip(handles, await asyncio.gather(*map(probe, handles.values())), strict=True))
 
     async def _running(self, engine: Engine) -> set[str] | ProviderError:
-        timeout = self.context.liveness.timeout_secs
+        timeout = 0.8 * self.context.liveness.timeout_secs  # before the poller gives up waiting for all engines
         try:
             found = await engine.call(lambda client: client.containers(filters={"label": RUN_LABEL}), timeout=timeout)
         except ProviderError as error:
@@ -277,6 +294,11 @@ class DockerProvider(Provider[DockerOptions]):
                 task.cancel()
             await asyncio.gather(*self._carried.values(), return_exceptions=True)
             await asyncio.gather(*(engine.aclose() for engine in self.engines))
+
+
+def _tell(loop: asyncio.AbstractEventLoop, request: PrepareRequest, line: str) -> None:
+    """From the thread that builds: the loop's own listeners are called on the loop."""
+    tell(loop, request.progress, line)
 
 
 async def _discard(creating: asyncio.Future[DockerSandbox]) -> None:

@@ -48,6 +48,10 @@ class DockerSandbox(Sandbox):
 
     async def _exec(self, command: Command) -> DockerProcess:
         await self.engine.events.connected()
+        try:
+            "\0".join([*command.argv, *command.env, *command.env.values()]).encode()
+        except UnicodeEncodeError as error:
+            raise ExecFailed(f"the engine takes no bytes that are not UTF-8: {error}") from error
 
         def start(client: APIClient) -> tuple[str, Attached]:
             exec_id: str = client.exec_create(
@@ -61,8 +65,6 @@ class DockerSandbox(Sandbox):
 
         try:
             exec_id, attached = await self.engine.call(start, otherwise=ExecFailed)
-        except UnicodeEncodeError as error:
-            raise ExecFailed(f"the engine takes no bytes that are not UTF-8: {error}") from error
         except NotFound as error:
             raise ExecFailed(error.message) from error
         return DockerProcess(self, command, exec_id, attached)
@@ -74,7 +76,13 @@ class DockerSandbox(Sandbox):
             SandboxDead: the engine does not know it any more.
         """
         self._check_alive("wait")
-        told = await self.engine.call(lambda client: client.exec_inspect(exec_id))
+        try:
+            told = await self.engine.call(lambda client: client.exec_inspect(exec_id))
+        except NotFound as error:
+            liveness = await self.probe()
+            if liveness.is_dead:
+                self._check_alive("wait")
+            raise ConnectionLost(f"the engine has forgotten the command: {error.message}") from error
         return None if told["Running"] else told["ExitCode"]
 
     def _check_alive(self, operation: str) -> None:
@@ -103,13 +111,13 @@ class DockerSandbox(Sandbox):
     async def wait_dead(self) -> Liveness:
         """As the contract says: by the engine's event stream, after one probe for what happened before it."""
         events = self.engine.events
-        await events.connected()
+        dropped = await events.connected()
         answer = await self.probe()
         if answer.is_dead:
             return answer
         if answer.is_unknown:
             raise ConnectionLost(answer.reason, operation="wait_dead", sandbox=self.ref.id)
-        return await events.until(events.death(self.ref.id))
+        return await events.until(events.death(self.ref.id), dropped)
 
     async def terminate(self) -> None:
         """As the contract says."""

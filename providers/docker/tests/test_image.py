@@ -119,7 +119,7 @@ def test_a_build_that_fails(engine: Engine, place: Path) -> None:
     told = str(caught.value)
     assert "Step 3/" in told
     assert "the reason" in told
-    assert "3" in told
+    assert "returned a non-zero code: 3" in told
     assert "fine" not in told
     assert not provider([engine]).is_retryable(caught.value)
 
