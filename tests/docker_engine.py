@@ -103,6 +103,8 @@ class Engine:
 
     def stop(self) -> None:
         """End it with all its containers, and remove the directory. Works after `kill`, too."""
+        if not (self.directory / "data").is_dir():
+            raise RuntimeError(f"{self.directory} is no directory of an engine: nothing was ended, nothing removed")
         if self.answers():
             containers = self.docker("ps", "-aq").stdout.split()
             if containers:
@@ -124,13 +126,14 @@ class Engine:
             self._process.wait(_STOP_SECS)
 
     def _processes(self) -> list[psutil.Process]:
-        """Itself, its containerd, and the shims of containers, with what runs in these: all that name its directory."""
+        """Itself, its containerd, and the shims of containers, with what runs in these."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if any(str(self.directory) in word for word in process.cmdline()):
+                ours = any(f"{self.directory}/" in word for word in process.cmdline())
+                if ours and process.name().startswith(("dockerd", "containerd")):
                     found += [process, *process.children(recursive=True)]
-        return [each for each in found if each.pid != os.getpid()]
+        return found
 
     def _unmount(self) -> None:
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]

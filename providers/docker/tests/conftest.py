@@ -23,8 +23,8 @@ def _engine() -> Iterator[Engine]:
         pytest.skip(reason)
     assert not reason, f"CI must be able to start a Docker Engine: {reason}"
     engine = Engine(Path(tempfile.mkdtemp(prefix="offload-engine-")))
+    engine.start()
     try:
-        engine.start()
         engine.import_base()
         yield engine
     finally:

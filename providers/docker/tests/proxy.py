@@ -15,9 +15,11 @@ class Proxy:
 
     Attributes:
         url: what to configure instead of the engine's URL.
+        mute: new connections are taken, and nothing is ever answered on them.
     """
 
     def __init__(self, target: Path, directory: Path) -> None:
+        self.mute = False
         self._target = target
         self._path = directory / "proxy.sock"
         self.url = f"unix://{self._path}"
@@ -38,6 +40,8 @@ class Proxy:
                 far = socket.socket(socket.AF_UNIX)
                 with self._lock:
                     self._open |= {near, far}
+                if self.mute:
+                    continue
                 far.connect(str(self._target))
                 for source, sink in ((near, far), (far, near)):
                     threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()

@@ -111,6 +111,25 @@ def test_a_dockerfile(engine: Engine, place: Path) -> None:
     assert any(line.startswith("Step 3/") for line in lines), lines
 
 
+def test_a_dockerfile_that_copies_everything(engine: Engine, place: Path) -> None:
+    """What Offload writes, and caches, are left out of its context, too: the same layers in the next run."""
+    (place / "Dockerfile").write_text(f"FROM {BASE}\nCOPY . /app\n")
+    request = {"exclude": (PurePosixPath("test-results"),)}
+    first = prepared(engine, place, request, dockerfile="Dockerfile")
+    (place / "test-results/events.jsonl").write_text("changed")
+    (place / "sub/__pycache__").mkdir()
+    assert prepared(engine, place, request, dockerfile="Dockerfile") == first
+    assert said(engine, first, "ls", "/app").split() == ["Dockerfile", "kept.txt", "link", "run.sh", "sub"]
+
+
+def test_files_that_cannot_be_read(engine: Engine, place: Path) -> None:
+    """They are no fault of the engine, and will not be readable next time."""
+    (place / "elsewhere").mkdir()
+    (place / "elsewhere/Dockerfile").write_bytes(b"FROM \xff")
+    with pytest.raises(PrepareFailed, match="cannot be read"):
+        prepared(engine, place, dockerfile="elsewhere/Dockerfile", context_dir="sub")
+
+
 def test_a_build_that_fails(engine: Engine, place: Path) -> None:
     """The failing step and its last lines are in the error, which is not retried."""
     (place / "Dockerfile").write_text(f"FROM {BASE}\nRUN echo fine\nRUN echo the reason >&2; exit 3\nRUN echo never\n")

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from offload_docker import DockerOptions, DockerProvider
 
-from offload_core.abc import Command, Context, Image, Liveness, LivenessSettings, Process, SandboxSpec, launched
+from offload_core.abc import (
+    Command,
+    Context,
+    Image,
+    Liveness,
+    LivenessSettings,
+    PrepareRequest,
+    Process,
+    SandboxSpec,
+    Upload,
+    launched,
+)
 from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
 from offload_core.liveness import DeathWatch
 from providers.docker.tests.proxy import proxied
@@ -215,5 +227,104 @@ def test_an_engine_that_is_away(engine: Engine) -> None:
                     assert isinstance(failed[sandbox.ref], ProviderError)
                 proxy.mend()
                 assert (await sandbox.probe()) == Liveness.alive()
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_command_whose_container_dies(engine: Engine, number: int) -> None:
+    """It never ends as if by itself, whichever of the two the engine tells of first."""
+
+    async def check() -> None:
+        async with closing(provider(engine.url)) as docker:
+            sandbox = await docker.create(spec())
+            process = await sandbox.exec(launched(Command(argv=("sleep", "600"))))
+            killing = asyncio.create_task(asyncio.to_thread(engine.docker, "kill", sandbox.ref.id))
+            async with asyncio.timeout(BOUND_SECS):
+                with pytest.raises(SandboxDead, match="exit code 137"):
+                    await process.wait()
+            await killing
+
+    asyncio.run(check())
+
+
+def test_what_outlives_a_command_is_killed_with_it(engine: Engine) -> None:
+    """A child that its parent left behind, and a command whose end was not seen."""
+    count = "grep -l -a '^sleep.[5]001' /proc/[0-9]*/cmdline | wc -l"
+    one = Command(argv=("sh", "-c", f'until [ "$({count})" = 1 ]; do sleep 0.05; done'))
+    none = Command(argv=("sh", "-c", f'until [ "$({count})" = 0 ]; do sleep 0.05; done'))
+
+    async def check() -> None:
+        with proxied(engine.socket) as proxy:
+            async with closing(provider(proxy.url)) as docker, asyncio.timeout(BOUND_SECS):
+                sandbox = await docker.create(spec())
+                parent = await sandbox.exec(launched(Command(argv=("sh", "-c", "sleep 5001 & exit 3"))))
+                assert (await parent.wait()).code == 3
+                await sandbox.run(one)
+                await parent.kill()
+                await sandbox.run(none)
+                unseen = await sandbox.exec(launched(Command(argv=("sleep", "5001"))))
+                await sandbox.run(one)
+                proxy.cut()
+                with pytest.raises(ConnectionLost):
+                    await unseen.wait()
+                proxy.mend()
+                await unseen.kill()
+                await sandbox.run(none)
+
+    asyncio.run(check())
+
+
+@REFUSED
+@pytest.mark.usefixtures("refused")
+def test_an_engine_that_never_answers(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside one that does, it holds up nothing: images, sandboxes and lists come from the other, with a warning."""
+    for bound in ("_engine.HELLO_SECS", "_provider.HELLO_SECS", "_provider._LIST_SECS"):
+        monkeypatch.setattr(f"offload_docker.{bound}", 1.0)
+    warnings: list[str] = []
+
+    async def check() -> None:
+        with proxied(engine.socket) as proxy:
+            proxy.mute = True
+            context = Context(name="docker", max_parallel=4, liveness=SLOW, warn=warnings.append)
+            docker = DockerProvider(DockerOptions(image=BASE, hosts=(proxy.url, engine.url)), context)
+            async with closing(docker), asyncio.timeout(BOUND_SECS):
+                image = await docker.prepare(PrepareRequest(context=Path("/nowhere")))
+                made = [await docker.create(spec(name=f"s{n}", image=image)) for n in range(2)]
+                assert {sandbox.ref.where for sandbox in made} == {engine.url}
+                assert {ref.id for ref in await docker.list("liveness")} == {sandbox.ref.id for sandbox in made}
+        assert any(proxy.url in warning for warning in warnings)
+
+    asyncio.run(check())
+
+
+def test_what_the_options_do(engine: Engine) -> None:
+    """User, network, CPUs, memory, labels and variables are those of the container."""
+    options = {
+        "user": "nobody",
+        "network": "none",
+        "cpu_cores": 0.5,
+        "memory_gb": 0.5,
+        "labels": {"team": "a b", "offload.run_id": "not this"},
+        "env": {"FROM_OPTIONS": "1", "BOTH": "options"},
+    }
+
+    async def check() -> None:
+        async with closing(provider(engine.url, **options)) as docker:
+            sandbox = await docker.create(spec(env={"BOTH": "spec"}))
+            (found,) = json.loads(engine.docker("inspect", sandbox.ref.id).stdout)
+            assert found["HostConfig"]["NanoCpus"] == 500_000_000
+            assert found["HostConfig"]["Memory"] == found["HostConfig"]["MemorySwap"] == 1 << 29
+            assert found["HostConfig"]["NetworkMode"] == "none"
+            assert found["Config"]["Labels"]["team"] == "a b"
+            assert found["Config"]["Labels"]["offload.run_id"] == "liveness"
+            done = await sandbox.run(Command(argv=("sh", "-c", "id -un; echo $FROM_OPTIONS $BOTH")))
+            assert done.stdout.split() == [b"nobody", b"1", b"spec"]
+            await sandbox.upload([Upload(b"x", sandbox.scratch / "file")])
+            assert (await sandbox.run(Command(argv=("cat", str(sandbox.scratch / "file"))))).stdout == b"x"
+            process = await sandbox.exec(launched(Command(argv=("sleep", "600"))))
+            await process.kill()
+            assert (await process.wait()).code == 137
+            assert (await sandbox.probe()) == Liveness.alive(), "killed, not terminated"
 
     asyncio.run(check())
