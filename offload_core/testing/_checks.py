@@ -100,7 +100,9 @@ class Checks(ABC):
         with contextlib.suppress(Exception):
             async with asyncio.timeout(self.patience_secs):
                 for run in self.runs:
-                    await provider.terminate_many(await provider.list(run))
+                    listed = await provider.list(run)
+                    # A provider that fails here may list what is somebody else's.
+                    await provider.terminate_many([ref for ref in listed if ref.run_id in (run, "")])
 
     async def create(self, provider: Provider[Any], **changes: Any) -> Sandbox:
         """A new sandbox of a run of its own, unless `changes` name one."""

@@ -130,7 +130,7 @@ def test_pytest_exit_in_a_test_is_its_error(project: Project) -> None:
 
 
 def test_a_test_that_kills_its_sandbox_is_convicted(project: Project) -> None:
-    """It kills the supervisor, and again when alone: `crashed`; its neighbours pass, and few sandboxes are spent."""
+    """It kills the supervisor, and twice more when alone: `crashed`; its neighbours pass, few sandboxes are spent."""
     project.write(
         {
             "test_a.py": """
@@ -151,5 +151,5 @@ def test_a_test_that_kills_its_sandbox_is_convicted(project: Project) -> None:
     assert ran.code == 1
     assert ran.counts == {"passed": 9, "crashed": 1}
     assert ran.ids("crashed") == {"test_a.py::test_it[4]"}
-    assert len(ran.incidents("sandbox_dead")) == 2
+    assert len(ran.incidents("sandbox_dead")) == 3
     assert ran.summary["sandboxes"]["created"] <= 4

@@ -1,6 +1,7 @@
 """Whole runs of a generated suite over loopback sandboxes, some of which are killed on the way.
 
-By hand, with a table of how soon lost tests ran elsewhere: `python suite_runs.py --seeds 30`.
+By hand, with a table of how soon lost tests ran elsewhere: `python suite_runs.py --seeds 30`; with `--script`, by
+`type = "default"` and `@modal_sandbox.py` instead of this package's provider.
 """
 
 from __future__ import annotations
@@ -43,13 +44,11 @@ def test_number(number):
 _CONFIGURATION = """\
 [offload]
 max_parallel = {sandboxes}
-sandbox_project_root = "/work/suite"
+sandbox_project_root = "/app"
 hedge = false
 
 [provider]
-type = "modal"
-image = "debian:12"
-include_cwd = true
+{provider}
 
 [framework]
 type = "pytest"
@@ -57,6 +56,19 @@ command = "{python} -m pytest"
 
 [groups.all]
 """
+_BY_PROVIDER = """\
+type = "modal"
+image = "debian:12"
+include_cwd = true
+"""
+_BY_SCRIPT = """\
+type = "default"
+prepare_command = "python3 @modal_sandbox.py prepare --from-base-image=debian:12 --include-cwd"
+create_command = "python3 @modal_sandbox.py create --cpu {cpu_cores} {image_id}"
+exec_command = "python3 @modal_sandbox.py exec {sandbox_id} {command}"
+download_command = "python3 @modal_sandbox.py download {sandbox_id} {paths}"
+destroy_command = "python3 @modal_sandbox.py destroy {sandbox_id}"
+""".replace("python3", sys.executable)
 
 
 @frozen
@@ -113,12 +125,16 @@ class Run:
         return [event["at"] - ordered[event["sandbox"]] for event in self.of("SessionOpened")]
 
 
-def project(directory: Path) -> None:
+def project(directory: Path, *, script: bool = False) -> None:
     """Write the suite and its configuration."""
     for number in range(MODULES):
         (directory / f"test_module_{number}.py").write_text(_MODULE.format(count=TESTS_IN_EACH))
     (directory / ".dockerignore").write_text("test-results\n**/__pycache__\n")
-    (directory / "offload.toml").write_text(_CONFIGURATION.format(sandboxes=SANDBOXES, python=sys.executable))
+    (directory / "offload.toml").write_text(
+        _CONFIGURATION.format(
+            sandboxes=SANDBOXES, python=sys.executable, provider=_BY_SCRIPT if script else _BY_PROVIDER
+        )
+    )
 
 
 def run(server: Loopback, directory: Path, *, seed: int | None = None, victims: int = 3) -> Run:
@@ -173,11 +189,13 @@ def main() -> None:
     """Print one line for each seed, and the figures of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=30)
-    seeds = parser.parse_args().seeds
+    parser.add_argument("--script", action="store_true")
+    options = parser.parse_args()
+    seeds = options.seeds
     recoveries: list[float] = []
     starts: list[float] = []
     with Loopback() as server, tempfile.TemporaryDirectory() as directory:
-        project(Path(directory))
+        project(Path(directory), script=options.script)
         for seed in range(seeds):
             result = run(server, Path(directory), seed=seed)
             complete = len(result.verdicts) == MODULES * TESTS_IN_EACH and set(result.verdicts.values()) == {1}

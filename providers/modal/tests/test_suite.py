@@ -51,6 +51,18 @@ def test_three_of_eight_die(own_loopback: Loopback, tmp_path: Path, seed: int) -
         assert calls["SandboxTerminateV2"] <= 1
 
 
+def test_three_of_eight_die_under_the_script(own_loopback: Loopback, tmp_path: Path) -> None:
+    """The same by commands: what `@modal_sandbox.py` says of a death is believed, and no failure is made of it."""
+    project(tmp_path, script=True)
+    run = suite_runs.run(own_loopback, tmp_path, seed=0)
+    assert run.code == 0, run.said
+    assert len(run.kills) == 3
+    assert len(run.verdicts) == ALL
+    assert set(run.verdicts.values()) == {1}
+    assert len([each for each in run.of("Incident") if each["kind"] == "sandbox_dead"]) == 3
+    assert not [sandbox for sandbox in own_loopback.sandboxes() if sandbox.alive]
+
+
 def test_killed_run_is_reaped(own_loopback: Loopback, tmp_path: Path) -> None:
     """What a run that was killed left behind is found by its tags, and ended; another run's sandbox is not."""
     project(tmp_path)
