@@ -63,7 +63,7 @@ include_cwd = true
 """
 _BY_SCRIPT = """\
 type = "default"
-prepare_command = "python3 @modal_sandbox.py prepare --from-base-image=debian:12 --include-cwd"
+prepare_command = "python3 @modal_sandbox.py prepare Dockerfile --include-cwd"
 create_command = "python3 @modal_sandbox.py create --cpu {cpu_cores} {image_id}"
 exec_command = "python3 @modal_sandbox.py exec {sandbox_id} {command}"
 download_command = "python3 @modal_sandbox.py download {sandbox_id} {paths}"
@@ -129,6 +129,7 @@ def project(directory: Path, *, script: bool = False) -> None:
     """Write the suite and its configuration."""
     for number in range(MODULES):
         (directory / f"test_module_{number}.py").write_text(_MODULE.format(count=TESTS_IN_EACH))
+    (directory / "Dockerfile").write_text("FROM debian:12\n")
     (directory / ".dockerignore").write_text("test-results\n**/__pycache__\n")
     (directory / "offload.toml").write_text(
         _CONFIGURATION.format(

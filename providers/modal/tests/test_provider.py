@@ -87,7 +87,7 @@ def test_creation_that_is_cancelled_late(loopback: Loopback, generation: str) ->
             await asyncio.wait({creating})
             assert creating.cancelled()
             loopback.slow("TaskExecStart", 0)
-        left = [state for state in loopback.sandboxes() if state.tags["offload-run"] == "cancelled" and state.alive]
+        left = [state for state in loopback.sandboxes() if state.tags.get("offload-run") == "cancelled" and state.alive]
         assert not left, "aclose waits until it is ended"
 
     asyncio.run(check())
