@@ -339,11 +339,11 @@ class Drive:
             return
         except Exception as error:  # whatever it is, what was to end may go on
             self.timed_out = self.timed_out and not await self._is_silent()
-            return self._watch.died(f"a command in it could not be killed: {error!r}")
+            return self._watch.lost(f"a command in it could not be killed: {error!r}")
         assert self._reader is not None  # only a session that is being driven is killed
         await asyncio.wait({self._reader}, timeout=END_SECS)
         if not self._reader.done():
-            self._watch.died("the output of a killed command did not end")
+            self._watch.lost("the output of a killed command did not end")
 
     async def _is_silent(self) -> bool:
         """Whether nobody knows what goes on in the sandbox: then time that passes is no test's fault."""

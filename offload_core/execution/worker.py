@@ -206,7 +206,7 @@ class Worker:
         except (SandboxDead, SandboxLost):
             raise
         except (ProviderError, TimeoutError) as error:
-            self._watch.died(f"a command in it could not be killed: {error}")
+            self._watch.lost(f"a command in it could not be killed: {error}")
             raise self._watch.loss() from error
         return "its output ended before its process"
 

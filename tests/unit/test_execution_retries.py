@@ -196,7 +196,7 @@ def test_a_kill_that_fails(how: str) -> None:
     assert outcomes(simulated, "t7") == ["timed_out"]
     assert others(simulated, "t7") == {"passed"}
     (incident,) = simulated.of(Incident)
-    assert incident.kind is IncidentKind.SANDBOX_DEAD
+    assert incident.kind is IncidentKind.SANDBOX_LOST
     assert "could not be killed" in incident.reason
     assert incident.suspects == ()
 
