@@ -41,7 +41,7 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
         { read -r stat <"$directory/stat"; } 2>/dev/null || continue
         set -- "$1" ${stat##*) }
         [ "$2" = Z ] && continue
-        if grep -q -a -e "OFFLOAD_EXEC=$1" "$directory/environ" 2>/dev/null; then
+        if grep -q -a -e "$1" "$directory/environ" 2>/dev/null; then
             marked="$marked $pid"
             case " 0 1 $own $sessions" in *" $5 "*) ;; *) sessions="$sessions$5 " ;; esac
         else
@@ -78,6 +78,9 @@ def mark_of(command: Command) -> str | None:
     return command.env.get(EXEC_MARK)
 
 
-def kill_command(mark: str) -> Command:
-    """A command that kills all that carries the mark in the sandbox it runs in; exit code 1 if something survives."""
-    return Command(argv=("/bin/sh", "-c", _KILL, "offload-kill", mark), cwd=PurePosixPath("/"))
+def kill_command(mark: str, variable: str = EXEC_MARK) -> Command:
+    """A command that kills all that carries the mark in the sandbox it runs in; exit code 1 if something survives.
+
+    A provider whose sandboxes are marked by another variable ends a whole sandbox with it. It must not carry the mark.
+    """
+    return Command(argv=("/bin/sh", "-c", _KILL, "offload-kill", f"{variable}={mark}"), cwd=PurePosixPath("/"))
