@@ -23,6 +23,7 @@ _COMMANDS = {
     "logs": "Show results of the last run.",
     "providers": "List the installed providers and frameworks.",
     "doctor": "Check that the configured provider and framework are ready.",
+    "conformance": "Check that an installed provider keeps the contract.",
     "reap": "Terminate sandboxes that were left behind.",
 }
 _CONTEXT = {"help_option_names": ["-h", "--help"]}

@@ -42,6 +42,9 @@ class Checks(ABC):
     enforces_lifetime: bool = True
     """Whether the backend itself ends a sandbox when `SandboxSpec.lifetime` is over."""
 
+    at_once: int = 50
+    """How many sandboxes are made at the same time."""
+
     _open = 0
 
     @abstractmethod

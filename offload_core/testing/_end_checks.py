@@ -8,8 +8,6 @@ from typing import Any
 from ..abc import Provider, SandboxRef
 from ._checks import Checks, must, new_run, shell
 
-_MANY = 20
-
 
 class EndChecks(Checks):
     """Nothing is left behind, and what is left by others can be found and ended."""
@@ -114,22 +112,23 @@ class EndChecks(Checks):
         self.run(check())
 
     def test_many_at_once(self) -> None:
-        """Twenty sandboxes are made, used and ended at the same time, without getting in each other's way."""
+        """Fifty sandboxes (`at_once`) are made, used and ended at the same time, without getting in each other's way."""
 
         async def check() -> None:
+            many = self.at_once
             async with self.provider() as provider:
                 run = new_run()
-                creating = (self.create(provider, run_id=run, name=f"check-{number}") for number in range(_MANY))
+                creating = (self.create(provider, run_id=run, name=f"check-{number}") for number in range(many))
                 sandboxes = await asyncio.gather(*creating)
-                must(len({sandbox.ref for sandbox in sandboxes}) == _MANY, "each sandbox must have an id of its own")
-                must(len(await provider.list(run)) == _MANY, "`list` must show all sandboxes of a run")
+                must(len({sandbox.ref for sandbox in sandboxes}) == many, "each sandbox must have an id of its own")
+                must(len(await provider.list(run)) == many, "`list` must show all sandboxes of a run")
                 script = 'mkdir -p "$1"; echo "$2" >"$1/own"; cat "$1/own"'
                 running = (
                     sandbox.run(shell(script, str(sandbox.scratch), str(number)))
                     for number, sandbox in enumerate(sandboxes)
                 )
                 told = [int(done.stdout) for done in await asyncio.gather(*running)]
-                must(told == list(range(_MANY)), f"`scratch` must be each sandbox's own: {told}")
+                must(told == list(range(many)), f"`scratch` must be each sandbox's own: {told}")
                 refs = [sandbox.ref for sandbox in sandboxes]
                 alive = await provider.probe_many(refs)
                 must(set(alive) == set(refs), "`probe_many` must answer for each sandbox it was asked about")

@@ -164,12 +164,15 @@ class Host:
         connection = Connection(master, socket)
         assert master.stdout is not None
         assert master.stderr is not None
+        ready = False
         try:
-            if await master.stdout.readline() != b"ready\n":
-                raise _unreachable(self.name, _said(await master.stderr.read()))
-        except BaseException:
-            await asyncio.shield(connection.aclose())
-            raise
+            ready = await master.stdout.readline() == b"ready\n"
+            why = "" if ready else _said(await master.stderr.read())
+        finally:
+            if not ready:
+                await asyncio.shield(connection.aclose())
+        if not ready:
+            raise _unreachable(self.name, why)
         self._connections.append(connection)
         return connection
 

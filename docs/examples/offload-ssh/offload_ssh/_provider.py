@@ -42,7 +42,10 @@ from . import _scripts
 from ._host import Host, Session
 
 _UNREAD_SECS = 1.0
-_TOOLS = "for tool in setsid grep base64 tar; do command -v $tool || echo $tool is missing >&2; done; ls -d /proc/self/environ"
+_TOOLS = """\
+for tool in setsid grep base64 tar; do command -v "$tool" >/dev/null || echo "there is no $tool" >&2; done
+[ -r /proc/self/environ ] || echo "there is no /proc" >&2
+"""
 _DEATHS = {
     "gone": "its directory is gone from {}",
     "ended": "its keeper does not run on {} any more: it was killed, or the host was restarted",

@@ -12,7 +12,7 @@ from offload_core.abc import kill_command
 MARK = "OFFLOAD_SSH_SANDBOX"
 """The variable that every process of a sandbox carries, with the sandbox's id."""
 
-READER = "exec /bin/sh -c 'IFS= read -r script && eval \"$(echo \"$script\" | base64 -d)\"'"
+READER = 'exec /bin/sh -c \'IFS= read -r script && eval "$(echo "$script" | base64 -d)"\''
 """The only line that a login shell sees. The script comes on standard input: a process list must show no variable."""
 
 _STATE = """\
