@@ -51,7 +51,7 @@ type = "pytest"
 @click.option("--at-once", type=click.IntRange(min=1), default=50, metavar="N", help="Sandboxes.  [default: 50]")
 @click.option("--no-lifetime", is_flag=True, help="The backend cannot end a sandbox when its lifetime is over.")
 @click.pass_context
-def command(ctx: click.Context, name: str, options: tuple[str, ...], **how: Any) -> int:
+def command(ctx: click.Context, /, name: str, options: tuple[str, ...], **how: Any) -> int:
     """Make sandboxes, break them, and say what the contract asks. Exit code 1 if a check failed."""
     try:
         import pytest  # noqa: F401  # it runs the checks

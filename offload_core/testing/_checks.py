@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
-from ..abc import ByteStream, Command, Image, Process, Provider, Sandbox, SandboxSpec, launched
+from ..abc import ByteStream, Command, Image, Liveness, Process, Provider, Sandbox, SandboxSpec, launched
 
 T = TypeVar("T")
 
@@ -145,6 +145,34 @@ class Checks(ABC):
             must(time.monotonic() < deadline, f"{message} (waited {self.patience_secs:g} s)")
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.5)
+
+    async def until_dead(self, sandbox: Sandbox) -> Liveness:
+        """Wait until a probe says that a sandbox has died."""
+        answers: list[Liveness] = []
+
+        async def dead() -> bool:
+            answers.append(await self.within(sandbox.probe(), "`probe` must return, also for a dead sandbox"))
+            return answers[-1].is_dead
+
+        await self.eventually(dead, "`probe` must say dead of a sandbox that has died, not fail and not say unknown")
+        return answers[-1]
+
+    async def nothing_left(self, provider: Provider[Any], run: str, message: str) -> None:
+        """Wait until a run has no sandbox."""
+
+        async def gone() -> bool:
+            return not await provider.list(run)
+
+        await self.eventually(gone, message)
+
+    async def cancelled(self, call: Awaitable[T], moment: int, message: str) -> asyncio.Future[T]:
+        """A call that was cancelled after so many turns of the event loop, and has ended."""
+        running = asyncio.ensure_future(call)
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        running.cancel()
+        await self.within(asyncio.wait({running}), message)
+        return running
 
     async def start(self, sandbox: Sandbox, script: str, *arguments: str, **changes: Any) -> Process:
         """Start a POSIX shell script as the core would."""

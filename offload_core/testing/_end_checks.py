@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from ..abc import Provider, SandboxRef
+from ..abc import SandboxRef
 from ._checks import Checks, must, new_run, shell
 
 
@@ -100,19 +99,17 @@ class EndChecks(Checks):
             async with self.provider() as provider:
                 for moment in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55):
                     run = new_run()
-                    creating = asyncio.create_task(self.create(provider, run_id=run))
-                    for _ in range(moment):
-                        await asyncio.sleep(0)
-                    creating.cancel()
-                    await self.within(asyncio.wait({creating}), "a cancelled `create` must return")
+                    creating = await self.cancelled(
+                        self.create(provider, run_id=run), moment, "a cancelled `create` must return"
+                    )
                     if not creating.cancelled():
                         await creating.result().terminate()
-                    await self._nothing_left(provider, run, "a cancelled `create` must leave no sandbox")
+                    await self.nothing_left(provider, run, "a cancelled `create` must leave no sandbox")
 
         self.run(check())
 
     def test_many_at_once(self) -> None:
-        """Fifty sandboxes (`at_once`) are made, used and ended at the same time, without getting in each other's way."""
+        """Fifty sandboxes (`at_once`) are made, used and ended at the same time, none in the way of another."""
 
         async def check() -> None:
             many = self.at_once
@@ -135,7 +132,7 @@ class EndChecks(Checks):
                 must(not any(answer.is_dead for answer in alive.values()), f"`probe_many` must say alive: {alive}")
                 failed = await self.within(provider.terminate_many(refs), "`terminate_many` must return")
                 must(failed == {}, f"`terminate_many` must end them all: {failed}")
-                await self._nothing_left(provider, run, "`terminate_many` must leave no sandbox")
+                await self.nothing_left(provider, run, "`terminate_many` must leave no sandbox")
 
         self.run(check())
 
@@ -153,9 +150,3 @@ class EndChecks(Checks):
                 must(failed == {}, f"`terminate_many` of what is not there must be success: {failed}")
 
         self.run(check())
-
-    async def _nothing_left(self, provider: Provider[Any], run: str, message: str) -> None:
-        async def gone() -> bool:
-            return not await provider.list(run)
-
-        await self.eventually(gone, message)

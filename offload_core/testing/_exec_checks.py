@@ -94,14 +94,19 @@ done
 
         self.run(check())
 
-    def test_exec_stdin_binary(self) -> None:
-        """All bytes pass in both directions unchanged."""
+    def test_exec_binary(self) -> None:
+        """All bytes pass unchanged: in, and out on both streams."""
         data = random.Random(1).randbytes(_MIB) + bytes(range(256)) + b"\r\n\x04\x1a\xff\xfe"
 
         async def check() -> None:
             async with self.sandbox() as sandbox:
-                done = await self.within(sandbox.run(shell("cat"), stdin=data), "`write` must not block for ever")
-                must(done.stdout == data, "bytes must not be changed, decoded or lost on their way in and out")
+                script = 'mkdir -p "$1"; cat >"$1/in"; cat "$1/in"; cat "$1/in" >&2'
+                command = shell(script, str(sandbox.scratch))
+                done = await self.within(sandbox.run(command, stdin=data), "`write` must not block for ever")
+                for name, came in (("stdout", done.stdout), ("stderr", done.stderr)):
+                    must(
+                        came == data, f"bytes must not be changed, decoded or lost on their way in and out by `{name}`"
+                    )
 
         self.run(check())
 
@@ -219,12 +224,8 @@ done
                 await sandbox.run(shell('mkdir -p "$1"', str(sandbox.scratch)))
                 for moment in range(12):
                     note = f"{sandbox.scratch}/pid-{moment}"
-                    starting = asyncio.create_task(
-                        sandbox.exec(launched(shell('echo $$ >"$1.new"; mv "$1.new" "$1"; exec sleep 600', note)))
-                    )
-                    for _ in range(moment):
-                        await asyncio.sleep(0)
-                    starting.cancel()
+                    command = launched(shell('echo $$ >"$1.new"; mv "$1.new" "$1"; exec sleep 600', note))
+                    starting = await self.cancelled(sandbox.exec(command), moment, "a cancelled `exec` must return")
                     outcome = (await asyncio.gather(starting, return_exceptions=True))[0]
                     if isinstance(outcome, Process):
                         await outcome.kill()
