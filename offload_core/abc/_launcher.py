@@ -35,18 +35,20 @@ set -- "$1" ${stat##*) }
 own=$5
 sessions=" "
 for round in 1 2 3 4 5 6 7 8 9 10; do
+    carry=" $(echo $(grep -l -s -a -e "$1" /proc/[0-9]*/environ)) "
     marked=
     for directory in /proc/[0-9]*; do
         pid=${directory#/proc/}
         { read -r stat <"$directory/stat"; } 2>/dev/null || continue
         set -- "$1" ${stat##*) }
         [ "$2" = Z ] && continue
-        if grep -q -a -e "$1" "$directory/environ" 2>/dev/null; then
+        case $carry in
+        *" $directory/environ "*)
             marked="$marked $pid"
-            case " 0 1 $own $sessions" in *" $5 "*) ;; *) sessions="$sessions$5 " ;; esac
-        else
-            case $sessions in *" $5 "*) marked="$marked $pid" ;; esac
-        fi
+            case " 0 1 $own $sessions" in *" $5 "*) ;; *) sessions="$sessions$5 " ;; esac ;;
+        *)
+            case $sessions in *" $5 "*) marked="$marked $pid" ;; esac ;;
+        esac
     done
     [ -n "$marked" ] || exit 0
     kill -9 $marked 2>/dev/null

@@ -26,6 +26,10 @@ case $stat in *") Z "*) exit 1 ;; esac
 """
 
 
+_A_WHILE_SECS = 0.2
+"""Long enough for most calls to be in the middle of what they do. It does no harm if one is not."""
+
+
 def must(condition: object, message: str) -> None:
     """Fail with what the contract asks."""
     __tracebackhide__ = True
@@ -122,10 +126,13 @@ class Checks(ABC):
             self.processes: list[Process] = []
             try:
                 yield sandbox
-            finally:
-                await sandbox.terminate()
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    await self.within(sandbox.terminate(), "the check has failed already")
+                raise
+            await self.succeeds(sandbox.terminate(), "`terminate` must return")
             for process in self.processes:
-                await self.within(drain(process), "streams must end when the sandbox is terminated")
+                await self.succeeds(drain(process), "streams must end when the sandbox is terminated")
 
     async def within(self, awaitable: Awaitable[T], message: str) -> T:
         """The result of something that has to end."""
@@ -136,6 +143,15 @@ class Checks(ABC):
             if not bound.expired():
                 raise
             raise AssertionError(f"{message} (waited {self.patience_secs:g} s)") from None
+
+    async def succeeds(self, awaitable: Awaitable[T], message: str) -> T:
+        """The result of something that has to end, and that must not fail."""
+        try:
+            return await self.within(awaitable, message)
+        except AssertionError:
+            raise
+        except Exception as error:
+            raise AssertionError(f"{message}; it raised {error!r}") from error
 
     async def eventually(self, happened: Callable[[], Awaitable[bool]], message: str) -> None:
         """Wait until something is so."""
@@ -151,7 +167,7 @@ class Checks(ABC):
         answers: list[Liveness] = []
 
         async def dead() -> bool:
-            answers.append(await self.within(sandbox.probe(), "`probe` must return, also for a dead sandbox"))
+            answers.append(await self.succeeds(sandbox.probe(), "`probe` must return, also for a dead sandbox"))
             return answers[-1].is_dead
 
         await self.eventually(dead, "`probe` must say dead of a sandbox that has died, not fail and not say unknown")
@@ -165,10 +181,12 @@ class Checks(ABC):
 
         await self.eventually(gone, message)
 
-    async def cancelled(self, call: Awaitable[T], moment: int, message: str) -> asyncio.Future[T]:
-        """A call that was cancelled after so many turns of the event loop, and has ended."""
+    async def cancelled(self, call: Awaitable[T], moment: int | None, message: str) -> asyncio.Future[T]:
+        """A call that was cancelled after so many turns of the event loop, None for a while, and has ended."""
         running = asyncio.ensure_future(call)
-        for _ in range(moment):
+        if moment is None:
+            await asyncio.wait({running}, timeout=_A_WHILE_SECS)
+        for _ in range(moment or 0):
             await asyncio.sleep(0)
         running.cancel()
         await self.within(asyncio.wait({running}), message)

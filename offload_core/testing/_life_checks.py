@@ -35,7 +35,7 @@ class LifeChecks(Checks):
 
         async def check() -> None:
             async with self.provider() as provider:
-                health = await self.within(provider.check(), "`check` must return")
+                health = await self.succeeds(provider.check(), "`check` must return")
                 must(
                     isinstance(health, Health) and health.ok,
                     f"`check` must be ok where sandboxes can be made: {health}",
@@ -78,10 +78,13 @@ class LifeChecks(Checks):
                             answers.append("unknown")
                         await asyncio.sleep(0.005)
 
+                async def answered() -> bool:
+                    return bool(answers)
+
                 watching = asyncio.create_task(watch())
-                await sandbox.run(shell("true"))
+                await self.eventually(answered, "`probe` must return")
                 await self.kill_sandbox(sandbox)
-                await self.within(
+                await self.succeeds(
                     watching, f"`probe` must say dead of a sandbox that has died, and go on to: {answers}"
                 )
                 told = answers[answers.index("dead") :]
@@ -103,9 +106,9 @@ class LifeChecks(Checks):
                 must((await sandbox.probe()).status == "alive", "cancelling `wait_dead` must not touch the sandbox")
                 must(not any(task.done() for task in waiting), "`wait_dead` must not return while the sandbox lives")
                 await self.kill_sandbox(sandbox)
-                for answer in await self.within(asyncio.gather(*waiting), "`wait_dead` must return when it has died"):
+                for answer in await self.succeeds(asyncio.gather(*waiting), "`wait_dead` must return when it has died"):
                     must(answer.is_dead, f"`wait_dead` must return a Liveness that says dead: {answer}")
-                await self.within(sandbox.wait_dead(), "`wait_dead` must return at once after the death")
+                await self.succeeds(sandbox.wait_dead(), "`wait_dead` must return at once after the death")
 
         self.run(check())
 
@@ -117,7 +120,7 @@ class LifeChecks(Checks):
                 waiting = asyncio.create_task(sandbox.wait_dead())
                 await asyncio.sleep(0)
                 await sandbox.terminate()
-                await self.within(waiting, "`wait_dead` must return after `terminate`")
+                await self.succeeds(waiting, "`wait_dead` must return after `terminate`")
 
         self.run(check())
 
@@ -129,7 +132,7 @@ class LifeChecks(Checks):
         async def check() -> None:
             async with self.sandbox(lifetime=2.0) as sandbox:
                 await self.start(sandbox, "exec sleep 600")
-                answer = await self.within(sandbox.wait_dead(), "a sandbox must end when its lifetime is over")
+                answer = await self.succeeds(sandbox.wait_dead(), "a sandbox must end when its lifetime is over")
                 must(answer.is_dead, f"it must be dead then: {answer}")
 
         self.run(check())

@@ -25,6 +25,6 @@ class ProviderConformance(EndChecks, CancelChecks, DeathChecks, LifeChecks, File
                 ...  # end it as the backend would: kill its process, delete its container
 
     `make_image`, `patience_secs`, `at_once` and `enforces_lifetime` can be overridden. Each check makes sandboxes of
-    its own, of a run of its own, and ends them. Sandboxes need a POSIX `sh` with the usual commands, and `tar` where the
-    provider does not override `upload` and `download`.
+    its own, of a run of its own, and ends them. Sandboxes need a POSIX `sh` with the usual commands, and `tar` where
+    the provider does not override `upload` and `download`.
     """
