@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from ..abc import Command, Download, Process, Sandbox, Upload, mark_of
+from attrs import evolve
+
+from ..abc import Command, Download, Process, Sandbox, Upload
 from ..errors import ProviderError, RemoteFileMissing
 from ._checks import Checks, must, shell
 
@@ -27,12 +30,8 @@ NAMES = (
 )
 _LARGE = 8 << 20
 
-# Prints where a process is that carries one of the marks.
-_RUNNING = """\
-[ $# -gt 0 ] || exit 0
-for mark do shift; set -- "$@" -e "$mark"; done
-grep -l -s -a "$@" /proc/[0-9]*/environ
-"""
+_RUNNING = 'grep -l -s -a -e "OFFLOAD_CHECK=$1" /proc/[0-9]*/environ'
+"""Prints where a process is that carries a mark."""
 
 
 class FileChecks(Checks):
@@ -181,14 +180,15 @@ class FileChecks(Checks):
                 with _directory() as here:
                     target = sandbox.scratch / "file"
                     await sandbox.upload([Upload(content, target)])
-                    marks = _marks(sandbox)
                     uploads, downloads = [Upload(content, target)], [Download(target, here / "file")]
-                    for moment in (0, 1, 3, 9, 27, None):
-                        await self.cancelled(sandbox.upload(uploads), moment, "a cancelled `upload` must return")
-                        await self.cancelled(sandbox.download(downloads), moment, "a cancelled `download` must return")
+                    with _marking(sandbox) as mark:
+                        for moment in (0, 1, 3, 9, 27, None):
+                            await self.cancelled(sandbox.upload(uploads), moment, "a cancelled `upload` must return")
+                            back = sandbox.download(downloads)
+                            await self.cancelled(back, moment, "a cancelled `download` must return")
 
                     async def over() -> bool:
-                        return (await sandbox.run(shell(_RUNNING, *marks))).stdout == b""
+                        return (await sandbox.run(shell(_RUNNING, mark))).stdout == b""
 
                     await self.eventually(over, "a cancelled transfer must leave no command running in the sandbox")
                     await self._still_works(sandbox, here)
@@ -202,18 +202,20 @@ class FileChecks(Checks):
         must((here / "after").read_bytes() == b"after", "files must arrive whole after a cancelled transfer")
 
 
-def _marks(sandbox: Sandbox) -> list[str]:
-    """The marks of the commands that will be started in a sandbox, also by the provider's own code."""
-    marks: list[str] = []
+@contextmanager
+def _marking(sandbox: Sandbox) -> Iterator[str]:
+    """Meanwhile, every command that is started through the handle carries a mark, also by the provider's own code."""
+    mark = secrets.token_hex(8)
     start = sandbox.exec
 
-    async def noted(command: Command) -> Process:
-        if mark := mark_of(command):
-            marks.append(mark)
-        return await start(command)
+    async def marked(command: Command) -> Process:
+        return await start(evolve(command, env={**command.env, "OFFLOAD_CHECK": mark}))
 
-    sandbox.exec = noted  # type: ignore[method-assign]
-    return marks
+    sandbox.exec = marked  # type: ignore[method-assign]
+    try:
+        yield mark
+    finally:
+        sandbox.exec = start  # type: ignore[method-assign]
 
 
 @contextmanager

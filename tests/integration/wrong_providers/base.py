@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -73,6 +74,4 @@ class Case:
 
 async def hang() -> None:
     """Wait for ever, until it is cancelled."""
-    import asyncio
-
     await asyncio.get_running_loop().create_future()

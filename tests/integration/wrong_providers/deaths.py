@@ -160,8 +160,9 @@ class TransfersHang(WrongSandbox):
     """Waits for a dead sandbox to answer."""
 
     async def upload(self, files: Sequence[Upload]) -> None:
-        """For ever."""
+        """For ever, when it has taken its time."""
         try:
+            await asyncio.sleep(0.5)
             await super().upload(files)
         except ProviderError:
             await hang()
