@@ -16,7 +16,8 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from .abc import Framework, Provider
+from . import __version__
+from .abc import CONTRACT, OLDEST_CONTRACT, Framework, Provider
 from .errors import PluginError
 
 PROVIDERS = "offload.providers"
@@ -127,11 +128,39 @@ def _load(entry: EntryPoint) -> Any:
     try:
         loaded = One(entry.group, entry.name, on_load_failure_callback=_reraise).extensions[0].plugin
     except (Exception, SystemExit) as error:
-        raise PluginError(f"the {what} of {distribution} {version} does not load from {entry.value!r}") from error
+        hint = _missing_of_ours(error)
+        raise PluginError(f"the {what} of {distribution} {version} does not load from {entry.value!r}{hint}") from error
     wrong = _wrong(loaded, _BASES.get(entry.group, object))
     if wrong:
         raise PluginError(f"the {what} of {distribution} {version} is no plugin: {entry.value!r} {wrong}")
+    unusable = _unusable(getattr(loaded, "contract", OLDEST_CONTRACT))
+    if unusable:
+        raise PluginError(f"the {what} of {distribution} {version} cannot be used: {unusable}")
     return loaded
+
+
+def _missing_of_ours(error: BaseException) -> str:
+    """What to do if a package asks for what this version of Offload does not have."""
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == __package__:
+        return f": it needs another version of offload-core than {__version__}, which is installed; try to upgrade both"
+    return ""
+
+
+def _unusable(contract: object) -> str:
+    """Why a plugin of this version of the contracts cannot be used; empty if it can."""
+    if isinstance(contract, bool) or not isinstance(contract, int):
+        return f"its `contract` is {contract!r}, and must be a whole number"
+    if contract > CONTRACT:
+        return (
+            f"it was made for version {contract} of the contracts, and offload-core {__version__} has {CONTRACT}: "
+            "upgrade offload-core"
+        )
+    if contract < OLDEST_CONTRACT:
+        return (
+            f"it was made for version {contract} of the contracts, and offload-core {__version__} keeps none before "
+            f"{OLDEST_CONTRACT}: upgrade the package"
+        )
+    return ""
 
 
 def _wrong(loaded: object, base: type) -> str:

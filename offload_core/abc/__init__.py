@@ -5,6 +5,7 @@ One concept a file. Nothing here imports an implementation: the only other modul
 """
 
 from ._archive import pack, unpack
+from ._contract import CONTRACT, OLDEST_CONTRACT
 from ._cost import CostEstimate
 from ._environment import inherited_environment
 from ._framework import (
@@ -40,7 +41,9 @@ from ._session import (
 from ._test import Attempt, Outcome, Section, State, Test
 
 __all__ = [
+    "CONTRACT",
     "EXEC_MARK",
+    "OLDEST_CONTRACT",
     "Attempt",
     "Bye",
     "ByteStream",

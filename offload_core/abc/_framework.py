@@ -95,6 +95,9 @@ class Framework(ABC, Generic[OptionsT]):
     Options: ClassVar[type]
     """A frozen attrs class: the `[framework]` table is structured into it. Unknown keys warn."""
 
+    contract: ClassVar[int] = 1
+    """The version of the contracts that it was made for. One that this version of Offload cannot use does not load."""
+
     def __init__(self, options: OptionsT) -> None:
         self.options = options
 

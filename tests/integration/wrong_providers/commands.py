@@ -218,7 +218,8 @@ class KillsOnce(WrongSandbox):
 
     def change(self, process: Any) -> None:
         """With another kill."""
-        kill, killed = process.kill, []
+        kill = process.kill
+        killed: list[bool] = []
 
         async def changed() -> None:
             if killed:
@@ -234,7 +235,8 @@ class KillForgets(WrongSandbox):
 
     def change(self, process: Any) -> None:
         """With another kill."""
-        kill, asked = process.kill, []
+        kill = process.kill
+        asked: list[bool] = []
 
         async def changed() -> None:
             if not asked:
