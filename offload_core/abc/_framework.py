@@ -98,6 +98,10 @@ class Framework(ABC, Generic[OptionsT]):
     contract: ClassVar[int] = 1
     """The version of the contracts that it was made for. One that this version of Offload cannot use does not load."""
 
+    start_secs: ClassVar[float] = 0.0
+    """What it roughly costs a session to start on what `run` is given, in seconds; 0 where a warm process waits for
+    it. The scheduler makes bundles accordingly large."""
+
     def __init__(self, options: OptionsT) -> None:
         self.options = options
 
