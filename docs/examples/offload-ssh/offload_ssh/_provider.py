@@ -24,7 +24,6 @@ from offload_core.abc import (
     Exit,
     Finding,
     Health,
-    Image,
     Liveness,
     PrepareRequest,
     Process,
@@ -86,10 +85,9 @@ class SshProvider(Provider[SshOptions]):
             self._hosts[name] = Host(name, options.ssh, options.sessions_per_connection, self._sockets)
         return self._hosts[name]
 
-    async def prepare(self, request: PrepareRequest) -> Image:
-        """There is nothing to build: each sandbox gets a copy of the project when it is made."""
+    async def prepare(self, request: PrepareRequest) -> None:
+        """There is no image: each sandbox gets a copy of the project when it is made."""
         self._project = request
-        return Image(id="project")
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
         name = next(self._turns, None)

@@ -1,80 +1,23 @@
-"""An OpenSSH server of the tests' own: on loopback, with keys that are made for it, and nothing of the machine's."""
+"""An OpenSSH server for all tests, and one that a test may stop."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attrs import frozen
-
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-
-_SSHD_CONFIG = """\
-AuthorizedKeysFile {directory}/key.pub
-HostKey {directory}/host_key
-ListenAddress 127.0.0.1
-PasswordAuthentication no
-PidFile none
-Port {port}
-StrictModes no
-UsePAM no
-"""
-_SSH_CONFIG = """\
-Host *
-    HostName 127.0.0.1
-    HostKeyAlias server
-    IdentitiesOnly yes
-    IdentityFile {directory}/key
-    Port {port}
-    UserKnownHostsFile {directory}/known_hosts
-"""
-
-
-@frozen
-class Server:
-    """An sshd that runs: any host name means it. `ssh` is the command to reach it with."""
-
-    ssh: tuple[str, ...]
-    process: subprocess.Popen[bytes]
+from openssh import Server, serving
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for all tests."""
-    if SSHD is None:
-        pytest.skip("there is no sshd: apt-get install openssh-server")
-    directory = tmp_path_factory.mktemp("sshd")
-    for name in ("host_key", "key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
-    host_key = (directory / "host_key.pub").read_text()
-    (directory / "known_hosts").write_text(f"server {host_key}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    for name, text in (("sshd_config", _SSHD_CONFIG), ("ssh_config", _SSH_CONFIG)):
-        (directory / name).write_text(text.format(directory=directory, port=port))
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where sshd gives up its privileges
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen([SSHD, "-D", "-e", "-f", directory / "sshd_config"], stderr=log)
-    try:
-        _wait_for(port, process, directory / "log")
-        yield Server(("ssh", "-F", str(directory / "ssh_config")), process)
-    finally:
-        process.terminate()
-        process.wait()
+    with serving(tmp_path_factory.mktemp("sshd")) as made:
+        yield made
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    while process.poll() is None:
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", port)):
-                return
-        time.sleep(0.01)
-    raise AssertionError(f"sshd does not start: {log.read_text()}")
+@pytest.fixture
+def doomed(tmp_path: Path) -> Iterator[Server]:
+    """One that a test may stop."""
+    with serving(tmp_path) as made:
+        yield made

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from offload_ssh import SshOptions, SshProvider
+from openssh import Server, kill_marked
 
 from offload_core.abc import Context, LivenessSettings, Sandbox
 from offload_core.testing import ProviderConformance
@@ -20,7 +18,7 @@ class TestSsh(ProviderConformance):
     patience_secs = 30.0
 
     @pytest.fixture(autouse=True)
-    def _on(self, server: Any, tmp_path: Path) -> None:
+    def _on(self, server: Server, tmp_path: Path) -> None:
         self.options = SshOptions(hosts=("one",), ssh=server.ssh, directory=str(tmp_path / "sandboxes"))
 
     def make_provider(self) -> SshProvider:
@@ -28,15 +26,5 @@ class TestSsh(ProviderConformance):
         return SshProvider(self.options, Context(name="ssh", liveness=LivenessSettings(interval_secs=0.2)))
 
     async def kill_sandbox(self, sandbox: Sandbox) -> None:
-        """Kill every process that carries the sandbox's mark: the server's processes are on this machine."""
+        """Kill every process that carries the sandbox's mark."""
         kill_marked(sandbox.ref.id)
-
-
-def kill_marked(id: str) -> None:
-    """Kill every process of a sandbox."""
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"OFFLOAD_SSH_SANDBOX={id}".encode() in (directory / "environ").read_bytes():
-                os.kill(int(directory.name), signal.SIGKILL)
-        except OSError:
-            continue  # it has ended meanwhile, or is not ours
