@@ -39,7 +39,7 @@ type = "pytest"
 @click.command("conformance", cls=OffloadCommand, help="Check that an installed provider keeps the contract.")
 @click.argument("name")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="A key of [provider]. Repeatable.")
-@click.option("--kill-command", default="", metavar="TEMPLATE", help="Makes a sandbox die: `docker kill {sandbox_id}`.")
+@click.option("--kill-command", default="", metavar="TEMPLATE", help="Makes a sandbox die: `… {sandbox_id}`.")
 @click.option("-k", "select", default="", metavar="EXPRESSION", help="Only the checks that match, as in pytest.")
 @click.option(
     "--patience",
@@ -160,8 +160,7 @@ def _run_checks(subject: Subject, select: str, *, verbose: bool) -> int:
         received.append(number)
         signal.raise_signal(signal.SIGINT)  # what pytest and asyncio listen to
 
-    module = str(Path(installed.__file__))
-    arguments = [module, "-c", os.devnull, "--rootdir", str(Path(module).parent), "--import-mode=importlib"]
+    arguments = ["--pyargs", installed.__name__, "-c", os.devnull, "--assert=plain"]
     arguments += ["-p", "no:terminal", "-p", "no:cacheprovider", *(["-k", select] if select else [])]
     before = signal.signal(signal.SIGTERM, end)
     try:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from attrs import evolve
@@ -137,7 +137,7 @@ def test_a_sandbox_has_the_project_as_git_knows_it(options: SshOptions, tmp_path
         (project / name).write_text(name)
     (project / ".gitignore").write_text("ignored\n")
     subprocess.run(["git", "init", "-q", project], check=True)
-    request = PrepareRequest(context=project, init="cat kept >made", exclude=(Path("results"),))
+    request = PrepareRequest(context=project, init="cat kept >made", exclude=(PurePosixPath("results"),))
 
     async def check(provider: SshProvider) -> None:
         await provider.prepare(request)
