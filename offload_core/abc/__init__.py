@@ -5,6 +5,7 @@ One concept a file. Nothing here imports an implementation: the only other modul
 """
 
 from ._archive import pack, unpack
+from ._client import ClientProcess
 from ._contract import CONTRACT, OLDEST_CONTRACT
 from ._cost import CostEstimate
 from ._environment import inherited_environment
@@ -47,6 +48,7 @@ __all__ = [
     "Attempt",
     "Bye",
     "ByteStream",
+    "ClientProcess",
     "CollectionFailed",
     "CollectionSkipped",
     "Command",

@@ -34,7 +34,6 @@ from offload_core.abc import (
     Severity,
     Upload,
     key,
-    mark_of,
 )
 from offload_core.errors import ConnectionLost, CreateFailed, NotFound, PrepareFailed, ProviderError, SandboxDead
 
@@ -211,7 +210,7 @@ class SshSandbox(Sandbox):
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
             await asyncio.wait({starting})  # what has not started yet cannot be killed yet
-            if not starting.exception() and mark_of(command):  # what has no mark is what kills: it ends by itself
+            if not starting.exception():
                 await starting.result().abandon()
             raise
 
