@@ -27,13 +27,15 @@ fi
 exec "$@"
 """
 
-# Killing can race with forking, hence rounds; what has died but is not yet reaped shows an empty environment. A child
-# that cleared its environment is found by the session (field 6) it shares with a marked process.
+# Killing can race with forking, hence rounds; and in the middle of an exec a process shows no environment, hence two
+# rounds that find nothing. What has died but is not yet reaped shows none either. A child that cleared its environment
+# is found by the session (field 6) it shares with a marked process.
 _KILL = """\
 read -r stat </proc/$$/stat || exit 1
 set -- "$1" ${stat##*) }
 own=$5
 sessions=" "
+empty=
 for round in 1 2 3 4 5 6 7 8 9 10; do
     carry=" $(echo $(grep -l -s -a -e "$1" /proc/[0-9]*/environ)) "
     marked=
@@ -50,7 +52,12 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
             case $sessions in *" $5 "*) marked="$marked $pid" ;; esac ;;
         esac
     done
-    [ -n "$marked" ] || exit 0
+    if [ -z "$marked" ]; then
+        [ -n "$empty" ] && exit 0
+        empty=1
+        continue
+    fi
+    empty=
     kill -9 $marked 2>/dev/null
     [ "$round" -gt 3 ] && sleep 0.1
 done

@@ -136,6 +136,12 @@ class DeathChecks(Checks):
                         "download": partial(sandbox.download, [Download(target, Path(here) / "file")]),
                     }
                     await self._die_under_the_policy(sandbox, calls, transfers)
+                again = calls.late.count("upload") + calls.late.count("download")
+                must(
+                    again == 0 and calls.late.count("exec") <= 2,  # each may have been about to start its command
+                    f"what was under way when a sandbox died must not begin again: {calls.late}",
+                )
+                calls.late.clear()
                 await self.until_dead(sandbox)
                 must(not calls.late, f"a dead sandbox must be asked nothing but `probe` and `terminate`: {calls.late}")
                 for name, call in transfers.items():
