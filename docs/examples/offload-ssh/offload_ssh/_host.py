@@ -166,8 +166,9 @@ class Host:
         assert master.stderr is not None
         ready = False
         try:
-            ready = await master.stdout.readline() == b"ready\n"
-            why = "" if ready else _said(await master.stderr.read())
+            first = await master.stdout.readline()
+            ready = first == b"ready\n"
+            why = "" if ready else _said(await master.stderr.read()) or f"its login shell prints {first!r}"
         finally:
             if not ready:
                 await asyncio.shield(connection.aclose())

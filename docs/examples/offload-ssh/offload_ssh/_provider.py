@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
@@ -21,12 +21,10 @@ from attrs import frozen
 from offload_core.abc import (
     Command,
     Context,
-    Exit,
     Finding,
     Health,
     Liveness,
     PrepareRequest,
-    Process,
     Provider,
     Sandbox,
     SandboxRef,
@@ -35,12 +33,12 @@ from offload_core.abc import (
     Upload,
     key,
 )
-from offload_core.errors import ConnectionLost, CreateFailed, NotFound, PrepareFailed, ProviderError, SandboxDead
+from offload_core.errors import CreateFailed, NotFound, PrepareFailed, ProviderError
 
 from . import _scripts
-from ._host import Host, Session
+from ._host import Host
+from ._sandbox import SshSandbox
 
-_UNREAD_SECS = 1.0
 _TOOLS = """\
 for tool in setsid grep base64 tar; do command -v "$tool" >/dev/null || echo "there is no $tool" >&2; done
 [ -r /proc/self/environ ] || echo "there is no /proc" >&2
@@ -65,13 +63,17 @@ class SshProvider(Provider[SshOptions]):
     """Makes directories on hosts, named RUN.NAME-HEX: the labels are there as soon as the sandbox is."""
 
     Options = SshOptions
+    contract = 1
     needs_sandbox_root = False
 
     def __init__(self, options: SshOptions, context: Context) -> None:
         super().__init__(options, context)
         self._hosts: dict[str, Host] = {}
         self._turns = itertools.cycle(options.hosts)
-        self._project: PrepareRequest | None = None
+        self._context = context.project_dir
+        self._files: Sequence[str] = ()
+        self._copies: Sequence[Upload] = ()
+        self._init: str | None = None
 
     @cached_property
     def _sockets(self) -> Path:
@@ -86,7 +88,10 @@ class SshProvider(Provider[SshOptions]):
 
     async def prepare(self, request: PrepareRequest) -> None:
         """There is no image: each sandbox gets a copy of the project when it is made."""
-        self._project = request
+        self._context = request.context
+        self._files = await asyncio.to_thread(_files, request)
+        self._copies = [Upload(source, target) for source, target in request.copy]
+        self._init = request.init
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
         name = next(self._turns, None)
@@ -100,20 +105,20 @@ class SshProvider(Provider[SshOptions]):
             await asyncio.shield(making)
         except BaseException:
             await asyncio.wait({making})  # what has begun on the host must not be overtaken by its end
-            await asyncio.shield(sandbox.terminate())
+            with contextlib.suppress(ProviderError):  # why it could not be made is what there is to say
+                await asyncio.shield(sandbox.terminate())
             raise
         return sandbox
 
     async def _make(self, sandbox: SshSandbox, spec: SandboxSpec) -> None:
         done = await sandbox.host.run(_scripts.make(self.options.directory, sandbox.ref.id, spec.lifetime))
         if not done.exit.ok:
-            raise CreateFailed(done.stderr.decode(errors="replace").strip(), operation="create", provider="ssh")
-        if (project := self._project) is None:
-            return
-        await sandbox.upload([Upload(file, sandbox.root / name) for name, file in _files(project).items()])
-        await sandbox.upload([Upload(file, target) for file, target in project.copy])
-        if project.init:
-            done = await sandbox.run(Command(argv=("/bin/sh", "-c", project.init)))
+            said = done.stderr.decode(errors="replace").strip()
+            raise CreateFailed(said, operation="create", provider=self.context.name)
+        await sandbox.upload([Upload(self._context / name, sandbox.root / name) for name in self._files])
+        await sandbox.upload(self._copies)
+        if self._init:
+            done = await sandbox.run(Command(argv=("/bin/sh", "-c", self._init)))
             if not done.exit.ok:
                 said = done.stderr.decode(errors="replace").strip()
                 raise PrepareFailed(f"`sandbox_init_cmd`: {done.exit}: {said}", operation="create")
@@ -180,119 +185,6 @@ class SshProvider(Provider[SshOptions]):
             await asyncio.to_thread(shutil.rmtree, self._sockets, ignore_errors=True)
 
 
-class SshSandbox(Sandbox):
-    """A directory on a host."""
-
-    provider: SshProvider
-
-    def __init__(self, provider: SshProvider, ref: SandboxRef, spec: SandboxSpec | None = None) -> None:
-        super().__init__(provider, ref)
-        self.directory = provider.directory_of(ref)
-        self._env = spec.env if spec else {}
-        self._cwd = spec.cwd if spec and spec.cwd else self.root
-
-    @property
-    def host(self) -> Host:
-        """Where it is."""
-        return self.provider.host(self.ref.where)
-
-    @property
-    def root(self) -> PurePosixPath:
-        return PurePosixPath(self.directory, "project")
-
-    @property
-    def scratch(self) -> PurePosixPath:
-        return PurePosixPath(self.directory, "scratch")
-
-    async def exec(self, command: Command) -> Process:
-        starting = asyncio.ensure_future(self._start(command))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await asyncio.wait({starting})  # what has not started yet cannot be killed yet
-            if not starting.exception():
-                await starting.result().abandon()
-            raise
-
-    async def _start(self, command: Command) -> Process:
-        env = {**self._env, **command.env, _scripts.MARK: self.ref.id}
-        cwd = str(command.cwd or self._cwd)
-        session = await self.host.start(_scripts.start(self.directory, cwd, env, command.argv))
-        started = await anext(session.stdout, b"")
-        if not started:
-            raise await self._lost(await session.wait())
-        return SshProcess(self, command, session, started[1:])
-
-    async def _lost(self, code: int | None) -> ProviderError:
-        """Why a command did not start, or nobody knows how it ended."""
-        answer = await self.probe()
-        if answer.is_dead:
-            return SandboxDead(answer.reason, operation="exec", sandbox=self.ref.id, provider="ssh")
-        why = f"the connection to {self.ref.where} broke" if code is None else f"ssh ended with exit code {code}"
-        return ConnectionLost(why, operation="exec", sandbox=self.ref.id, provider="ssh")
-
-    async def probe(self) -> Liveness:
-        return (await self.provider.probe_many([self.ref]))[self.ref]
-
-    async def terminate(self) -> None:
-        done = await self.host.run(_scripts.end(self.directory, self.ref.id))
-        if not done.exit.ok:
-            said = done.stderr.decode(errors="replace").strip()
-            raise ProviderError(f"{done.exit}: {said}", operation="terminate", sandbox=self.ref.id, provider="ssh")
-
-
-class SshProcess(Process):
-    """A command on a host. `first` is what came with the sign that it had started."""
-
-    sandbox: SshSandbox
-
-    def __init__(self, sandbox: SshSandbox, command: Command, session: Session, first: bytes) -> None:
-        super().__init__(sandbox, command)
-        self._session = session
-        self.stdout, self.stderr = _Output(first, session.stdout), session.stderr
-        self._exit: Exit | None = None
-
-    async def write(self, data: bytes) -> None:
-        try:
-            await self._session.stdin.write(data)
-        except BrokenPipeError as error:
-            raise ConnectionLost("the process does not read", operation="write", sandbox=self.sandbox.ref.id) from error
-
-    async def close_stdin(self) -> None:
-        await self._session.stdin.close()
-
-    async def kill(self) -> None:
-        """As the default; but while nobody reads what was written, `ssh` would wait for that."""
-        await super().kill()
-        client = self._session.client
-        try:
-            async with asyncio.timeout(_UNREAD_SECS):
-                await client.wait()
-        except TimeoutError:
-            self._exit = Exit(signal=signal.SIGKILL)
-            client.kill()
-
-    async def wait(self) -> Exit:
-        code = await self._session.wait()
-        if self._exit is None and (code is None or code == 255):
-            lost = await self.sandbox._lost(code)
-            if code is None or isinstance(lost, SandboxDead):
-                raise lost
-        self._exit = self._exit or Exit(code)
-        return self._exit
-
-
-class _Output(AsyncIterator[bytes]):
-    """A stream of which the first bytes have been read already."""
-
-    def __init__(self, first: bytes, rest: AsyncIterator[bytes]) -> None:
-        self._first, self._rest = first, rest
-
-    async def __anext__(self) -> bytes:
-        first, self._first = self._first, b""
-        return first or await anext(self._rest)
-
-
 def _ref(line: str, host: str) -> SandboxRef:
     id, _, expires = line.partition(" ")
     run, _, name = id.rpartition("-")[0].partition(".")
@@ -305,14 +197,14 @@ def _liveness(state: str, host: str) -> Liveness:
     return Liveness.alive() if state == "alive" else Liveness.unknown(f"it is being made on {host}")
 
 
-def _files(request: PrepareRequest) -> dict[str, Path]:
-    """The project's files as git knows them, or all where there is no git, without what Offload itself writes."""
+def _files(request: PrepareRequest) -> Sequence[str]:
+    """The project's files as git knows them, or all where git does not, without what Offload itself writes."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=request.context, capture_output=True, check=False)
-    if done.returncode:
-        found = [path.relative_to(request.context) for path in request.context.rglob("*") if path.is_file()]
-    else:
-        found = [Path(os.fsdecode(name)) for name in done.stdout.split(b"\0") if name]
-    left_out = set(map(Path, request.exclude))
+    try:
+        listed = subprocess.run(command, cwd=request.context, capture_output=True, check=True).stdout
+        found = [PurePosixPath(os.fsdecode(name)) for name in listed.split(b"\0") if name]
+    except (OSError, subprocess.CalledProcessError):
+        found = [PurePosixPath(path.relative_to(request.context)) for path in request.context.rglob("*")]
+    left_out = set(request.exclude)
     kept = (path for path in found if not left_out & {path, *path.parents})
-    return {str(path): request.context / path for path in kept if (request.context / path).is_file()}
+    return [str(path) for path in kept if (request.context / path).is_file()]
