@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Self
 
@@ -74,18 +74,21 @@ class ClientProcess(Process):
         env: Mapping[str, str] | None,
         cwd: PurePath | None,
     ) -> Self:
-        (stdin, ours_in), (ours_out, stdout), (ours_err, stderr) = os.pipe(), os.pipe(), os.pipe()
-        pipes = PipeWriter(ours_in), PipeReader(ours_out), PipeReader(ours_err)
+        pipes: list[int] = []
         try:
+            for _ in range(3):
+                pipes += os.pipe()
+            stdin, ours_in, ours_out, stdout, ours_err, stderr = pipes
             client = await asyncio.create_subprocess_exec(
                 *argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
             )
-        except OSError as error:
+        except BaseException as error:
+            _close(pipes)
+            if not isinstance(error, OSError):
+                raise
             raise ExecFailed(f"{argv[0]}: {error}", operation="exec", sandbox=sandbox.ref.id) from error
-        finally:
-            for descriptor in (stdin, stdout, stderr):
-                os.close(descriptor)
-        return cls(sandbox, command, client, pipes)
+        _close((stdin, stdout, stderr))
+        return cls(sandbox, command, client, (PipeWriter(ours_in), PipeReader(ours_out), PipeReader(ours_err)))
 
     async def write(self, data: bytes) -> None:
         """As the contract says."""
@@ -108,3 +111,8 @@ class ClientProcess(Process):
         with contextlib.suppress(ProcessLookupError):
             self.client.kill()
         await super().kill()
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -28,7 +28,7 @@ def test_every_method_is_told(cls: type) -> None:
     text = page("methods")
     names = [name for name, value in vars(cls).items() if inspect.isfunction(value) and not name.startswith("_")]
     assert [name for name in names if not re.search(rf"`{name}\(|def {name}\(", text)] == []
-    abstract = getattr(cls, "__abstractmethods__", frozenset())
+    abstract: frozenset[str] = getattr(cls, "__abstractmethods__", frozenset())
     assert [name for name in abstract if not re.search(rf"`{name}\(.*\)` — \*\*abstract\*\*", text)] == []
 
 
