@@ -153,7 +153,8 @@ def _load(entry: EntryPoint) -> Any:
 
 def _wrong(loaded: object, base: type) -> str:
     if base is Traversable:
-        return "" if isinstance(loaded, base) else "is not the path of a file (pathlib, or importlib.resources.files)"
+        is_path = isinstance(loaded, base) and not isinstance(loaded, type)
+        return "" if is_path else "is not the path of a file (pathlib, or importlib.resources.files)"
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         return f"is not a subclass of {base.__module__.partition('._')[0]}.{base.__name__}"
     if inspect.isabstract(loaded):

@@ -120,9 +120,10 @@ class Packages:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}, of {distribution}, could not be read: {error}") from None
         found = document(text, str(path), Layer.RUNNER)
-        if name not in found.values.get("runners", {}):
-            raise ConfigError(f"{path}, of {distribution}, does not define [runners.{name}], as its entry point says")
-        return next(each for each in definitions(found, self.place, distribution) if each.name == name)
+        for runner in definitions(found, self.place, distribution):
+            if runner.name == name:
+                return runner
+        raise ConfigError(f"{path}, of {distribution}, does not define [runners.{name}], as its entry point says")
 
     def claims(self, name: str) -> Iterable[str]:
         """Who defines a name, in words."""

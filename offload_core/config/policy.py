@@ -64,8 +64,9 @@ def read_policy() -> Policy:
     try:
         text = read(path)
     except FileNotFoundError:
-        if path.is_symlink():
-            raise ConfigError(f"the policy {path} is a link to a file that is not there") from None
+        for link in (path, *path.parents):
+            if link.is_symlink() and not link.exists():
+                raise ConfigError(f"the policy {path} cannot be read: {link} is a link to nothing") from None
         return Policy()
     except ConfigError as error:
         raise ConfigError(f"the policy of this machine cannot be used: {error}") from None
