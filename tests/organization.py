@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, field
 
 from offload_core.config import policy
 from offload_core.config.layers import Override
@@ -59,11 +59,17 @@ type = "tests"
 
 @define
 class Organization:
-    """Files in one directory: `system/`, `user/`, `policy.toml`, `project/offload.toml`, and what is installed."""
+    """Files in one directory: `system/`, `user/`, `policy.toml`, `project/offload.toml`, and what is installed.
+
+    Attributes:
+        file: the configuration that is loaded; another one than the project's stands for `-c`.
+        environ: variables for all that is loaded.
+    """
 
     directory: Path
     distributions: Any
-    environ: dict[str, str]
+    file: Path
+    environ: dict[str, str] = field(factory=dict)
 
     def write(self, name: str, text: str) -> Path:
         """A file below the directory."""
@@ -95,15 +101,14 @@ class Organization:
         """The project's file."""
         return self.write("project/offload.toml", text)
 
-    def load(self, *overrides: Override, path: Path | None = None, **environ: str) -> Loaded:
-        """The project's configuration."""
-        file = path or self.directory / "project/offload.toml"
-        return load(file, environ={**self.environ, **environ}, overrides=overrides)
+    def load(self, *overrides: Override, **environ: str) -> Loaded:
+        """The configuration, with these flags and variables."""
+        return load(self.file, environ={**self.environ, **environ}, overrides=overrides)
 
-    def refused(self, *overrides: Override, path: Path | None = None, **environ: str) -> str:
-        """The message of the error that loading the project's configuration gives, without the directory in it."""
+    def refused(self, *overrides: Override, **environ: str) -> str:
+        """The message of the error that loading the configuration gives, without the directory in it."""
         with pytest.raises((ConfigError, PluginError)) as raised:
-            self.load(*overrides, path=path, **environ)
+            self.load(*overrides, **environ)
         return str(raised.value).replace(f"{self.directory}{os.sep}", "")
 
 
@@ -119,6 +124,6 @@ def an_organization(tmp_path: Path, distributions: Any, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(directory / "system"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(directory / "user"))
     monkeypatch.delenv("OFFLOAD_RUNNERS", raising=False)
-    made = Organization(directory, distributions, {})
+    made = Organization(directory, distributions, directory / "project/offload.toml")
     made.project()
     return made

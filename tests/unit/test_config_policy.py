@@ -72,8 +72,8 @@ def test_no_project_file_gets_around_it(organization: Organization, text: str, a
     organization.project(f"{text}\n{rest}")
     assert organization.refused() == f"{attempt}: {BY}"
     organization.project(UNSELECTED)
-    other = organization.write("elsewhere/other.toml", f"{text}\n{rest}")
-    assert organization.refused(path=other) == f"{attempt}: {BY}".replace("project/offload", "elsewhere/other")
+    organization.file = organization.write("elsewhere/other.toml", f"{text}\n{rest}")
+    assert organization.refused() == f"{attempt}: {BY}".replace("project/offload", "elsewhere/other")
 
 
 @pytest.mark.parametrize(
