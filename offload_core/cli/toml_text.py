@@ -10,11 +10,14 @@ from ..config.layers import dotted
 
 
 def toml(value: Any) -> str:
-    """TOML's spelling; JSON's is a part of it for nearly all that a configuration is made of. None is `"…"`."""
+    """TOML's spelling; JSON's is a part of it for nearly all that a configuration is made of.
+
+    TOML has no None: it is `"…"`, and left out of a table.
+    """
     if value is None:
         return '"…"'
     if isinstance(value, Mapping):
-        pairs = ", ".join(f"{dotted((key,))} = {toml(each)}" for key, each in value.items())
+        pairs = ", ".join(f"{dotted((key,))} = {toml(each)}" for key, each in value.items() if each is not None)
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(toml, value)) + "]"

@@ -49,8 +49,11 @@ class Files:
         return found
 
     def _paths(self) -> Iterable[HostPath]:
-        if self.path.is_dir():
-            return sorted(self.path.glob("*.toml"))
+        try:
+            if self.path.is_dir():
+                return sorted(each for each in self.path.iterdir() if each.suffix == ".toml")
+        except OSError as error:
+            raise ConfigError(f"{self.place}: {self.path} could not be read: {error.strerror or error}") from None
         return [self.path]
 
     def _document(self, path: HostPath) -> Document:

@@ -207,6 +207,19 @@ def test_keys_of_another_case_set_nothing(organization: Organization) -> None:
     assert len(loaded.warnings) == 2
 
 
+def test_variables_do_not_define_runners_or_policies(organization: Organization) -> None:
+    """Neither is a table of the configuration: a warning, and no effect."""
+    loaded = organization.load(OFFLOAD_RUNNERS__LARGE__PROVIDER__TYPE="plain", OFFLOAD_POLICY__LOCKED="[]")
+    assert loaded.config.provider.type == "cloud"
+    assert [each.partition(" (")[0] for each in loaded.warnings] == [
+        "Ignoring unrecognized config key: policy",
+        "Ignoring unrecognized config key: runners",
+    ]
+    assert "offload.hedge: locked by" in organization.refused(
+        OFFLOAD_POLICY__LOCKED="[]", OFFLOAD_OFFLOAD__HEDGE="false"
+    )
+
+
 def test_an_option_that_is_locked_is_not_dropped_with_its_provider(organization: Organization) -> None:
     """The policy locks an option, and somebody chooses a provider without it."""
     organization.policy("[policy]\nlocked = ['provider.machine']\n[provider]\nmachine = 'm2'\n")

@@ -172,6 +172,7 @@ def test_a_package_that_is_wrong_is_said(organization: Organization) -> None:
 def test_a_place_that_is_named_must_be_there(organization: Organization) -> None:
     """`OFFLOAD_RUNNERS` that points nowhere is an error; two definitions in one folder are, too."""
     assert "OFFLOAD_RUNNERS: there is no file or folder nowhere" in organization.refused(OFFLOAD_RUNNERS="nowhere")
+    assert "could not be read: File name too long" in organization.refused(OFFLOAD_RUNNERS="x" * 300)
     organization.write("folder/a.toml", "[runners.large]\n")
     folder = organization.write("folder/b.toml", "\n[runners.large]\n").parent
     message = organization.refused(OFFLOAD_RUNNERS=str(folder))
