@@ -276,11 +276,16 @@ class _Reading:
 
     def _refuse_unknown_of_policy(self) -> None:
         """Elsewhere an unknown key is a warning; a policy that is not understood must not be half in force."""
-        unknown = [each for each in self.findings.unknown if self.layers.origin(each[0]).layer is Layer.POLICY]
-        for where, known in unknown:
-            near = nearest(str(where[-1]), known)
-            words = "there is no such key" + (f"; did you mean {near}?" if near else "")
-            self.findings.problems.append((where, words))
+        for where, known in self.findings.unknown:
+            # an option that is not locked goes with the plugin, and that may be another one than the policy's
+            its_own = self._of_policy((where[0], "type")) if where[0] in ("provider", "framework") else True
+            if its_own and self._of_policy(where):
+                near = nearest(str(where[-1]), known)
+                words = "there is no such key" + (f"; did you mean {near}?" if near else "")
+                self.findings.problems.append((where, words))
+
+    def _of_policy(self, where: Path) -> bool:
+        return self.layers.origin(where).layer is Layer.POLICY
 
     def _filled_roots(self, table: OffloadTable, provider_class: type[Provider[Any]]) -> OffloadTable:
         """One of the two roots stands for both."""

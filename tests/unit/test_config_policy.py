@@ -199,6 +199,18 @@ def test_a_policy_may_set_a_runner_without_locking_it(organization: Organization
     assert organization.load(OFFLOAD_OFFLOAD__RUNNER="other").config.provider.type == "cloud"
 
 
+def test_options_that_are_not_locked_go_with_their_provider(organization: Organization) -> None:
+    """Where a project may choose another one, what the policy says for the first is a warning, as of a runner."""
+    organization.policy(POLICY.replace('"provider", ', ""))
+    organization.project(UNSELECTED + "[provider]\ntype = 'plain'\n")
+    loaded = organization.load()
+    assert loaded.config.provider.type == "plain"
+    assert "Ignoring unrecognized config key: provider.machine" in loaded.warnings[0]
+    organization.policy(POLICY.replace("machine", "machin"))
+    organization.project(UNSELECTED)
+    assert organization.refused() == "policy.toml:12: provider.machin: there is no such key; did you mean machine?"
+
+
 def test_keys_of_another_case_set_nothing(organization: Organization) -> None:
     """TOML tells cases apart, so they are unknown keys: a warning, and no effect."""
     organization.project(UNSELECTED.replace("[offload]", "[offload]\nHedge = false") + "[Provider]\ntype = 'plain'\n")
