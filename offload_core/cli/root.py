@@ -21,6 +21,7 @@ _COMMANDS = {
     "validate": "Check the configuration.",
     "init": "Write a configuration for this project.",
     "logs": "Show results of the last run.",
+    "history": "Show and merge what is recorded across runs.",
     "providers": "List the installed providers and frameworks.",
     "doctor": "Check that the configured provider and framework are ready.",
     "reap": "Terminate sandboxes that were left behind.",
@@ -40,6 +41,17 @@ class Settings:
 
 class OffloadCommand(click.Command):
     """A subcommand: takes the common options after its name too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", _CONTEXT)
+        super().__init__(*args, **kwargs)
+        self.params.extend(_common_options())
+
+
+class OffloadGroup(click.Group):
+    """A subcommand with subcommands of its own: all take the common options."""
+
+    command_class = OffloadCommand
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", _CONTEXT)

@@ -1,0 +1,74 @@
+"""The three-way merge of whole histories, as git asks a merge driver for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import ReportError
+from .entry import Entry, Key
+from .file import History, locked, read_history, write_history
+from .merging import with_base, without_base
+
+
+def merge_files(base: Path, ours: Path, theirs: Path, note: Callable[[str], None]) -> None:
+    """Merge what `theirs` has added into `ours`, which is replaced.
+
+    Args:
+        base: what both come from. What of it cannot be read is as if it had not been there, and `note` is told.
+
+    Raises:
+        ReportError: `ours` or `theirs` cannot be read, or `ours` not be written; it is as it was.
+    """
+    with locked(ours):
+        sides = [_whole(path) for path in (ours, theirs)]
+        merge(_past(base, note), *sides, note)
+        write_history(sides[0])
+
+
+def merge(base: History, ours: History, theirs: History, note: Callable[[str], None]) -> None:
+    """Make `ours` the merge of both. It has every test that either has.
+
+    Raises:
+        ReportError: an entry of `ours` or `theirs` is damaged.
+    """
+    for key, line in theirs.lines.items():
+        own, past = ours.lines.get(key), base.lines.get(key)
+        if own is None or own == past:
+            ours.lines[key] = line
+        elif line not in (own, past):
+            ours.put(key, _both(_past_entry(base, key, note), ours.entry(key), theirs.entry(key)))
+
+
+def _both(base: Entry | None, ours: Entry | None, theirs: Entry | None) -> Entry:
+    assert ours is not None
+    assert theirs is not None
+    return without_base(ours, theirs) if base is None else with_base(base, ours, theirs)
+
+
+def _whole(path: Path) -> History:
+    if not path.is_file():
+        raise ReportError(f"there is no history at {path}")
+    history = read_history(path)
+    if history.problems:
+        raise ReportError(f"{history.problem}. Nothing was merged")
+    return history
+
+
+def _past(path: Path, note: Callable[[str], None]) -> History:
+    try:
+        base = read_history(path)
+    except ReportError as error:
+        note(f"{error}: merged as if there were no common past")
+        return History(path)
+    if base.problems:
+        note(f"{base.problem}: merged as if it had not been there")
+    return base
+
+
+def _past_entry(base: History, key: Key, note: Callable[[str], None]) -> Entry | None:
+    try:
+        return base.entry(key)
+    except ReportError as error:
+        note(f"{error}: merged as if it had not been there")
+        return None

@@ -1,0 +1,184 @@
+"""The history file: one line a test, sorted by key, replaced as a whole.
+
+Reading looks only for the key of each line. What a line says is decoded when somebody asks, and what nobody touched is
+written as it was: a run needs few of many tests, and changes few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from attrs import define, field
+
+from ..errors import ReportError
+from .entry import Entry, Key, decode, encode
+from .merging import without_base
+
+LOCK_TIMEOUT_SECS = 60.0
+"""How long a writer waits for others; each holds the lock for about a second at most."""
+
+_CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+_decode_at = json.JSONDecoder().raw_decode
+
+
+@define
+class History:
+    """A history that was read.
+
+    Attributes:
+        lines: the line of each test. problems: what could not be read, in words, with the number of the line.
+    """
+
+    path: Path
+    lines: dict[Key, str] = field(factory=dict)
+    problems: list[str] = field(factory=list)
+
+    def entry(self, key: Key) -> Entry | None:
+        """What is known of a test, None if nothing is.
+
+        Raises:
+            ReportError: its line is damaged.
+        """
+        line = self.lines.get(key)
+        if line is None:
+            return None
+        try:
+            return decode(line)[1]
+        except ValueError as error:
+            raise ReportError(f"{self.path}: the entry of {key[1]!r} is damaged: {error}") from None
+
+    def put(self, key: Key, entry: Entry) -> None:
+        """Set what is known of a test."""
+        self.lines[key] = encode(key, entry)
+
+    @property
+    def problem(self) -> str:
+        """All problems in a sentence, empty if there are none."""
+        if not self.problems:
+            return ""
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        return f"{self.path}, {self.problems[0]}{more}"
+
+
+def read_history(path: Path) -> History:
+    """The history at `path`; an empty one if there is no file.
+
+    A line that is none of a history is one of `problems`, and the rest is read. Two lines of one test, as a text merge
+    leaves them, count as one.
+
+    Raises:
+        ReportError: the file cannot be read.
+    """
+    history = History(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return history
+    except OSError as error:
+        raise ReportError(f"{path} could not be read: {error.strerror or error}") from error
+    garbled = _garbled(data)
+    for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
+        try:
+            if number in garbled:
+                raise ValueError("not UTF-8")  # noqa: TRY301
+            if (key := _key(line)) is None:
+                continue
+            if key in history.lines:
+                line = encode(key, without_base(decode(history.lines[key])[1], decode(line)[1]))
+        except ValueError as error:
+            history.problems.append(f"line {number}: {_why(line, error)}")
+        else:
+            history.lines[key] = line
+    return history
+
+
+def write_history(history: History) -> None:
+    """Replace the file by `history`, sorted, so that it is there as a whole or as it was. Hold `locked`.
+
+    Raises:
+        ReportError: it could not be written; or parts of it could not be read, and would be lost.
+    """
+    if history.problems:
+        raise ReportError(
+            f"{history.problem}: nothing was written to it, because that would lose what cannot be read. Repair the "
+            "file, or restore it with your version control"
+        )
+    path = history.path.resolve()
+    draft = path.with_name(f".{path.name}.tmp")
+    try:
+        with draft.open("wb") as out:
+            out.writelines(f"{line}\n".encode() for _, line in sorted(history.lines.items()))
+            out.flush()
+            os.fsync(out.fileno())
+        if path.exists():
+            shutil.copymode(path, draft)
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the history for reading it and writing it back: nobody else does meanwhile.
+
+    Raises:
+        ReportError: another process holds it for too long, or there is no place for the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    path = path.resolve()
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_SECS)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise ReportError(f"another process has held {lock.lock_file} for {LOCK_TIMEOUT_SECS:g} s") from None
+    except (OSError, NotImplementedError) as error:
+        raise ReportError(f"{path} could not be locked: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()  # while it is held: whoever waits finds it gone, and makes a new one
+        lock.release()
+
+
+def _key(line: str) -> Key | None:
+    """The key of a line, None if the line is empty.
+
+    Raises:
+        ValueError: it is not a line of a history, as far as that was looked at.
+    """
+    if line.startswith('{"k":[') and line.endswith("}}"):  # as every writer writes it; the rest is decoded when asked
+        match _decode_at(line, 5)[0]:
+            case [str(config), str(test)]:
+                return config, test
+    return decode(line)[0] if line.strip() else None
+
+
+def _garbled(data: bytes) -> set[int]:
+    """The numbers of the lines that are not UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return {
+            number for number, line in enumerate(data.split(b"\n"), 1) if line.decode(errors="ignore").encode() != line
+        }
+    return set()
+
+
+def _why(line: str, error: ValueError) -> str:
+    """Why a line is none of a history, and what to do."""
+    if line.startswith(_CONFLICT):
+        return (
+            "the mark of a merge conflict. `git checkout --merge` of the file, after `offload history "
+            "setup-merge-driver`, merges it again"
+        )
+    return f"not an entry of a history: {error}"
