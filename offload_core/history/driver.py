@@ -21,9 +21,9 @@ def merge_files(base: Path, ours: Path, theirs: Path, note: Callable[[str], None
         ReportError: `ours` or `theirs` cannot be read, or `ours` not be written; it is as it was.
     """
     with locked(ours):
-        sides = [_whole(path) for path in (ours, theirs)]
-        merge(_past(base, note), *sides, note)
-        write_history(sides[0])
+        merged = _whole(ours)
+        merge(_past(base, note), merged, _whole(theirs), note)
+        write_history(merged)
 
 
 def merge(base: History, ours: History, theirs: History, note: Callable[[str], None]) -> None:

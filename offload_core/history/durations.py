@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
+from math import inf
 
-from .entry import Entry, Sample, decode
+from .entry import Entry, decode
 from .file import History
+
+_VALUES = ',"v":'
+_decode_at = json.JSONDecoder().raw_decode
 
 QUANTILE = 0.75
 """A test that takes longer than planned costs more than one that takes less: it may be the last one to end."""
@@ -16,11 +21,7 @@ def expected_secs(entry: Entry) -> float | None:
 
     The third quartile of its good and of its bad attempts, weighted by how often it fails.
     """
-    if not entry.ok or not entry.fail:
-        known = entry.ok or entry.fail
-        return _quantile(known) if known else None
-    rate = entry.failure_rate
-    return (1 - rate) * _quantile(entry.ok) + rate * _quantile(entry.fail)
+    return _expected([each.secs for each in entry.ok], [each.secs for each in entry.fail], entry.failure_rate)
 
 
 class RecordedDurations(Mapping[str, float]):
@@ -56,13 +57,35 @@ class RecordedDurations(Mapping[str, float]):
 
     def _decoded(self, test: str, line: str) -> float | None:
         try:
-            return expected_secs(decode(line)[1])
+            try:
+                return _glance(line)
+            except (ArithmeticError, KeyError, TypeError, ValueError, RecursionError):
+                return expected_secs(decode(line)[1])  # which says what is wrong
         except ValueError as error:
             self._note(f"{self._path}: the entry of {test!r} is damaged: {error}")
             return None
 
 
-def _quantile(samples: list[Sample]) -> float:
+def _glance(line: str) -> float | None:
+    """As `expected_secs`, without looking at what does not matter for it: that takes half of the time."""
+    values, end = _decode_at(line, line.index(_VALUES) + len(_VALUES))
+    if end != len(line) - 1:
+        raise ValueError("not the end")
+    ok = [secs for _, _, secs in values["ok"]]
+    fail = [secs for _, _, secs in values["fail"]]
+    attempts, failures = values["n"], values["f"]
+    secs = _expected(ok, fail, min(failures / attempts, 1.0) if fail else 0.0)
+    if secs is not None and not 0 <= secs < inf:
+        raise ValueError("not a duration")
+    return secs
+
+
+def _expected(ok: list[float], fail: list[float], failure_rate: float) -> float | None:
+    if not ok or not fail:
+        return _quantile(ok or fail) if ok or fail else None
+    return (1 - failure_rate) * _quantile(ok) + failure_rate * _quantile(fail)
+
+
+def _quantile(secs: list[float]) -> float:
     """By nearest rank."""
-    secs = sorted([sample.secs for sample in samples])
-    return secs[round(QUANTILE * (len(secs) - 1))]
+    return sorted(secs)[round(QUANTILE * (len(secs) - 1))]

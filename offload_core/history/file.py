@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,14 +17,16 @@ from pathlib import Path
 from attrs import define, field
 
 from ..errors import ReportError
-from .entry import Entry, Key, decode, encode
+from .entry import Entry, Key, decode, encode, key_of
 from .merging import without_base
 
 LOCK_TIMEOUT_SECS = 60.0
 """How long a writer waits for others; each holds the lock for about a second at most."""
 
 _CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
-_decode_at = json.JSONDecoder().raw_decode
+# as every writer writes it: JSON strings need no decoding where nothing is escaped, and no string can hold `,"v":`
+_PLAIN_KEY = re.compile(r'\{"k":\["([^"\\]*)","([^"\\]*)"\],"v":\{')
+_VALUES = ',"v":{'
 
 
 @define
@@ -156,10 +159,11 @@ def _key(line: str) -> Key | None:
     Raises:
         ValueError: it is not a line of a history, as far as that was looked at.
     """
-    if line.startswith('{"k":[') and line.endswith("}}"):  # as every writer writes it; the rest is decoded when asked
-        match _decode_at(line, 5)[0]:
-            case [str(config), str(test)]:
-                return config, test
+    if line.endswith("}}"):
+        if plain := _PLAIN_KEY.match(line):
+            return plain[1], plain[2]
+        if line.startswith('{"k":') and (end := line.find(_VALUES)) > 0:
+            return key_of(json.loads(line[5:end]))
     return decode(line)[0] if line.strip() else None
 
 

@@ -6,7 +6,6 @@ not matter which side is which, merging again changes nothing, and no sample is 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from .entry import Entry, Sample
@@ -50,9 +49,7 @@ def _merged(ours: Entry, theirs: Entry) -> Entry:
 
 
 def _union(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[Sample]:
-    """The samples of both; one that stands twice on one side, as older versions wrote them, stands twice."""
-    union = Counter(ours) | Counter(theirs)
-    return kept(union.elements(), max(SIZE, len(ours), len(theirs)))
+    return kept({*ours, *theirs}, max(SIZE, len(ours), len(theirs)))
 
 
 def _grown(base: int, ours: int, theirs: int) -> int:
@@ -61,9 +58,9 @@ def _grown(base: int, ours: int, theirs: int) -> int:
 
 def _overlap(ours: Entry, theirs: Entry) -> float:
     """The share of the shorter side's samples that the other has too, 0 to 1; 1 where neither has any."""
-    our, their = (Counter((*entry.ok, *entry.fail)) for entry in (ours, theirs))
-    shorter = min(our.total(), their.total())
-    return (our & their).total() / shorter if shorter else float(our == their)
+    our, their = ({*entry.ok, *entry.fail} for entry in (ours, theirs))
+    shorter = min(len(our), len(their))
+    return len(our & their) / shorter if shorter else float(our == their)
 
 
 def _joined(ours: int, theirs: int, common: float) -> int:
