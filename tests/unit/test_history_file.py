@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -45,7 +44,7 @@ def test_it_is_sorted_and_what_nobody_touched_is_as_it_was(path: Path) -> None:
     written = path.read_text("utf-8").splitlines()
     assert [decode(each)[0] for each in written] == [("b.toml", "a"), *((CONFIG, id) for id in "bmzü")]
     assert written[2] == strange
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_link_and_the_mode_stay(path: Path) -> None:
@@ -94,7 +93,7 @@ def test_damage_is_said_and_never_lost(path: Path, text: bytes, words: str) -> N
     with locked(path), pytest.raises(ReportError, match="nothing was written to it"):
         write_history(history)
     assert path.read_bytes() == before
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_damage_inside_a_line_is_said_when_it_is_decoded(path: Path) -> None:
