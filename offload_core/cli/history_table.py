@@ -31,12 +31,9 @@ def entries_of(history: History, config: str, note: Callable[[str], None]) -> li
     for key in sorted(history.lines):
         if key[0] == config:
             try:
-                entry = history.entry(key)
+                found.append((key[1], history.entry(key)))
             except ReportError as error:
                 note(str(error))
-            else:
-                assert entry is not None
-                found.append((key[1], entry))
     return found
 
 

@@ -37,13 +37,8 @@ def merge(base: History, ours: History, theirs: History, note: Callable[[str], N
         if own is None or own == past:
             ours.lines[key] = line
         elif line not in (own, past):
-            ours.put(key, _both(_past_entry(base, key, note), ours.entry(key), theirs.entry(key)))
-
-
-def _both(base: Entry | None, ours: Entry | None, theirs: Entry | None) -> Entry:
-    assert ours is not None
-    assert theirs is not None
-    return without_base(ours, theirs) if base is None else with_base(base, ours, theirs)
+            root, pair = _past_entry(base, key, note), (ours.entry(key), theirs.entry(key))
+            ours.put(key, with_base(root, *pair) if root else without_base(*pair))
 
 
 def _whole(path: Path) -> History:
@@ -68,7 +63,7 @@ def _past(path: Path, note: Callable[[str], None]) -> History:
 
 def _past_entry(base: History, key: Key, note: Callable[[str], None]) -> Entry | None:
     try:
-        return base.entry(key)
+        return base.entry(key) if key in base.lines else None
     except ReportError as error:
         note(f"{error}: merged as if it had not been there")
         return None

@@ -148,6 +148,6 @@ def _sound(runs: tuple[Any, ...], at: tuple[Any, ...], secs: tuple[Any, ...]) ->
         and set(map(type, at)) == {int}
         and set(map(type, secs)) <= {int, float}
         and 0 <= min(at) <= max(at) < _LATEST_MS
-        and 0 <= min(secs)
+        and min(secs) >= 0
         and sum(secs) < _LONGEST_SECS  # not true of NaN either
     )

@@ -41,17 +41,15 @@ class History:
     lines: dict[Key, str] = field(factory=dict)
     problems: list[str] = field(factory=list)
 
-    def entry(self, key: Key) -> Entry | None:
-        """What is known of a test, None if nothing is.
+    def entry(self, key: Key) -> Entry:
+        """What is known of a test; an empty entry if nothing is.
 
         Raises:
             ReportError: its line is damaged.
         """
         line = self.lines.get(key)
-        if line is None:
-            return None
         try:
-            return decode(line)[1]
+            return Entry() if line is None else decode(line)[1]
         except ValueError as error:
             raise ReportError(f"{self.path}: the entry of {key[1]!r} is damaged: {error}") from None
 
@@ -122,9 +120,10 @@ def write_history(history: History) -> None:
             shutil.copymode(path, draft)
         draft.replace(path)
     except OSError as error:
+        raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
+    finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
-        raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def record_run(path: Path, config: str, accounting: Accounting, size: int) -> bo
     with locked(path):
         history = read_history(path)
         for key, attempts in () if history.problems else added.items():
-            entry = history.entry(key) or Entry()
+            entry = history.entry(key)
             _add(entry, [(_sample(run, epoch, each), each.outcome.bad) for each in attempts], size)
             entry.last_run = run
             history.put(key, entry)

@@ -12,7 +12,7 @@ import pytest
 from attrs import frozen
 
 from offload_core.cli import main
-from offload_core.history import Entry, Sample, locked, read_history, write_history
+from offload_core.history import Sample, locked, read_history, write_history
 
 CONFIG = """
 [offload]
@@ -61,7 +61,7 @@ class Repository:
         with locked(self.history):
             history = read_history(self.history)
             for test in tests:
-                entry = history.entry(("offload.toml", test)) or Entry()
+                entry = history.entry(("offload.toml", test))
                 entry.attempts += 1
                 entry.ok.append(Sample(f"r{run:03}", 1_712_000_000_000 + run, run / 10))
                 entry.last_run = f"r{run:03}"
@@ -70,8 +70,7 @@ class Repository:
 
     def runs(self, test: str) -> set[str]:
         """The runs that the history has samples of."""
-        entry = read_history(self.history).entry(("offload.toml", test))
-        return {each.run for each in entry.ok} if entry else set()
+        return {each.run for each in read_history(self.history).entry(("offload.toml", test)).ok}
 
 
 @pytest.fixture
@@ -131,7 +130,6 @@ def test_two_branches_merge(
         {"r003"},
     ]
     entry = read_history(repository.history).entry(("offload.toml", TESTS[1]))
-    assert entry is not None
     assert (entry.attempts, entry.last_run) == (3, "r003")
 
 

@@ -66,7 +66,6 @@ def test_a_test_that_stands_twice_is_one(path: Path) -> None:
     path.write_text("\n".join([line("a", 3), line("b"), line("a", 5)]) + "\n", "utf-8")
     history = read_history(path)
     entry = history.entry((CONFIG, "a"))
-    assert entry is not None
     assert (len(history.lines), entry.attempts, len(entry.ok)) == (2, 5, 5)
 
 
