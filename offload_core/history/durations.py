@@ -57,10 +57,11 @@ class RecordedDurations(Mapping[str, float]):
 
     def _decoded(self, test: str, line: str) -> float | None:
         try:
-            try:
-                return _glance(line)
-            except (ArithmeticError, KeyError, TypeError, ValueError, RecursionError):
-                return expected_secs(decode(line)[1])  # which says what is wrong
+            return _glance(line)
+        except (ArithmeticError, KeyError, TypeError, ValueError, RecursionError):
+            pass  # decoding it whole says what is wrong
+        try:
+            return expected_secs(decode(line)[1])
         except ValueError as error:
             self._note(f"{self._path}: the entry of {test!r} is damaged: {error}")
             return None
@@ -72,9 +73,10 @@ def _glance(line: str) -> float | None:
     if end != len(line) - 1:
         raise ValueError("not the end")
     ok = [secs for _, _, secs in values["ok"]]
-    fail = [secs for _, _, secs in values["fail"]]
-    attempts, failures = values["n"], values["f"]
-    secs = _expected(ok, fail, min(failures / attempts, 1.0) if fail else 0.0)
+    if fail := [secs for _, _, secs in values["fail"]]:
+        secs = _expected(ok, fail, min(values["f"] / values["n"], 1.0))
+    else:
+        secs = _quantile(ok) if ok else None
     if secs is not None and not 0 <= secs < inf:
         raise ValueError("not a duration")
     return secs

@@ -85,7 +85,7 @@ def decode(line: str) -> tuple[Key, Entry]:
         more={name: value for name, value in values.items() if name not in _FIELDS},
         beside={name: value for name, value in found.items() if name not in ("k", "v")},
     )
-    return key_of(found.get("k")), entry
+    return _key(found.get("k")), entry
 
 
 def encode(key: Key, entry: Entry) -> str:
@@ -111,12 +111,7 @@ _readable = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_ci
 _ascii = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-def key_of(value: object) -> Key:
-    """A decoded `k`.
-
-    Raises:
-        ValueError: it is none.
-    """
+def _key(value: object) -> Key:
     match value:
         case [str(config), str(test)]:
             return config, test

@@ -6,7 +6,6 @@ written as it was: a run needs few of many tests, and changes few.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,16 +16,15 @@ from pathlib import Path
 from attrs import define, field
 
 from ..errors import ReportError
-from .entry import Entry, Key, decode, encode, key_of
+from .entry import Entry, Key, decode, encode
 from .merging import without_base
 
 LOCK_TIMEOUT_SECS = 60.0
 """How long a writer waits for others; each holds the lock for about a second at most."""
 
 _CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
-# as every writer writes it: JSON strings need no decoding where nothing is escaped, and no string can hold `,"v":`
+# as writers write it: where nothing is escaped, what stands between the quotes is the string
 _PLAIN_KEY = re.compile(r'\{"k":\["([^"\\]*)","([^"\\]*)"\],"v":\{')
-_VALUES = ',"v":{'
 
 
 @define
@@ -82,19 +80,20 @@ def read_history(path: Path) -> History:
         return history
     except OSError as error:
         raise ReportError(f"{path} could not be read: {error.strerror or error}") from error
-    garbled = _garbled(data)
-    for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
+    try:
+        text, clean = data.decode(), True
+    except UnicodeDecodeError:
+        text, clean = data.decode(errors="surrogateescape"), False
+    lines = history.lines
+    for number, line in enumerate(text.split("\n"), 1):
+        plain = _PLAIN_KEY.match(line) if clean and line.endswith("}}") else None
+        if plain and (key := (plain[1], plain[2])) not in lines:
+            lines[key] = line
+            continue
         try:
-            if number in garbled:
-                raise ValueError("not UTF-8")  # noqa: TRY301
-            if (key := _key(line)) is None:
-                continue
-            if key in history.lines:
-                line = encode(key, without_base(decode(history.lines[key])[1], decode(line)[1]))
+            _add(lines, line)
         except ValueError as error:
             history.problems.append(f"line {number}: {_why(line, error)}")
-        else:
-            history.lines[key] = line
     return history
 
 
@@ -152,29 +151,20 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _key(line: str) -> Key | None:
-    """The key of a line, None if the line is empty.
+def _add(lines: dict[Key, str], line: str) -> None:
+    """Add a line that is not as most are.
 
     Raises:
-        ValueError: it is not a line of a history, as far as that was looked at.
+        ValueError: it is not a line of a history.
     """
-    if line.endswith("}}"):
-        if plain := _PLAIN_KEY.match(line):
-            return plain[1], plain[2]
-        if line.startswith('{"k":') and (end := line.find(_VALUES)) > 0:
-            return key_of(json.loads(line[5:end]))
-    return decode(line)[0] if line.strip() else None
-
-
-def _garbled(data: bytes) -> set[int]:
-    """The numbers of the lines that are not UTF-8."""
+    if not line.strip():
+        return
     try:
-        data.decode()
-    except UnicodeDecodeError:
-        return {
-            number for number, line in enumerate(data.split(b"\n"), 1) if line.decode(errors="ignore").encode() != line
-        }
-    return set()
+        line.encode()
+    except UnicodeEncodeError:
+        raise ValueError("not UTF-8") from None
+    key, entry = decode(line)
+    lines[key] = encode(key, without_base(decode(lines[key])[1], entry)) if key in lines else line
 
 
 def _why(line: str, error: ValueError) -> str:
