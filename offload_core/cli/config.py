@@ -21,7 +21,12 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _RUNNER = click.option("--runner", metavar="NAME", help="As `offload run --runner`.")
 
 
-@click.command("config", cls=OffloadGroup, help="Show the effective configuration. Values of secrets are masked.")
+@click.command(
+    "config",
+    cls=OffloadGroup,
+    invoke_without_command=True,
+    help="Show the effective configuration. Values of secrets are masked.",
+)
 @_RUNNER
 @_JSON
 @click.pass_context

@@ -24,6 +24,7 @@ _COMMANDS = {
     "config": "Show the effective configuration, and where each value comes from.",
     "runners": "List the runners that are defined.",
     "logs": "Show results of the last run.",
+    "history": "Show and merge what is recorded across runs.",
     "providers": "List the installed providers and frameworks.",
     "doctor": "Check that the configured provider and framework are ready.",
     "reap": "Terminate sandboxes that were left behind.",
@@ -51,12 +52,9 @@ class OffloadCommand(click.Command):
 
 
 class OffloadGroup(OffloadCommand, click.Group):
-    """A subcommand that does something by itself, and has further ones."""
+    """A subcommand with subcommands of its own: all take the common options."""
 
     command_class = OffloadCommand
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, invoke_without_command=True, **kwargs)
 
 
 class _Lazy(click.Group):

@@ -47,7 +47,6 @@ class RunOptions:
             if not (name and equals):
                 yield f"--env {each!r} is not of the form NAME=VALUE: ignored"
         for flag, given in (
-            ("--record-history", self.record_history),
             ("--trace", self.trace),
             ("--show-estimated-cost", self.show_estimated_cost),
         ):
@@ -90,8 +89,9 @@ class RunOptions:
 def written(loaded: Loaded) -> tuple[PurePosixPath, ...]:
     """What Offload itself writes below the project's directory, relative to it."""
     output = Path(loaded.project_dir, loaded.config.report.output_dir).resolve()
+    history = [loaded.history_path.resolve()] if loaded.history_path else []
     project = loaded.project_dir.resolve()
-    return (PurePosixPath(output.relative_to(project)),) if project in output.parents else ()
+    return tuple(PurePosixPath(path.relative_to(project)) for path in (output, *history) if project in path.parents)
 
 
 def makes_images(provider: Provider[Any]) -> bool:

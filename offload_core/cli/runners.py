@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.command("runners", cls=OffloadGroup, help="List the runners that are defined, wherever that is.")
+@click.command(
+    "runners",
+    cls=OffloadGroup,
+    invoke_without_command=True,
+    help="List the runners that are defined, wherever that is.",
+)
 @_JSON
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> int | None:

@@ -65,6 +65,12 @@ class Loaded:
         """`[report] output_dir`, absolute."""
         return self.path.absolute().parent / self.config.report.output_dir
 
+    @property
+    def history_path(self) -> HostPath | None:
+        """`[history] path`, absolute; None without the table."""
+        history = self.config.history
+        return self.path.absolute().parent / history.path if history else None
+
 
 def load(
     path: HostPath | None = None,
