@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -63,10 +64,13 @@ class Reporter:
         self._console.close()
         self._close_files()
 
-    def finish(self, exit_code: int) -> int:
+    def finish(self, exit_code: int, also: Mapping[str, Callable[[], Path | None]] | None = None) -> int:
         """Write the reports and print the end, also of a run that was cut short. Returns what the process exits with.
 
         That is `exit_code`, or 3 if nothing failed but a report could not be written.
+
+        Args:
+            also: what else is written, by kind. Each tells where, None for nowhere, or raises a `ReportError`.
         """
         self._console.close()
         self._close_files()
@@ -77,6 +81,12 @@ class Reporter:
             self._write("junit", self._options.junit_file, written, lambda: junit_xml(self.accounting))
         if self._logs.written:
             written["logs"] = str(self._directory.path / LOGS)
+        for kind, write in (also or {}).items():
+            try:
+                if (path := write()) is not None:
+                    written[kind] = str(path)
+            except ReportError as error:
+                self.failures.append(error)
         expected = {**written, "summary": str(self._directory.path / SUMMARY)}
         self._write("summary", SUMMARY, written, lambda: [summary_json(self._summary(exit_code, expected))])
         self._tell_failures()
