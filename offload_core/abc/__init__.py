@@ -4,7 +4,7 @@ One concept a file. Nothing here imports an implementation: the only other modul
 `offload_core.errors`. What ships with Offload and what third parties write meet the core here and nowhere else.
 """
 
-from ._archive import pack, unpack
+from ._archive import Member, members, pack, unpack
 from ._cost import CostEstimate
 from ._environment import inherited_environment
 from ._framework import (
@@ -64,6 +64,7 @@ __all__ = [
     "Liveness",
     "LivenessSettings",
     "LivenessStatus",
+    "Member",
     "ModuleStarted",
     "Outcome",
     "PipeReader",
@@ -91,6 +92,7 @@ __all__ = [
     "kill_command",
     "launched",
     "mark_of",
+    "members",
     "pack",
     "unpack",
     "without_launcher",

@@ -58,6 +58,7 @@ class Drive:
         doomed, doomed_import: what was running or being imported when the kill began.
         why_killed: for people.
         closing: it was asked to end.
+        failed: a test in it failed.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Drive:
         self.doomed_import: str | None = None
         self.why_killed = ""
         self.closing = False
+        self.failed = False
         self._worker = worker
         self._dispatcher = dispatcher
         self._watch = watch
@@ -253,6 +255,7 @@ class Drive:
             case TestFinished():
                 self._finish(event)
             case TeardownFailed():
+                self.failed = True
                 if self._amendable is not None and self._amendable.test.key == event.key:
                     self._dispatcher.amend(self._amendable, event)
                 else:
@@ -291,6 +294,7 @@ class Drive:
         else:
             self.running = None
         self._settled(event.key)
+        self.failed = self.failed or event.outcome.bad
         self._worker.finished += 1
         self._arm()
         self._amendable = run if self._dispatcher.finished_test(run, event) else None

@@ -36,7 +36,7 @@ MIN_REPLACEMENTS = 8
 CAPACITY_SECS = (5.0, 60.0)
 """After a backend said that it is full: the first and the longest time before another sandbox is asked for."""
 
-WIND_DOWN_SECS = 150.0
+WIND_DOWN_SECS = 200.0
 """Once the run is over: after so long without any sandbox ending, all that is left is cut off."""
 
 MakeWorker = Callable[[Sandbox, DeathWatch, int], Worker]

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from ..abc import Framework, Group, LivenessSettings, PrepareRequest, Provider
 from ..config.schema import OffloadTable, RetryTable
+from .artefacts import ArtefactRequest
 
 
 @frozen(kw_only=True)
@@ -27,6 +28,7 @@ class RunRequest:
         hash_seed: PYTHONHASHSEED of discovery and of every session: ids can depend on it.
         estimates: seconds per test id, from earlier runs.
         sandboxes_hint: how many sandboxes to begin with while discovery still runs.
+        artefacts: which files to bring from sandboxes; None for none.
     """
 
     run_id: str
@@ -46,6 +48,7 @@ class RunRequest:
     fail_fast: bool = False
     estimates: Mapping[str, float] = field(factory=dict)
     sandboxes_hint: int = 2
+    artefacts: ArtefactRequest | None = None
 
     @property
     def command_env(self) -> dict[str, str]:

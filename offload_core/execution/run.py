@@ -26,6 +26,7 @@ from ..frameworks.host import HostExecutor
 from ..liveness import DeathWatch
 from ..retry import RetryPolicy
 from ..scheduling import Estimates, LongestFirst
+from .artefacts import Artefacts
 from .dispatcher import Dispatcher
 from .guarded import GuardedExecutor, terminated
 from .pool import Pool
@@ -84,6 +85,7 @@ class _Run:
         self._image: Image | None = None
         self._prepared = asyncio.Event()
         self._begun: set[str] = set()
+        self._artefacts = Artefacts(request.artefacts, self._retry, bus) if request.artefacts else None
         self._warned_at = 0.0
         self.dispatcher = Dispatcher(
             LongestFirst(Estimates(request.estimates)),
@@ -191,6 +193,7 @@ class _Run:
             watch,
             self._bus,
             request.offload.test_timeout_secs,
+            self._artefacts,
         )
 
     def _place(self, sandbox: Sandbox, executor: Executor, name: str, number: int) -> Place:

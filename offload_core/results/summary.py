@@ -68,6 +68,10 @@ def summarize(
         "flaky": [_failure(record) for record in records if record.state is State.FLAKY],
         "not_run": not_run,
         "slowest": _slowest(records),
+        "artefacts": [
+            {"sandbox": each.sandbox, "session": each.session, "files": list(each.files), "size": each.size}
+            for each in accounting.artefacts
+        ],
         "rerun": rerun_command(accounting) if failures or not_run else None,
         "reports": dict(reports),
         "report_failures": report_failures,
