@@ -52,6 +52,7 @@ def run(loaded: Loaded, options: RunOptions) -> int:
             loaded.config.report,
             console=ConsoleOptions(ci=options.ci, color=options.color),
             redact=redactor(hidden) if hidden else None,
+            trace=options.trace,
         ) as reporter:
             composed = _Composed(loaded, options, last, groups, reporter, directory)
             return composed.run(looking.result())

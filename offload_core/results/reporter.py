@@ -12,11 +12,12 @@ from ..events import Consumer, RunStarted, Stamped, Warned
 from .accounting import Accounting, ExitCode
 from .console import ConsoleOptions, open_console
 from .directory import JOURNAL, LOGS, SUMMARY, OutputDirectory
-from .journal import JournalWriter
+from .journal import JournalWriter, read_journal
 from .junit import junit_xml
 from .logs import SandboxLogs
 from .sanitize import Redact, redacting
 from .summary import summarize, summary_json
+from .trace import TRACE, trace_json
 
 
 class Reporter:
@@ -27,6 +28,7 @@ class Reporter:
     Args:
         directory: held by this run; what it tells of the last run is to be read before this, because this rotates it.
         options: the `[report]` table.
+        trace: write `trace.json`, too.
         redact: applied to every string of every event before anything else sees it; None if there are no secrets.
 
     Raises:
@@ -40,6 +42,7 @@ class Reporter:
         *,
         console: ConsoleOptions | None = None,
         redact: Redact | None = None,
+        trace: bool = False,
     ) -> None:
         self.accounting = Accounting()
         self.failures: list[ReportError] = []
@@ -48,6 +51,7 @@ class Reporter:
         self._notes = directory.begin()
         self._directory = directory
         self._options = options
+        self._trace = trace
         self._journal = self._open_journal()
         self._logs = SandboxLogs(directory.claim, self.failures)
         full_text = str(directory.path / (options.junit_file if options.junit else JOURNAL))
@@ -75,6 +79,8 @@ class Reporter:
             written["journal"] = str(journal)
         if self._options.junit:
             self._write("junit", self._options.junit_file, written, lambda: junit_xml(self.accounting))
+        if self._trace:
+            self._write("trace", TRACE, written, lambda: trace_json(read_journal(self._directory.path / JOURNAL)))
         if self._logs.written:
             written["logs"] = str(self._directory.path / LOGS)
         expected = {**written, "summary": str(self._directory.path / SUMMARY)}
