@@ -53,6 +53,7 @@ def run(loaded: Loaded, options: RunOptions) -> int:
             console=ConsoleOptions(ci=options.ci, color=options.color),
             redact=redactor(hidden) if hidden else None,
             trace=options.trace,
+            show_cost=options.show_estimated_cost,
         ) as reporter:
             composed = _Composed(loaded, options, last, groups, reporter, directory)
             return composed.run(looking.result())

@@ -161,6 +161,7 @@ class _Run:
         await self._prepared.wait()
         provider = self._request.provider
         sandbox = await self._retry.call("create", lambda: provider.create(self._spec("discovery")))
+        since = self._bus.clock()
         async with DeathWatch(sandbox, self._request.liveness) as watch:
             try:
                 executor = GuardedExecutor(watch, self._retry)
@@ -168,7 +169,7 @@ class _Run:
                     self._list(lambda group: self._place(sandbox, executor, f"discovery-{group.name}", 0))
                 )
             finally:
-                await terminated(watch, self._retry, self._bus)
+                await terminated(watch, self._retry, self._bus, since=since)
 
     # -- what sandboxes and sessions are made from ----------------------------------------------------------------
 

@@ -29,6 +29,7 @@ class Reporter:
         directory: held by this run; what it tells of the last run is to be read before this, because this rotates it.
         options: the `[report]` table.
         trace: write `trace.json`, too.
+        show_cost: print what the sandboxes cost.
         redact: applied to every string of every event before anything else sees it; None if there are no secrets.
 
     Raises:
@@ -43,6 +44,7 @@ class Reporter:
         console: ConsoleOptions | None = None,
         redact: Redact | None = None,
         trace: bool = False,
+        show_cost: bool = False,
     ) -> None:
         self.accounting = Accounting()
         self.failures: list[ReportError] = []
@@ -52,6 +54,7 @@ class Reporter:
         self._directory = directory
         self._options = options
         self._trace = trace
+        self._show_cost = show_cost
         self._journal = self._open_journal()
         self._logs = SandboxLogs(directory.claim, self.failures)
         full_text = str(directory.path / (options.junit_file if options.junit else JOURNAL))
@@ -86,7 +89,7 @@ class Reporter:
         expected = {**written, "summary": str(self._directory.path / SUMMARY)}
         self._write("summary", SUMMARY, written, lambda: [summary_json(self._summary(exit_code, expected))])
         self._tell_failures()
-        self._console.finish(self._summary(exit_code, written))
+        self._console.finish(self._printed(self._summary(exit_code, written)))
         return self._final(exit_code)
 
     def _consume(self, stamped: Stamped) -> None:
@@ -128,6 +131,12 @@ class Reporter:
     def _summary(self, exit_code: int, reports: Mapping[str, str]) -> dict[str, Any]:
         failures = [str(failure) for failure in self.failures]
         return summarize(self.accounting, self._final(exit_code), reports=reports, report_failures=failures)
+
+    def _printed(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """The part of the summary that was asked for on the console."""
+        if self._show_cost and summary["cost"] is None:
+            self._console.notice("cost", "--show-estimated-cost: the provider states no price", "warn")
+        return summary if self._show_cost else {**summary, "cost": None}
 
     def _final(self, exit_code: int) -> int:
         if self.failures and exit_code in (ExitCode.OK, ExitCode.FLAKY):
