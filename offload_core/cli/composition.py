@@ -54,6 +54,7 @@ def run(loaded: Loaded, options: RunOptions) -> int:
             redact=redactor(hidden) if hidden else None,
             trace=options.trace,
             show_cost=options.show_estimated_cost,
+            project_dir=loaded.project_dir,
         ) as reporter:
             composed = _Composed(loaded, options, last, groups, reporter, directory)
             return composed.run(looking.result())
