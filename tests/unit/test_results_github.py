@@ -108,7 +108,10 @@ class Step:
         return acted
 
 
-FAILED = [found("a"), ended("a", Outcome.FAILED, text="no", output=[("out", "::error::forged\n##[error]forged")])]
+FAILED: list[Event] = [
+    found("a"),
+    ended("a", Outcome.FAILED, text="no", output=[("out", "::error::forged\n##[error]forged")]),
+]
 
 
 def test_a_step(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def page(accounting: Accounting, *, exit_code: int = 1, limit: int = MAX_BYTES) 
 
 def rendered(text: str) -> str:
     """As GitHub would, before it takes out what is dangerous: HTML in Markdown is let through."""
-    return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    html: str = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    return html
 
 
 def hostile_run(text: str) -> list[Event]:
