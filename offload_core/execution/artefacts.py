@@ -63,7 +63,8 @@ class ArtefactRequest:
     """What to bring.
 
     Attributes:
-        globs: patterns as in `find -path`, relative to the project's root in the sandbox: `*` crosses `/`.
+        globs: patterns as in `find -path`, relative to the project's root in the sandbox: `*` crosses `/`. `**/` in
+            front stands for any directories or none.
         failure_only: only from sessions in which something failed.
         output_dir: where reports go, on this host.
         claim: gives the path for a file's name in `output_dir`, or raises ReportError.
@@ -104,6 +105,10 @@ class _Kept:
     left_out: bool = False
 
 
+def _forms(glob: str) -> tuple[str, ...]:
+    return (glob, glob.removeprefix("**/")) if glob.startswith("**/") else (glob,)
+
+
 class Artefacts:
     """Collects for all sandboxes of a run. Its methods raise nothing but SandboxDead and SandboxLost."""
 
@@ -111,7 +116,7 @@ class Artefacts:
         self._request = request
         self._retry = retry
         self._bus = bus
-        self._globs = tuple(glob.removeprefix("./") for glob in request.globs)
+        self._globs = tuple(form for glob in request.globs for form in _forms(glob.removeprefix("./")))
         self._given_up: set[str] = set()
         self._unmarked: set[str] = set()
         self._said: set[str] = set()

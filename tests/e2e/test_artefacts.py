@@ -53,7 +53,7 @@ def test_files_are_brought_once(project: Project, provider: str) -> None:
     brings it again, without what the first left.
     """
     project.write({"test_a.py": WRITES, "out/deep/old.txt": "from before"})
-    project.configure(provider=provider, rest=globs("*.txt"))
+    project.configure(provider=provider, rest=globs("**/*.txt"))
     for _ in range(2):
         ran = project.run()
         assert ran.code == 0, ran.err

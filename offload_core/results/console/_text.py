@@ -169,6 +169,8 @@ def ending(summary: Mapping[str, Any]) -> Iterator[Line]:
         yield from _heading("Reports:")
         for path in reports.values():
             yield Line(f"  {path}")
+    if brought := sum(len(each["files"]) for each in summary["artefacts"]):
+        yield Line(f"  and {count(brought, 'file')} of tests, in a directory of each sandbox beside these")
     if rerun := summary["rerun"]:
         yield from _heading("Run again what has no good result:")
         yield Line(f"  {one_line(rerun, MAX_LINE)}", "strong")
