@@ -202,3 +202,35 @@ def test_what_cannot_be_brought_is_a_warning(project: Project) -> None:
     assert brought(ran) == {}
     assert ran.err.count("no tar for you") == 1
     assert "'/etc/passwd' matches nothing" in ran.err
+
+
+def test_many_files_with_odd_names(project: Project) -> None:
+    """More than one command line holds, with names that a shell, a terminal or a manifest would stumble over; the
+    next run removes them.
+    """
+    project.write(
+        {
+            "test_a.py": r"""
+                import os, pathlib
+                def test_it():
+                    own = pathlib.Path(os.environ["OFFLOAD_ARTEFACTS"], "sub dir")
+                    own.mkdir()
+                    for n in range(2500):
+                        (own / f"{'long name ' * 6}{n}").touch()
+                    for odd in ("-rf", "quote'\"", "$(touch x)", "new\nline", "tab\t", "\x1b[31m", "ümläut", "*"):
+                        (own / odd).write_text(odd)
+                    os.symlink("/etc/passwd", own / "link")
+            """
+        }
+    )
+    project.configure(1, rest=globs("sub dir/*"))
+    ran = project.run()
+    assert ran.code == 0, ran.err
+    files = by_end(brought(ran))
+    assert len(files) == 2508
+    odd = {name.removeprefix("sub dir/") for name in files if "long name" not in name}
+    assert odd == {"-rf", "quote'\"", "$(touch x)", "new_line", "tab_", "_[31m", "ümläut", "*"}
+    assert files["sub dir/new_line"] == "new\nline"
+    project.write({"test_a.py": "def test_it(): pass"})
+    assert project.run().code == 0
+    assert not (ran.results / "s1").exists()
