@@ -53,6 +53,12 @@ API, EXEC, IO = 0, 1, 2
 
 _LANES = {API: "API", EXEC: "Exec", IO: "I/O"}
 
+MORE_EXEC = range(3, 64)
+"""Further lanes of a sandbox, for tests that run at once in it. Of more than these, only the ends are shown."""
+
+NO_LANE = -1
+"""The lane of what has none: it is shown as a mark, where it ended."""
+
 JsonEvent = dict[str, Any]
 
 
@@ -88,16 +94,12 @@ class _Span:
     def event(self, at: float, **args: Any) -> JsonEvent:
         """The whole span, as it is known at `at`."""
         end = at if self.ended is None else self.ended
-        return {
-            "name": name_line(self.name),
-            "cat": self.category,
-            "ph": "X",
-            "ts": _micros(self.began),
-            "dur": _micros(end) - _micros(self.began),
-            "pid": self.pid,
-            "tid": self.lane,
-            "args": _told({**self.args, **args}),
-        }
+        event = {"name": name_line(self.name), "cat": self.category, "pid": self.pid}
+        told = _told({**self.args, **args})
+        if self.lane == NO_LANE:
+            return {**event, "ph": "i", "s": "p", "ts": _micros(end), "tid": EXEC, "args": told}
+        times = {"ts": _micros(self.began), "dur": _micros(end) - _micros(self.began)}
+        return {**event, "ph": "X", **times, "tid": self.lane, "args": told}
 
 
 class _Trace:
@@ -113,7 +115,8 @@ class _Trace:
         self._pids: dict[str, int] = {}
         self._free = count(1_000_000)
         self._groups: dict[str, int] = {}
-        self._running: dict[int, _Span] = {}
+        self._running: dict[int, dict[int, _Span]] = {}
+        self._lanes: set[tuple[int, int]] = set()
         self._starting: set[str] = set()
         self._pool_began = False
         self._last_verdict = 0.0
@@ -159,6 +162,9 @@ class _Trace:
     def _end(self, key: tuple[str, ...], **args: Any) -> Iterator[JsonEvent]:
         span = self._open.pop(key, None)
         if span is not None:
+            running = self._running.get(span.pid, {})
+            if running.get(span.lane) is span:
+                del running[span.lane]
             yield span.event(self._now, **args)
 
     def _instant(self, name: str, category: str, sandbox: str, **args: Any) -> JsonEvent:
@@ -249,7 +255,7 @@ class _Trace:
                 yield from self._lane_moves_on(sandbox, complete=event.complete, reason=event.reason)
                 self._begin(("start", sandbox), "session_start", "exec", self._pid(sandbox), EXEC)
             case TestBegan():
-                self._test(event)
+                yield from self._test(event)
             case AttemptFinished(attempt):
                 self._last_verdict = self._now
                 told = {"outcome": attempt.outcome.value, "seconds": attempt.duration, "message": attempt.message}
@@ -257,24 +263,24 @@ class _Trace:
             case AttemptDropped(test=test, number=number):
                 yield from self._end(("test", test, str(number)), outcome="dropped")
 
-    def _test(self, event: TestBegan) -> None:
+    def _test(self, event: TestBegan) -> Iterator[JsonEvent]:
         pid = self._pid(event.sandbox)
-        self._test_ended(pid)
+        running = self._running.setdefault(pid, {})
+        lane = next((lane for lane in (EXEC, *MORE_EXEC) if lane not in running), NO_LANE)
+        if lane in MORE_EXEC and (pid, lane) not in self._lanes:
+            self._lanes.add((pid, lane))
+            yield _metadata("thread_name", pid, lane, f"Exec {lane - MORE_EXEC.start + 2}")
         key = ("test", event.test, str(event.number))
-        self._begin(key, self._ids.get(event.test, event.test), "test", pid, EXEC, attempt=event.number)
-        self._running[pid] = self._open[key]
+        self._begin(key, self._ids.get(event.test, event.test), "test", pid, lane, attempt=event.number)
         if ("session", event.sandbox) not in self._open:
-            self._test_ended(pid)  # it is said to have begun only because it had no chance to
-
-    def _test_ended(self, pid: int) -> None:
-        """What ran in this sandbox runs no more, whenever its outcome is told."""
-        if (span := self._running.pop(pid, None)) is not None:
-            span.ended = self._now
+            self._open[key].ended = self._now  # it is said to have begun only because it had no chance to
+        elif lane != NO_LANE:
+            running[lane] = self._open[key]
 
     def _lane_moves_on(self, sandbox: str, **args: Any) -> Iterator[JsonEvent]:
-        """The session of a sandbox is over."""
-        if sandbox in self._pids:
-            self._test_ended(self._pids[sandbox])
+        """The session of a sandbox is over: what ran in it runs no more, whenever its outcome is told."""
+        for span in self._running.pop(self._pids.get(sandbox, -1), {}).values():
+            span.ended = self._now
         yield from self._end(("session", sandbox), **args)
 
 

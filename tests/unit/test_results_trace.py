@@ -187,3 +187,22 @@ def test_many_sandboxes() -> None:
     trace = trace_of(stamped(events))
     assert sum(event["cat"] == "test" for event in trace) == 2000
     assert {event["pid"] for event in trace if event["cat"] == "test"} == set(range(1, 51))
+
+
+@pytest.mark.parametrize("number", [2, 30, 100])
+def test_tests_that_run_at_once(number: int) -> None:
+    """Each has a lane as long as it runs, and lanes are used again; past a bound only the ends of tests are marked."""
+    names = [f"t{each}" for each in range(number)]
+    one_by_one = [f"u{each}" for each in range(3)]
+    events: list[Event] = [started(), *map(found, [*names, *one_by_one]), *box(), opened()]
+    events += [began(name, sandbox="s1") for name in names]
+    events += [ended(name) for name in names]
+    for name in one_by_one:
+        events += [began(name, sandbox="s1"), ended(name)]
+    trace = trace_of(stamped(events))
+    tests = [event for event in trace if event["cat"] == "test"]
+    assert len(tests) == number + 3
+    lanes = [event["tid"] for event in tests if event["ph"] == "X"]
+    assert len(lanes) == min(number, 62) + 3
+    assert len(set(lanes)) == min(number, 62)
+    assert lanes[-3:] == [1, 1, 1]
