@@ -199,10 +199,9 @@ class Artefacts:
         try:
             done = await session.watch.guard(process.communicate())
         except BaseException:
-            if not session.watch.gone.done():  # what is dead is not asked
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(ABANDON_SECS):
-                        await process.abandon()
+            with contextlib.suppress(Exception):  # it only reads; and what is dead is not asked
+                async with asyncio.timeout(ABANDON_SECS):
+                    await session.watch.guard(process.kill())
             raise
         complaint = done.stderr[-1000:].decode(errors="replace").strip()
         if not done.exit.ok:

@@ -82,6 +82,11 @@ class Worker:
         """What the session was sent and has not started, in order. What has to run alone is nobody else's to take."""
         return self._drive.held if self._drive is not None and self._drive.alone is None else {}
 
+    @property
+    def leaves_files(self) -> bool:
+        """Whether the end of a session writes what is brought then, such as coverage data."""
+        return self._artefacts is not None
+
     def wake(self) -> None:
         """There may be something to do."""
         if self._drive is not None:

@@ -234,3 +234,37 @@ def test_many_files_with_odd_names(project: Project) -> None:
     project.write({"test_a.py": "def test_it(): pass"})
     assert project.run().code == 0
     assert not (ran.results / "s1").exists()
+
+
+def test_a_session_whose_test_is_decided_elsewhere(project: Project) -> None:
+    """It is let to its end, so that it leaves what it ran before."""
+    project.write(
+        {
+            "conftest.py": """
+                import os, pathlib
+                def pytest_sessionfinish():
+                    if own := os.environ.get("OFFLOAD_ARTEFACTS"):
+                        pathlib.Path(own, "end.txt").touch()
+            """,
+            "test_a.py": """
+                import pathlib, time
+                def test_quick(): pass
+                def test_slow():
+                    try:
+                        pathlib.Path("first").touch(exist_ok=False)
+                    except FileExistsError:
+                        pathlib.Path("second").touch()
+                    else:
+                        while not pathlib.Path("second").exists():
+                            time.sleep(0.01)
+                        time.sleep(1)
+            """,
+        }
+    )
+    project.configure(rest=globs("end.txt"))
+    ran = project.run()
+    assert ran.code == 0, ran.err
+    assert ran.counts == {"passed": 2}
+    assert ran.summary["incidents"] == []
+    assert len([each for each in project.events() if each["event"] == "AttemptDropped"]) == 1
+    assert len(brought(ran)) == 2
