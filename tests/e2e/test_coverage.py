@@ -89,7 +89,7 @@ def test_coverage_is_combined(project: Project) -> None:
     assert len(ran.incidents("sandbox_dead")) == 1
     assert [path.name for path in project.directory.glob(".coverage*")] == [".coveragerc"], "nothing in the project"
     files = sorted(Path(ran.results).glob("s*/*/.coverage*"))
-    assert len(files) == 4, "one of each session that came to its end"
+    assert len({path.parent for path in files}) == len(files) >= 4, "one of each session that came to its end"
     python(project, "coverage", "combine", *map(str, files))
     assert reported(project, "combined.json") == expected
     assert all(expected["shop.py"]), "lines of both kinds, or this proves nothing"
