@@ -88,7 +88,9 @@ class _Run:
         self._artefacts = Artefacts(request.artefacts, self._retry, bus) if request.artefacts else None
         self._warned_at = 0.0
         self.dispatcher = Dispatcher(
-            LongestFirst(Estimates(request.estimates), start_secs=request.framework.start_secs),
+            LongestFirst(
+                Estimates(request.estimates, request.default_duration_secs), start_secs=request.framework.start_secs
+            ),
             bus,
             hedge=request.offload.hedge,
             fail_fast=request.fail_fast,

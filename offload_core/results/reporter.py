@@ -82,10 +82,13 @@ class Reporter:
         if self._github is not None:
             self._github.end()
 
-    def finish(self, exit_code: int) -> int:
+    def finish(self, exit_code: int, also: Mapping[str, Callable[[], Path | None]] | None = None) -> int:
         """Write the reports and print the end, also of a run that was cut short. Returns what the process exits with.
 
         That is `exit_code`, or 3 if nothing failed but a report could not be written.
+
+        Args:
+            also: what else is written, by kind. Each tells where, None for nowhere, or raises a `ReportError`.
         """
         self._console.close()
         self._close_files()
@@ -98,6 +101,12 @@ class Reporter:
             self._write("trace", TRACE, written, lambda: trace_json(read_journal(self._directory.path / JOURNAL)))
         if self._logs.written:
             written["logs"] = str(self._directory.path / LOGS)
+        for kind, write in (also or {}).items():
+            try:
+                if (path := write()) is not None:
+                    written[kind] = str(path)
+            except ReportError as error:
+                self.failures.append(error)
         page = self._summary(exit_code, written)
         self._write("markdown", SUMMARY_MARKDOWN, written, lambda: summary_markdown(self.accounting, page))
         self._tell_github(page)
