@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from .abc import Attempt, SandboxRef, Test
+from .abc import Attempt, CostEstimate, SandboxRef, Test
 
 SCHEMA = 1
 """The version of the journal's format."""
@@ -231,6 +231,28 @@ class Incident:
 
 
 @frozen(kw_only=True)
+class ArtefactsCollected:
+    """Files that a session left were brought. `files` are relative to the output directory, `size` is in bytes,
+    `seconds` is how long that took.
+    """
+
+    sandbox: str
+    session: str
+    files: tuple[str, ...]
+    size: int
+    seconds: float
+
+
+@frozen(kw_only=True)
+class CostEstimated:
+    """What a sandbox that has ended cost, by its provider's prices; `seconds` is how long it was there."""
+
+    sandbox: str
+    seconds: float
+    cost: CostEstimate
+
+
+@frozen(kw_only=True)
 class RetryWaiting:
     """An operation failed and is tried again after `wait` seconds."""
 
@@ -292,6 +314,8 @@ Event = (
     | AttemptDropped
     | TestNotRun
     | Incident
+    | ArtefactsCollected
+    | CostEstimated
     | RetryWaiting
     | Warned
     | LogLine

@@ -88,6 +88,13 @@ class Place:
     worker: int = 0
     log: Callable[[str], None] = lambda line: None
 
+    @property
+    def artefacts(self) -> PurePosixPath:
+        """A directory for what this session is to leave for `[report] download_globs`, besides files below `root`.
+        Need not exist.
+        """
+        return self.scratch / "artefacts" / self.name
+
 
 class Framework(ABC, Generic[OptionsT]):
     """Knows how one test framework lists its tests and runs them. Holds no state of a run."""

@@ -18,7 +18,7 @@ from ..config.schema import HistoryTable
 from ..config.secrets import redactor, secret_values
 from ..errors import ConfigError, OffloadError
 from ..events import Bus, PrepareProgress, RunFinished, RunStarted, Stamped, TestBegan, Warned
-from ..execution import RunRequest, StopRequest, execute
+from ..execution import ArtefactRequest, RunRequest, StopRequest, execute
 from ..frameworks.selection import is_asked
 from ..results.accounting import Accounting, ExitCode, exit_code
 from ..results.console import ConsoleOptions
@@ -55,8 +55,11 @@ def run(loaded: Loaded, options: RunOptions) -> int:
             loaded.config.report,
             console=ConsoleOptions(ci=options.ci, color=options.color),
             redact=redactor(hidden) if hidden else None,
+            trace=options.trace,
+            show_cost=options.show_estimated_cost,
+            project_dir=loaded.project_dir,
         ) as reporter:
-            composed = _Composed(loaded, options, last, groups, reporter)
+            composed = _Composed(loaded, options, last, groups, reporter, directory)
             return composed.run(looking.result())
 
 
@@ -104,6 +107,7 @@ class _Composed:
     last: LastRun
     groups: tuple[Group, ...]
     reporter: Reporter
+    directory: OutputDirectory
     run_id: str = field(factory=lambda: f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
     hash_seed: int = field(factory=_hash_seed)
     history: RunHistory | None = field(init=False)
@@ -166,11 +170,24 @@ class _Composed:
             estimates=known,
             default_duration_secs=(config.history or HistoryTable()).default_duration_secs,
             sandboxes_hint=self.last.sandboxes or DEFAULT_SANDBOXES_HINT,
+            artefacts=self._artefacts(),
         )
         stop = StopRequest()
         with Interruption(stop) as interruption:
             await interruption.guard(execute(request, bus, stop))
         return stop.signal
+
+    def _artefacts(self) -> ArtefactRequest | None:
+        report = self.loaded.config.report
+        if not report.download_globs:
+            return None
+        return ArtefactRequest(
+            globs=report.download_globs,
+            failure_only=report.download_globs_failure_only,
+            output_dir=self.directory.path.resolve(),
+            claim=self.directory.claim,
+            owns=self.directory.owns,
+        )
 
     def _also(self) -> dict[str, Callable[[], Path | None]]:
         history = self.history

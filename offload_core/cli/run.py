@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--no-tests", type=click.Choice(["pass"]), help="A run without tests is a success, not exit code 5.")
 @click.option("--ci", is_flag=True, help="Plain lines instead of a live display. Also when CI=true.")
 @click.option("--record-history", is_flag=True, help="Record durations and outcomes.")
-@click.option("--trace", is_flag=True, help="Write a trace of the run.")
+@click.option("--trace", is_flag=True, help="Write trace.json, which Perfetto shows.")
 @click.option("--show-estimated-cost", is_flag=True, help="Show what the sandboxes cost.")
 @click.pass_context
 def command(

@@ -46,12 +46,6 @@ class RunOptions:
             name, equals, _ = each.partition("=")
             if not (name and equals):
                 yield f"--env {each!r} is not of the form NAME=VALUE: ignored"
-        for flag, given in (
-            ("--trace", self.trace),
-            ("--show-estimated-cost", self.show_estimated_cost),
-        ):
-            if given:
-                yield f"{flag} has no effect: it is not supported yet"
         if not makes_images(provider):
             for flag, given in (("--copy-dir", bool(self.copy_dir)), ("--no-cache", self.no_cache)):
                 if given:

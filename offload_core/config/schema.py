@@ -105,11 +105,11 @@ class ReportTable:
     junit: bool = key(True, "Write JUnit XML.")
     junit_file: str = key("junit.xml", "Its name in `output_dir`.", validator=_inside)
     download_globs: tuple[str, ...] = key(
-        (), "Files to bring from sandboxes.", inert="collecting files from sandboxes is not supported yet"
+        (),
+        "Files to bring from sandboxes into `output_dir`, as patterns relative to the project's root there; `*` also "
+        "stands for `/`.",
     )
-    download_globs_failure_only: bool = key(
-        False, "Bring them only from sessions with failures.", inert="collecting files is not supported yet"
-    )
+    download_globs_failure_only: bool = key(False, "Bring them only from sessions in which something failed.")
 
 
 @frozen(kw_only=True)

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from ..abc import Framework, Group, LivenessSettings, PrepareRequest, Provider
 from ..config.schema import OffloadTable, RetryTable
 from ..scheduling.estimates import UNKNOWN_SECS
+from .artefacts import ArtefactRequest
 
 
 @frozen(kw_only=True)
@@ -29,6 +30,7 @@ class RunRequest:
         estimates: seconds per test id, from earlier runs. Asked for the tests that are found, never copied.
         default_duration_secs: the estimate where nothing at all is known.
         sandboxes_hint: how many sandboxes to begin with while discovery still runs.
+        artefacts: which files to bring from sandboxes; None for none.
     """
 
     run_id: str
@@ -49,6 +51,7 @@ class RunRequest:
     estimates: Mapping[str, float] = field(factory=dict)
     default_duration_secs: float = UNKNOWN_SECS
     sandboxes_hint: int = 2
+    artefacts: ArtefactRequest | None = None
 
     @property
     def command_env(self) -> dict[str, str]:

@@ -106,6 +106,14 @@ class OutputDirectory:
             raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
         return path
 
+    def owns(self, path: Path) -> bool:
+        """Whether this run wrote the file, or Offload keeps it here for itself. `path` is without links."""
+        directory = self.path.resolve()
+        if not path.is_relative_to(directory):
+            return False
+        name = str(path.relative_to(directory))
+        return name in self._claimed or name in (MANIFEST, LOCK)
+
     def write(self, name: str, chunks: Iterable[str]) -> Path:
         """Write a whole file, UTF-8, so that it is either there as a whole or not at all.
 
@@ -134,6 +142,9 @@ class OutputDirectory:
         path = self.path / name
         if self._inside(name) and (path.is_symlink() or path.is_file()):
             path.unlink(missing_ok=True)
+            for directory in path.parents[: len(Path(name).parents) - 1]:
+                with suppress(OSError):  # it is not empty
+                    directory.rmdir()
 
     def _move_aside(self, name: str, notes: list[str]) -> None:
         path = self.path / name

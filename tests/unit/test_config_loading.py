@@ -299,10 +299,9 @@ def test_dead_keys_of_real_configurations_only_warn() -> None:
 
 def test_inert_keys_warn_when_they_are_set() -> None:
     """A key that is accepted and does nothing says so; a table of such keys once."""
-    text = document("", 'old = "x"', rest='[checkpoint]\nbuild_inputs = ["x"]\n[report]\ndownload_globs = ["x"]')
+    text = document("", 'old = "x"', rest='[checkpoint]\nbuild_inputs = ["x"]\n')
     assert parsed(text).warnings == (
         "provider.old has no effect: nobody needs it any more (offload.toml:5)",
-        "report.download_globs has no effect: collecting files from sandboxes is not supported yet (offload.toml:13)",
         "checkpoint has no effect: image checkpoints are not supported yet (offload.toml:10)",
     )
     assert parsed(document()).warnings == ()
