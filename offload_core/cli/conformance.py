@@ -85,7 +85,8 @@ async def _is_ready(subject: Subject) -> bool:
 
 def _load(given: Settings, name: str, options: Sequence[str]) -> Loaded:
     """The configuration, if it is about this provider; else nothing but the options."""
-    from ..config.loading import parse, read
+    from ..config.documents import read
+    from ..config.loading import parse
     from ..config.schema import DEFAULT_FILE
     from ..plugins import load_provider_class
 
@@ -93,7 +94,10 @@ def _load(given: Settings, name: str, options: Sequence[str]) -> Loaded:
     path = given.config or Path(DEFAULT_FILE)
     overrides = [_override(each) for each in options]
     if given.config or path.exists():
-        text = read(path)
+        try:
+            text = read(path)
+        except FileNotFoundError:
+            raise ConfigError(f"there is no configuration file {path}") from None
         configured = _provider_of(text)
         if configured == name:
             return parse(text, path, environ=os.environ, overrides=overrides)
