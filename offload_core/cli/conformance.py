@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import signal
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import ConfigError
+from ..errors import ConfigError, PluginError
 from .root import OffloadCommand, Settings, settings
 from .saying import INFRASTRUCTURE, Terminated, warn
 
@@ -85,8 +84,7 @@ async def _is_ready(subject: Subject) -> bool:
 
 def _load(given: Settings, name: str, options: Sequence[str]) -> Loaded:
     """The configuration, if it is about this provider; else nothing but the options."""
-    from ..config.documents import read
-    from ..config.loading import parse
+    from ..config.loading import load, parse
     from ..config.schema import DEFAULT_FILE
     from ..plugins import load_provider_class
 
@@ -94,25 +92,25 @@ def _load(given: Settings, name: str, options: Sequence[str]) -> Loaded:
     path = given.config or Path(DEFAULT_FILE)
     overrides = [_override(each) for each in options]
     if given.config or path.exists():
-        try:
-            text = read(path)
-        except FileNotFoundError:
-            raise ConfigError(f"there is no configuration file {path}") from None
-        configured = _provider_of(text)
+        configured = _provider_of(path, strict=given.config is not None)
         if configured == name:
-            return parse(text, path, environ=os.environ, overrides=overrides)
+            return load(path, environ=os.environ, overrides=overrides)
         if given.config:
             raise ConfigError(f"{path} configures the provider {configured!r}, not {name!r}")
-        warn([f"{path} configures the provider {configured!r}: only --option counts for {name!r}"])
+        warn([f"{path} configures {configured!r}: only --option counts for {name!r}"])
     return parse(_ALONE.format(name=_quoted(name)), path, environ={}, overrides=overrides)
 
 
-def _provider_of(text: str) -> object:
+def _provider_of(path: Path, *, strict: bool) -> str:
+    """The provider that a configuration is about. If not `strict`, one that does not load is just another one."""
+    from ..config.loading import load
+
     try:
-        table = tomllib.loads(text).get("provider")
-    except tomllib.TOMLDecodeError:
-        return None  # whoever parses it says what is wrong
-    return table.get("type") if isinstance(table, dict) else None
+        return load(path, environ=os.environ).config.provider.type
+    except PluginError:
+        if strict:
+            raise
+        return "a provider that does not load"
 
 
 def _quoted(text: str) -> str:

@@ -91,7 +91,7 @@ def test_the_configuration_counts_if_it_is_about_the_provider(tmp_path: Path) ->
     assert place.is_dir()
     done = conformance("local", "-k", "test_list", cwd=tmp_path)
     assert done.returncode == 0
-    assert "configures the provider 'example': only --option counts for 'local'" in done.stderr
+    assert "offload.toml configures 'example': only --option counts for 'local'" in done.stderr
     done = conformance("local", "-c", "offload.toml", cwd=tmp_path)
     assert done.returncode == 4
     assert "offload.toml configures the provider 'example', not 'local'" in done.stderr
