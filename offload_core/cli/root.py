@@ -21,6 +21,7 @@ _COMMANDS = {
     "validate": "Check the configuration.",
     "init": "Write a configuration for this project.",
     "logs": "Show results of the last run.",
+    "report": "Write the reports of a run again, from its journal.",
     "providers": "List the installed providers and frameworks.",
     "doctor": "Check that the configured provider and framework are ready.",
     "reap": "Terminate sandboxes that were left behind.",

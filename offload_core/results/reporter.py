@@ -12,7 +12,8 @@ from ..events import Consumer, RunStarted, Stamped, Warned
 from .accounting import Accounting, ExitCode
 from .console import ConsoleOptions, open_console
 from .directory import JOURNAL, LOGS, SUMMARY, OutputDirectory
-from .journal import JournalWriter
+from .html import html_report
+from .journal import JournalWriter, read_journal
 from .junit import junit_xml
 from .logs import SandboxLogs
 from .sanitize import Redact, redacting
@@ -77,6 +78,9 @@ class Reporter:
             self._write("junit", self._options.junit_file, written, lambda: junit_xml(self.accounting))
         if self._logs.written:
             written["logs"] = str(self._directory.path / LOGS)
+        if self._options.html:
+            told = self._summary(exit_code, {})
+            self._write("html", self._options.html_file, written, lambda: html_report(read_journal(journal), told))
         expected = {**written, "summary": str(self._directory.path / SUMMARY)}
         self._write("summary", SUMMARY, written, lambda: [summary_json(self._summary(exit_code, expected))])
         self._tell_failures()

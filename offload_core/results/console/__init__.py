@@ -8,5 +8,6 @@ from __future__ import annotations
 from ._base import Console
 from ._open import ConsoleOptions, open_console
 from ._plain import PlainConsole
+from ._text import count, duration, incident
 
-__all__ = ["Console", "ConsoleOptions", "PlainConsole", "open_console"]
+__all__ = ["Console", "ConsoleOptions", "PlainConsole", "count", "duration", "incident", "open_console"]
