@@ -17,7 +17,7 @@ function attemptSection(attempt) {
   if (attempt.lane) facts.push(`sandbox ${attempt.lane.name}`);
   facts.push(`${duration(attempt.seconds)} from ${duration(attempt.start)}`);
   const head = make(
-    "h4", {},
+    "h3", {},
     make("span", {}, count > 1 ? `Attempt ${attempt.place + 1} of ${count}` : "Attempt"),
     badge(known, told(attempt)),
     make("span", { class: "note" }, facts.join(" · ")),
@@ -29,13 +29,13 @@ function attemptSection(attempt) {
   const section = make("div", { class: "attempt" }, head);
   if (attempt.message && !attempt.details.includes(attempt.message)) section.append(pre("Message", attempt.message, false));
   if (attempt.details) section.append(pre("Traceback", attempt.details, true));
-  for (const [title, text] of attempt.output) section.append(make("h5", {}, title), pre(title, text, false));
+  for (const [title, text] of attempt.output) section.append(make("h4", {}, title), pre(title, text, false));
   return section;
 }
 
 /** A text of the sandbox's; the lines in which pytest says what was wrong stand out. */
 function pre(label, text, marked) {
-  const element = make("pre", { tabindex: "0", role: "region", "aria-label": label });
+  const element = make("pre", { tabindex: "0", role: "group", "aria-label": label });
   if (!marked) {
     element.textContent = text;
     return element;

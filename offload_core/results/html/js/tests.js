@@ -140,7 +140,7 @@ class TestTable {
 }
 
 function choices(id, names, changed) {
-  byId(`${id}-label`).hidden = !names.length;
+  byId(`${id}-choice`).hidden = !names.length;
   byId(id).append(make("option", { value: "" }, "any"), ...names.map((name) => make("option", { value: name }, name)));
   byId(id).addEventListener("change", changed);
 }
