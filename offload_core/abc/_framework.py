@@ -95,6 +95,10 @@ class Framework(ABC, Generic[OptionsT]):
     Options: ClassVar[type]
     """A frozen attrs class: the `[framework]` table is structured into it. Unknown keys warn."""
 
+    start_secs: ClassVar[float] = 0.0
+    """What it roughly costs a session to start on what `run` is given, in seconds; 0 where a warm process waits for
+    it. The scheduler makes bundles accordingly large."""
+
     def __init__(self, options: OptionsT) -> None:
         self.options = options
 

@@ -6,8 +6,6 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
@@ -18,6 +16,7 @@ from ..config.secrets import redactor, secret_values
 from ..errors import ConfigError, OffloadError
 from ..events import Bus, PrepareProgress, RunFinished, RunStarted, Stamped, TestBegan, Warned
 from ..execution import RunRequest, StopRequest, execute
+from ..frameworks.selection import is_asked
 from ..results.accounting import Accounting, ExitCode, exit_code
 from ..results.console import ConsoleOptions
 from ..results.directory import OutputDirectory
@@ -84,27 +83,6 @@ def _whole(group: str) -> str:
 def _nothing_left(loaded: Loaded) -> int:
     print(f"The last run, in {loaded.output_dir}, left nothing to run again.")
     return ExitCode.OK
-
-
-def is_asked(id: str, path: str, asked: Sequence[str], root: Path = Path()) -> bool:
-    """Whether a test is one of those asked for, by its id, its path, or the beginning of either.
-
-    `root` is the project's directory: what is asked for may also be an absolute path in it, or be written with `./`.
-    """
-    return any(
-        name == each or each == "." or name.startswith((f"{each}::", f"{each}[", f"{each}/"))
-        for one in asked
-        for each in (one, _plain(one, root))
-        for name in (id, path)
-    )
-
-
-def _plain(asked: str, root: Path) -> str:
-    """An id or path with its file as ids have it: normal, and relative to the project."""
-    file, colons, rest = asked.partition("::")
-    if Path(file).is_absolute():
-        file = os.path.relpath(os.path.realpath(file), root.resolve())
-    return os.path.normpath(file) + colons + rest
 
 
 def _hash_seed() -> int:

@@ -271,24 +271,27 @@ class Dispatcher:
         for run in runs:
             if run.test.key not in still or run.test.key in shadowed:
                 self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
-        self._carry_out(ruling, crash.kind, by_key, incident)
+        nobody_knows = crash.kind is CrashKind.SANDBOX or len(running) > 1
+        self._carry_out(ruling, crash.kind, by_key, incident, Outcome.LOST if nobody_knows else Outcome.CRASHED)
         return ruling
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _carry_out(self, ruling: Ruling, kind: CrashKind, runs: dict[str, Run], incident: Incident) -> None:
+    def _carry_out(
+        self, ruling: Ruling, kind: CrashKind, runs: dict[str, Run], incident: Incident, suspected: Outcome
+    ) -> None:
+        """`suspected` is how the attempt of a suspect has ended."""
         what = "its sandbox" if kind is CrashKind.SANDBOX else "its process"
         for test in ruling.convicted:
             self._end(test, runs.get(test.key), incident, Outcome.CRASHED, f"{what} ended again while it ran alone")
         for test in ruling.broken:
             self._end(test, None, incident, Outcome.ERROR, f"{what} ended twice before a test of {test.path} began")
-        first = Outcome.LOST if kind is CrashKind.SANDBOX else Outcome.CRASHED
         for unit in ruling.suspects:
             for test in unit:
                 self._debts.suspects.add(test.key)
                 run = runs.get(test.key)
                 if run is not None:
-                    attempt = self._attempt(run, first, message=f"{what} ended while it ran: {incident.reason}")
+                    attempt = self._attempt(run, suspected, message=f"{what} ended while it ran: {incident.reason}")
                     self._bus.emit(AttemptFinished(evolve(attempt, details=incident.details), again=True))
             self._scheduler.suspect(unit, fresh=kind is CrashKind.SANDBOX)
         if ruling.suspects:
@@ -384,13 +387,15 @@ class Dispatcher:
             self._on_change()
 
     def _overdue(self) -> Run | None:
+        """The test to hedge. Of several that one session runs, nobody knows since when each of them does."""
         if not self._hedge or self._scheduler.waiting:
             return None
         now = self._bus.clock()
         best: Run | None = None
         most = 0.0
+        at_once = Counter(run.session for runs in self._debts.running.values() for run in runs)
         for key, runs in self._debts.running.items():
-            if len(runs) == 1 and key not in self._debts.suspects:
+            if len(runs) == 1 and at_once[runs[0].session] == 1 and key not in self._debts.suspects:
                 past = overdue_by(now - runs[0].since, self._scheduler.expected(runs[0].test))
                 if past > most:
                     best, most = runs[0], past

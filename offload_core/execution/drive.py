@@ -48,7 +48,8 @@ class Drive:
 
     Attributes:
         owed: what was sent and is not finished, in order. held: the part of it that has not started.
-        running: the test that runs. latest: the test that began last.
+        running: the tests that run, by key: one, unless its framework runs several at once, or does not tell which of
+            a batch it is at. latest: the test that began last.
         importing: the module that is being imported, until one of its tests begins.
         hello, bye: what the session said of itself.
         alone: the bundle that has this session to itself.
@@ -73,7 +74,7 @@ class Drive:
         self.session = session
         self.owed: dict[str, Test] = {}
         self.held: dict[str, Test] = {}
-        self.running: Run | None = None
+        self.running: dict[str, Run] = {}
         self.latest: Run | None = None
         self.importing: str | None = None
         self.hello: Hello | None = None
@@ -82,7 +83,7 @@ class Drive:
         self.left_over: Bundle | None = None
         self.timed_out = False
         self.unwanted = False
-        self.doomed: Run | None = None
+        self.doomed: tuple[Run, ...] = ()
         self.doomed_import: str | None = None
         self.why_killed = ""
         self.closing = False
@@ -169,8 +170,8 @@ class Drive:
         return released
 
     def abort(self, test: Test) -> None:
-        """Stop what runs, if it is this test."""
-        if self.running is not None and self.running.test.key == test.key and self._killing is None:
+        """Stop what runs, if it is this test and no other."""
+        if list(self.running) == [test.key] and self._killing is None:
             self.unwanted = True
             self._kill("another attempt at its test has decided")
 
@@ -275,21 +276,19 @@ class Drive:
         if test is None:
             return self._worker.log(f"it began a test that it was not given: {key}")
         self.importing = None
-        self.running = self.latest = self._dispatcher.began(self._worker, test)
+        self.running[key] = self.latest = self._dispatcher.began(self._worker, test)
         self._arm()
         if not self._dispatcher.wants(test):
             self.abort(test)
 
     def _finish(self, event: TestFinished) -> None:
-        run = self.running
-        if run is None or run.test.key != event.key:
+        run = self.running.pop(event.key, None)
+        if run is None:
             # Some tests end without having begun: their module does not import here, or their id is not found.
             test = self.held.pop(event.key, None)
             if test is None:
                 return self._worker.log(f"it finished a test that it was not given: {event.key}")
             run = self.latest = self._dispatcher.began(self._worker, test)
-        else:
-            self.running = None
         self._settled(event.key)
         self._worker.finished += 1
         self._arm()
@@ -323,7 +322,7 @@ class Drive:
     def _kill(self, why: str) -> None:
         if self._killing is None:
             self.why_killed = why
-            self.doomed, self.doomed_import = self.running, self.importing
+            self.doomed, self.doomed_import = tuple(self.running.values()), self.importing
             self._killing = asyncio.create_task(self._kill_session(), name=f"kill {self._worker.session_name}")
 
     async def _kill_session(self) -> None:

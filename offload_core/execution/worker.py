@@ -165,7 +165,7 @@ class Worker:
     def _after(self, drive: Drive, ended: str) -> None:
         """A session has ended in a sandbox that, as far as anybody knows, is alive."""
         reason = (drive.bye.reason if drive.bye else drive.why_killed) or ended
-        clean = drive.bye is not None and drive.hello is not None and drive.running is None
+        clean = drive.bye is not None and drive.hello is not None and not drive.running
         self._bus.emit(
             SessionEnded(
                 sandbox=self.name,
@@ -219,27 +219,30 @@ class Worker:
     def _settle_kill(self, drive: Drive) -> bool:
         """Deal with what the session was killed for, if it was killed; whether that explains its end.
 
-        A test that began only while the kill was on its way is not to blame: it stays among what is owed.
+        A test that began only while the kill was on its way is not to blame: it stays among what is owed. Nor can it
+        be told which of several tests took too long: they are left running, which makes them suspects.
         """
-        if not (drive.timed_out or drive.unwanted):
+        if not (drive.timed_out or drive.unwanted) or (drive.timed_out and len(drive.running) > 1):
             return False
-        run, drive.running = drive.running, None
+        runs, drive.running = drive.running, {}
         late: list[Run] = []
-        if run is None and drive.timed_out and drive.importing == drive.doomed_import:
+        if not runs and drive.timed_out and drive.importing == drive.doomed_import:
             stuck = [test for test in drive.held.values() if test.path == drive.importing]
             late = [self._dispatcher.began(self, test) for test in stuck]
-        elif run is not None and run is drive.doomed:
-            drive.owed.pop(run.test.key, None)
-            late = [run] if drive.timed_out else []
-        if run is not None and not late:
+        for run in runs.values():
+            if drive.timed_out and run in drive.doomed:
+                late.append(run)
+                continue
+            if run in drive.doomed:
+                drive.owed.pop(run.test.key, None)
             self._dispatcher.dropped(run)
         for each in late:
             drive.owed.pop(each.test.key, None)
             self._dispatcher.timed_out(each, self._test_timeout)
-        return drive.unwanted or drive.doomed is not None or bool(late)
+        return drive.unwanted or bool(drive.doomed) or bool(late)
 
     def _evidence(self, drive: Drive, kind: CrashKind, incident: IncidentKind, reason: str) -> _Pending:
-        running = (drive.running,) if drive.running is not None else ()
+        running = tuple(drive.running.values())
         for run in running:
             drive.owed.pop(run.test.key, None)
         self._dispatcher.suspected(running)

@@ -2,7 +2,8 @@
 
 Graham's LPT rule ("Bounds on multiprocessing timing anomalies", 1969) over tests that are long for the work that is
 left; everything else goes by module, because tests of one module share an import and fixtures, in chunks that shrink
-as the queue empties (guided self-scheduling, Polychronopoulos and Kuck, 1987).
+as the queue empties (guided self-scheduling, Polychronopoulos and Kuck, 1987). Where each bundle costs the start of a
+process, a chunk holds tests of several modules, and is never so small that the start would be most of its time.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ class LongestFirst:
     that every operation takes logarithmic time.
     """
 
-    def __init__(self, estimates: Estimates | None = None) -> None:
+    def __init__(self, estimates: Estimates | None = None, *, start_secs: float = 0.0) -> None:
+        """`start_secs`: what it costs to start on a bundle; 0 where a process waits for it."""
         self._estimates = estimates or Estimates()
+        self._start_secs = start_secs
         self._secs: dict[str, float] = {}
         self._order = count()
         self._modules: dict[str, _Module] = {}
@@ -118,7 +121,7 @@ class LongestFirst:
             return Bundle(tests=(heapq.heappop(self._individual)[2],), alone=True)
         if not self._queued:
             return None
-        share = self._queued_secs / (workers * CHUNKS_PER_WORKER)
+        share = max(self._queued_secs / (workers * CHUNKS_PER_WORKER), 2 * self._start_secs)
         longest = self._longest()
         if self.estimate(longest) >= share:
             self._remove(longest)
@@ -163,24 +166,37 @@ class LongestFirst:
         return self._by_length[0][2]
 
     def _chunk(self, worker: str, share: float) -> Bundle:
-        """The first tests of one module, up to `share` seconds: the module the worker is warm in, else the best."""
+        """The first tests of one module, up to `share` seconds: the module the worker is warm in, else the best.
+
+        Where a start costs something, the next module's follow, as far as they fit.
+        """
         affinity = self._latest.get(worker, "")
         if affinity not in self._modules:
             affinity = self._best_module()
         self._latest[worker] = affinity
+        taken = self._first_of(affinity, share)
+        secs = sum(map(self.estimate, taken))
+        while self._start_secs and self._queued and affinity not in self._modules:
+            affinity = self._best_module()
+            more = self._first_of(affinity, share - secs, at_least=0)
+            taken += more
+            secs += sum(map(self.estimate, more))
+        return Bundle(tests=tuple(taken))
+
+    def _first_of(self, affinity: str, share: float, *, at_least: int = 1) -> list[Test]:
+        """Take the first tests of a module, up to `share` seconds."""
         module = self._modules[affinity]
-        module.touched = True
         taken: list[Test] = []
         secs = 0.0
         for test in tuple(module.tests.values()):
-            estimate = self.estimate(test)
-            if taken and secs + estimate > share:
+            secs += self.estimate(test)
+            if len(taken) >= at_least and secs > share:
                 break
-            secs += estimate
             taken.append(test)
             self._remove(test)
+        module.touched = module.touched or bool(taken)
         self._rank(affinity)
-        return Bundle(tests=tuple(taken))
+        return taken
 
     def _best_module(self) -> str:
         """The largest module nobody has touched, else the largest; there is one."""

@@ -13,9 +13,10 @@ import pytest
 
 from offload_core.abc import Command, Exit, Process
 from offload_core.frameworks import pytest as framework
+from offload_core.frameworks.output import MAX_LOG_BYTES, TAIL_BYTES, Lines, harmless
 from offload_core.frameworks.pytest import Pytest, PytestOptions
 from offload_core.frameworks.pytest.session import key_of, number_of
-from offload_core.frameworks.pytest.wire import MAX_LOG_BYTES, TAIL_BYTES, Lines, Wire, harmless
+from offload_core.frameworks.pytest.wire import Wire
 
 
 class Canned(Process):

@@ -34,8 +34,9 @@ from ...abc import (
     launched,
 )
 from ...errors import DiscoveryError, ExecFailed, OffloadError, ProviderError
+from ..output import harmless
 from .session import PytestSession, key_of
-from .wire import Wire, harmless
+from .wire import Wire
 
 _PLUGIN = "offload_pytest_plugin"
 _OLDEST = (7, 0)

@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
 
 from ...abc import ByteStream, Exit, Process
 from ...errors import ProviderError
+from ..output import MAX_LOG_BYTES, MAX_TAIL_LINES, TAIL_BYTES, Lines, harmless
 
 MAX_EVENT_BYTES = 1 << 26
 """A longer line is skipped: the plugin writes none."""
-
-MAX_LOG_BYTES = 1 << 13
-"""A longer line of other output is logged in pieces."""
-
-TAIL_BYTES = 4096
-"""How much of what was written last is kept to explain an unexpected end."""
-
-MAX_TAIL_LINES = 200
 
 _MAX_WAITING = 1000
 _GRACE_SECS = 2.0
@@ -30,43 +23,6 @@ _GRACE_SECS = 2.0
 # Short tests end faster than it pays to wake up for each. The pipe keeps what comes meanwhile, also if pytest dies.
 _GATHER_SECS = 0.01
 _BULK_BYTES = 1 << 14
-_HARMLESS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
-
-
-class Lines:
-    """Splits chunks into lines, none longer than `limit` bytes; the rest of a longer one comes as lines of its own."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Whole lines, without their ends."""
-        *lines, rest = chunk.split(b"\n")
-        for line in lines:
-            yield self._flushed() + line if self._parts else line
-        if rest:
-            self._parts.append(rest)
-            self._size += len(rest)
-            if self._size > self._limit:
-                yield self._flushed()
-
-    def end(self) -> Iterator[bytes]:
-        """A last line that was not ended."""
-        if self._parts:
-            yield self._flushed()
-
-    def _flushed(self) -> bytes:
-        line = b"".join(self._parts)
-        self._parts.clear()
-        self._size = 0
-        return line
-
-
-def harmless(data: bytes) -> str:
-    """Output as text that does nothing to a terminal and can be written anywhere."""
-    return data.decode(errors="backslashreplace").rstrip("\r").translate(_HARMLESS)
 
 
 class Wire:

@@ -1,0 +1,296 @@
+"""The base of frameworks whose tool runs a batch of tests in a process of its own, and ends.
+
+A framework says how one batch is run; the session around it looks like any other. A tool that streams tells of each
+test when it begins and ends; for one that writes a report at its end, every test of the batch runs until then. When a
+tool crashes, what was running is suspected: if that is more than one test, the core runs halves of them, until the
+culprit is alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from itertools import count
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+from attrs import evolve
+
+from ..abc import (
+    Bye,
+    Exit,
+    Framework,
+    Health,
+    Hello,
+    Outcome,
+    Place,
+    Section,
+    SessionEvent,
+    Test,
+    TestFinished,
+    TestSession,
+    TestStarted,
+    Upload,
+)
+from ..abc._framework import OptionsT
+from ..errors import DiscoveryError, ProviderError
+from ..results.sanitize import cut
+from .tool import Tool, ToolCrashed, checked, version
+
+__all__ = ["Batch", "BatchFramework", "BatchSession", "ToolCrashed"]
+
+MAX_TEXT = 1 << 20
+"""Of a longer text only head and tail are kept, in characters."""
+
+MAX_REPORT_BYTES = 1 << 28
+"""A longer report is not read."""
+
+
+class Batch:
+    """Tests that one process runs. Ids in it are unique.
+
+    Attributes:
+        place: where. directory: of this batch alone, in the sandbox; it is made by the first upload.
+        left: tests by id that have not finished, in order.
+    """
+
+    def __init__(self, place: Place, number: int, tests: Sequence[Test], emit: Callable[[SessionEvent], None]) -> None:
+        self.place = place
+        self.directory = place.scratch / "batches" / f"{place.name}.{number}"
+        self.left = {test.id: test for test in tests}
+        self._emit = emit
+        self._begun: set[str] = set()
+        self.tool: Tool | None = None
+
+    async def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Tool:
+        """Start the batch's tool; see `Tool.start`. One at a time; it is killed with the session."""
+        self.tool = await Tool.start(self.place, argv, env=env)
+        return self.tool
+
+    async def upload(self, name: str, data: bytes) -> PurePosixPath:
+        """Write a file, such as the ids, into the batch's directory; returns its path in the sandbox.
+
+        Raises:
+            ProviderError: as `Executor.upload`.
+        """
+        path = self.directory / name
+        await self.place.executor.upload([Upload(data, path)])
+        return path
+
+    async def read(self, path: PurePosixPath) -> bytes | None:
+        """A file that the tool wrote; None if there is none, or if it is longer than `MAX_REPORT_BYTES`.
+
+        Raises:
+            SandboxDead, ConnectionLost: it could not be read.
+        """
+        async with await Tool.start(self.place, ("cat", "--", str(path))) as cat:
+            parts: list[bytes] = []
+            size = 0
+            async for line in cat.lines():
+                size += len(line) + 1
+                if size > MAX_REPORT_BYTES:
+                    return None
+                parts.append(line)
+            return b"\n".join(parts) if (await cat.exit()).ok else None
+
+    async def remove(self, path: PurePosixPath) -> None:
+        """Remove a file, if it is there.
+
+        Raises:
+            ProviderError: as `Tool`.
+        """
+        async with await Tool.start(self.place, ("rm", "-f", "--", str(path))) as tool:
+            async for line in tool.lines():
+                tool.say(line)
+            await tool.exit()
+
+    def began(self, *ids: str) -> None:
+        """These tests run now. Ids that are not left are ignored."""
+        for id in ids:
+            if id in self.left and id not in self._begun:
+                self._begun.add(id)
+                self._emit(TestStarted(self.left[id].key))
+
+    def finished(
+        self,
+        id: str,
+        outcome: Outcome,
+        duration: float,
+        *,
+        message: str = "",
+        details: str = "",
+        output: Sequence[Section] = (),
+    ) -> bool:
+        """A test has ended; `duration` in seconds. False, and nothing else, for an id that is not left."""
+        test = self.left.pop(id, None)
+        if test is None:
+            return False
+        self._emit(
+            TestFinished(
+                key=test.key,
+                outcome=outcome,
+                duration=max(duration, 0.0),
+                message=" ".join(cut(message, MAX_TEXT).split()),
+                details=cut(details, MAX_TEXT),
+                output=tuple(evolve(section, text=cut(section.text, MAX_TEXT)) for section in output if section.text),
+            )
+        )
+        return True
+
+    def unreported(self, message: str, details: str = "") -> None:
+        """The tool came to its end without these: they are errors, and `message` says why."""
+        for id in tuple(self.left):
+            self.finished(id, Outcome.ERROR, 0.0, message=message, details=details)
+
+
+class BatchFramework(Framework[OptionsT]):
+    """A framework whose tool runs one batch of tests per process."""
+
+    start_secs: ClassVar[float] = 1.0
+    max_id_chars: int = 0
+    """How long the ids of a batch may be together, in characters; 0: as long as they are."""
+
+    @abstractmethod
+    def version_command(self) -> Sequence[str]:
+        """A cheap command that prints the tool's version: run once per session, and by `offload doctor`."""
+
+    @abstractmethod
+    async def run_batch(self, batch: Batch) -> None:
+        """Run the tests of a batch, and tell the batch what becomes of them. Cancelled, it leaves nothing running.
+
+        What has not finished when it returns is an error of that test: "no result". A tool whose end is no proof
+        that it did its work raises instead.
+
+        Raises:
+            ToolCrashed: it ended before its work; the core finds out by which test.
+            ProviderError: as `Tool`: nothing is held against a test.
+        """
+
+    async def open(self, place: Place) -> TestSession:
+        """Start a session; its first command tells the tool's version."""
+        return BatchSession(place, self.version_command(), self.run_batch, self.max_id_chars)
+
+    async def check(self, place: Place) -> Health:
+        """Is the tool there, and which version?"""
+        argv = self.version_command()
+        return await checked(place, argv, f"install {argv[0]!r}, or correct `[framework] command`")
+
+
+class BatchSession(TestSession):
+    """One batch after the other, each in a process of its own. See `TestSession`."""
+
+    def __init__(
+        self,
+        place: Place,
+        version_command: Sequence[str],
+        run_batch: Callable[[Batch], Awaitable[None]],
+        max_id_chars: int = 0,
+    ) -> None:
+        self._place = place
+        self._version_command = version_command
+        self._run_batch = run_batch
+        self._max_id_chars = max_id_chars
+        self._waiting: deque[Test] = deque()
+        self._woken = asyncio.Event()
+        self._closing = False
+        self._batch: Batch | None = None
+        self._broken: ProviderError | None = None
+        self._reason = ""
+        self._events: asyncio.Queue[SessionEvent | None] = asyncio.Queue()
+        self.events: AsyncIterator[SessionEvent] = _Events(self._events)
+        self._task = asyncio.create_task(self._work(), name=f"batches of {place.name}")
+
+    async def run(self, tests: Sequence[Test]) -> None:
+        """Queue tests behind those already queued."""
+        self._waiting.extend(tests)
+        self._woken.set()
+
+    async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
+        """Take back tests whose batch has not begun."""
+        keys = {test.key for test in tests}
+        back = [test for test in self._waiting if test.key in keys]
+        self._waiting = deque(test for test in self._waiting if test.key not in keys)
+        return back
+
+    async def close(self) -> None:
+        """End after the batch that runs."""
+        self._closing = True
+        self._woken.set()
+
+    async def kill(self) -> None:
+        """End it at once, with every process it started."""
+        self._closing = True
+        try:
+            if self._batch is not None and self._batch.tool is not None:
+                await self._batch.tool.kill()
+        finally:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def wait(self) -> Exit:
+        """How its last process ended; the reason says what is missing, and the last of its output."""
+        await asyncio.wait({self._task})
+        if self._broken is not None:
+            raise self._broken
+        tool = self._batch.tool if self._batch is not None else None
+        return evolve(tool.ended if tool is not None else Exit(), reason=self._reason)
+
+    async def _work(self) -> None:
+        try:
+            try:
+                said = await version(self._place, self._version_command)
+            except DiscoveryError as error:
+                self._reason = str(error)
+                return
+            self._events.put_nowait(Hello(versions=said))
+            for number in count(1):
+                while not self._waiting and not self._closing:
+                    self._woken.clear()
+                    await self._woken.wait()
+                if self._closing:
+                    break
+                await self._one(number)
+            self._events.put_nowait(Bye())
+        except ToolCrashed as error:
+            self._reason = str(error)
+        except ProviderError as error:
+            self._broken = error
+        finally:
+            self._events.put_nowait(None)
+
+    async def _one(self, number: int) -> None:
+        batch = self._batch = Batch(self._place, number, self._next(), self._events.put_nowait)
+        await self._run_batch(batch)
+        batch.unreported("it was run, but no result of it was reported", batch.tool.tail() if batch.tool else "")
+
+    def _next(self) -> list[Test]:
+        """The tests of the next batch, taken from the queue: no id twice, and no more than fit."""
+        chosen: dict[str, Test] = {}
+        kept: deque[Test] = deque()
+        size = 0
+        for test in self._waiting:
+            fits = not chosen or not self._max_id_chars or size + len(test.id) <= self._max_id_chars
+            if test.id in chosen or not fits or (test.individual and chosen):
+                kept.append(test)
+                continue
+            chosen[test.id] = test
+            size += len(test.id)
+        self._waiting = kept
+        return list(chosen.values())
+
+
+class _Events(AsyncIterator[SessionEvent]):
+    """Not a generator: a cancelled wait must not end it."""
+
+    def __init__(self, queue: asyncio.Queue[SessionEvent | None]) -> None:
+        self._queue = queue
+        self._ended = False
+
+    async def __anext__(self) -> SessionEvent:
+        event = None if self._ended else await self._queue.get()
+        if event is None:
+            self._ended = True
+            raise StopAsyncIteration
+        return event

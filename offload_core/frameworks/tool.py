@@ -1,0 +1,230 @@
+"""A command-line tool at work, on the host or in a sandbox: its output as lines, its end as it was seen from inside.
+
+A backend can report a clean end, or none, for a process whose sandbox is dead. So the tool runs under a shell that
+says last, behind a random token, how it ended; without that line, its end was not seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import shlex
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Self
+
+from ..abc import ByteStream, Command, Exit, Finding, Health, Place, Process, Severity, launched
+from ..errors import DiscoveryError, ExecFailed, FrameworkError, OffloadError, ProviderError
+from .output import MAX_LOG_BYTES, MAX_TAIL_LINES, TAIL_BYTES, Lines, harmless
+
+MAX_LINE_BYTES = 1 << 24
+"""A longer line of a tool's standard output comes in pieces."""
+
+GRACE_SECS = 2.0
+"""How long what a tool left running may hold on to its output."""
+
+DRAIN_SECS = 0.25
+"""How long standard error may take to be read, once standard output is."""
+
+CHECK_SECS = 60.0
+"""How long a tool may take to tell its version."""
+
+_TELL = """\
+"$@"
+code=$?
+printf '\\n%s %d\\n' "$0" "$code"
+exit "$code"
+"""
+
+
+class ToolCrashed(FrameworkError):
+    """A tool ended before its work, by a fault of what it ran as it seems."""
+
+
+class Tool:
+    """A running command. Use it as a context manager: what still runs at the end of the block is killed.
+
+    Read `lines` to their end, then `exit` says how it ended.
+
+    Attributes:
+        ended: how it ended, once `exit` has been called.
+    """
+
+    def __init__(self, place: Place, argv: Sequence[str], process: Process, token: str) -> None:
+        self.argv = tuple(argv)
+        self._place = place
+        self._process = process
+        self._token = token.encode() + b" "
+        self._chunks = aiter(process.stdout)
+        self._told: Exit | None = None
+        self.ended = Exit()
+        self._last: deque[str] = deque(maxlen=MAX_TAIL_LINES)
+        self._errors = asyncio.create_task(self._log_errors(), name="tool output")
+        self._end = asyncio.create_task(process.wait(), name="tool end")
+        self._over = False
+
+    @classmethod
+    async def start(cls, place: Place, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Self:
+        """Start a tool in the project's root, with standard input at its end.
+
+        Raises:
+            ProviderError: as `Executor.exec`. A program that is not there is no error here but exit code 127.
+        """
+        token = secrets.token_hex(12)
+        command = Command(
+            argv=("/bin/sh", "-c", _TELL, token, *argv),
+            cwd=place.root,
+            env={"TMPDIR": str(place.scratch / "tmp"), **place.env, **(env or {})},
+        )
+        process = await place.executor.exec(launched(command))
+        tool = cls(place, argv, process, token)
+        await process.close_stdin()
+        return tool
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self._over:
+            await asyncio.shield(self.kill())
+        tasks = (self._errors, self._end)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def kill(self) -> None:
+        """End it at once, with every process it started.
+
+        Raises:
+            ProviderError: as `Process.kill`.
+        """
+        self._over = True
+        await self._process.kill()
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Standard output, without line ends, until the tool ends: what it left running is not waited for.
+
+        One empty line more comes at the end, in case the tool did not end its last one.
+        Raises:
+            SandboxDead, ConnectionLost: the stream broke.
+        """
+        lines = Lines(MAX_LINE_BYTES)
+        while chunk := await self._chunk():
+            for line in lines.feed(chunk):
+                if line.startswith(self._token):
+                    self._told = _exit(int(line.removeprefix(self._token)))
+                    return
+                yield line
+            await asyncio.sleep(0)  # also if the stream never makes anybody wait
+        for line in lines.end():
+            yield line
+
+    async def _chunk(self) -> bytes:
+        """The next of standard output; empty at its end, or when the process has ended and no more comes."""
+        coming = asyncio.ensure_future(anext(self._chunks, b""))
+        waited: set[asyncio.Future[Any]] = {coming, self._end}
+        try:
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                await asyncio.wait({coming}, timeout=GRACE_SECS)
+            return coming.result() if coming.done() else b""
+        finally:
+            coming.cancel()
+
+    async def exit(self) -> Exit:
+        """How it ended. To be called after `lines` have ended.
+
+        Raises:
+            ToolCrashed: it was killed, with the shell around it. Or its sandbox died, and the backend does not know
+                yet.
+            SandboxDead, ConnectionLost: its end was not seen, and so says nothing of what it did.
+        """
+        await asyncio.wait({self._end, self._errors}, timeout=GRACE_SECS if self._told else DRAIN_SECS)
+        if not (self._end.done() and self._errors.done()):
+            await self.kill()  # what it left running holds on to it
+        self._over = True
+        if self._told is None:
+            self.ended = await self._end
+            raise ToolCrashed(f"\n{self.tail()}")
+        self.ended = self._told
+        return self._told
+
+    def say(self, line: bytes) -> None:
+        """Log a line of standard output that is nothing but output."""
+        self._say(harmless(line))
+
+    def tail(self) -> str:
+        """The last lines that were logged, at most `TAIL_BYTES`."""
+        return "\n".join(self._last)[-TAIL_BYTES:].strip()
+
+    async def _log_errors(self) -> None:
+        lines = Lines(MAX_LOG_BYTES)
+        with contextlib.suppress(ProviderError):  # whatever broke it breaks standard output, too
+            async for chunk in self._process.stderr:
+                self._say(*map(harmless, lines.feed(chunk)))
+                await asyncio.sleep(0)
+        self._say(*map(harmless, lines.end()))
+
+    def _say(self, *lines: str) -> None:
+        if lines:
+            self._last.extend(line[-TAIL_BYTES:] for line in lines[-MAX_TAIL_LINES:])
+            self._place.log("\n".join(lines))
+
+
+def _exit(code: int) -> Exit:
+    """From a shell's idea of how a command ended."""
+    return Exit(signal=code - 128) if 128 < code < 128 + 65 else Exit(code=code)
+
+
+async def listing(place: Place, argv: Sequence[str], what: str, *, env: Mapping[str, str] | None = None) -> ByteStream:
+    """Run a tool that lists tests; its lines, as they come.
+
+    Args:
+        what: what is listed, for people: "the tests of group 'unit'".
+
+    Raises:
+        DiscoveryError: it could not be started, or its exit code was not 0; says what it printed last.
+    """
+    try:
+        tool = await Tool.start(place, argv, env=env)
+    except ExecFailed as error:
+        raise DiscoveryError(f"{argv[0]!r} could not be started to list {what}: {error}") from error
+    async with tool:
+        last: deque[bytes] = deque(maxlen=20)
+        async for line in tool.lines():
+            last.append(line[:500])
+            yield line
+        try:
+            ended = await tool.exit()
+        except ToolCrashed as error:
+            raise DiscoveryError(f"{argv[0]!r} could not list {what}: {error}") from error
+    if not ended.ok:
+        said = tool.tail() or "\n".join(map(harmless, last))
+        shown = "\n".join(f"    {line}" for line in said.splitlines()[-30:])
+        raise DiscoveryError(
+            f"{argv[0]!r} could not list {what}: {ended}\n  command: {shlex.join(argv)}\n  its last lines:\n{shown}"
+        )
+
+
+async def version(place: Place, argv: Sequence[str]) -> str:
+    """The first line that a command prints, which should be its version.
+
+    Raises:
+        DiscoveryError: it could not be run; says what it printed.
+        ProviderError: as `Executor.exec`.
+    """
+    lines = [harmless(line) async for line in listing(place, argv, "its version")]
+    return next((line.strip() for line in lines if line.strip()), "")
+
+
+async def checked(place: Place, argv: Sequence[str], todo: str) -> Health:
+    """Whether a tool is there, as `Framework.check` wants it: its version, or what went wrong and what to do."""
+    try:
+        async with asyncio.timeout(CHECK_SECS):
+            return Health((Finding(Severity.OK, await version(place, argv)),))
+    except TimeoutError:
+        wrong = f"`{shlex.join(argv)}` did not end within {CHECK_SECS:g} s"
+    except OffloadError as error:
+        wrong = str(error)
+    return Health((Finding(Severity.ERROR, wrong, todo),))
