@@ -43,6 +43,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'es' if noun.endswith('x') else 's'}"
 
 
+def money(amount: float, currency: str) -> str:
+    """`$0.0123`, `0.0123 EUR`."""
+    return f"${amount:.4f}" if currency == "USD" else f"{amount:.4f} {one_line(currency, 20)}"
+
+
 def where(record: Record, attempt: Attempt) -> str:
     """The group, sandbox and attempt, in words."""
     parts = [f"group {name_line(record.test.group)}"] if record.test.group else []

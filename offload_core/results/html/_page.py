@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...abc import State
 from ...events import Stamped
 from ..accounting import Accounting
-from ..console import count, duration, incident
+from ..console import count, duration, incident, money
 from ..sanitize import cut, name_line, one_line, printable
 from ._data import embedded, page_data
 from ._figures import Spent, bound_of, by_lane, in_all, slowest_modules, slowest_tests, spent
@@ -103,14 +103,14 @@ def _facts(accounting: Accounting, summary: Mapping[str, Any]) -> list[tuple[str
     ]
 
 
-def _cost(cost: Mapping[str, Any] | None) -> dict[str, str] | None:
-    """The estimate in words; None where there is none."""
-    if not cost or cost.get("amount") is None:
+def _cost(cost: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The estimate in words, for the run and for each sandbox; None where there is none."""
+    if not cost:
         return None
-    left_out = cost.get("leaves_out") or ""
     return {
-        "amount": f"{cost['amount']:.2f} {cost.get('currency', '')}".strip(),
-        "note": f"without {left_out}" if left_out else "",
+        "amount": " and ".join(money(amount, currency) for currency, amount in cost["by_currency"].items()),
+        "leaves_out": cost["leaves_out"],
+        "sandboxes": {name: money(each["amount"], each["currency"]) for name, each in cost["sandboxes"].items()},
     }
 
 
