@@ -144,7 +144,8 @@ class LargeRun:
 
     def _behaviour(self, number: int) -> Behaviour:
         secs = min(self.dice.lognormvariate(0.0, 0.9) * 1.6, self.dice.uniform(12.0, 18.0))
-        outcomes, ends = ("passed",), ""
+        outcomes: tuple[str, ...] = ("passed",)
+        ends = ""
         match self.dice.random():
             case chance if chance < 0.004:
                 outcomes = ("failed", "failed")

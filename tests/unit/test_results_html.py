@@ -157,7 +157,7 @@ def test_lanes_and_overhead() -> None:
     assert (name, how, sessions) == ("box-1", "dead", [])
     assert starting < ready < end
     assert "sandbox box-1 died (killed)" in page.shown
-    assert "1 test run again elsewhere tests/test_a.py::a" in page.shown
+    assert "Run again: tests/test_a.py::a" in page.shown
     assert "Last output oops" in page.shown
     (test,) = page.data["tests"]
     assert test[5] == "no sandbox left"

@@ -98,7 +98,7 @@ def _facts(accounting: Accounting, summary: Mapping[str, Any]) -> list[tuple[str
         ("Framework", started.framework),
         ("Provider", started.provider),
         ("Commit", started.commit[:12]),
-        ("Listed after", duration(summary["discovery_seconds"])),
+        ("Listed after", _seconds(summary["discovery_seconds"])),
         ("Command", shlex.join([Path(started.argv[0]).name, *started.argv[1:]]) if started.argv else ""),
     ]
 
@@ -164,6 +164,11 @@ def _sandboxes(recorded: Recorded) -> dict[str, Any]:
     return {"lanes": rows, "spent": total}
 
 
+def _seconds(seconds: float) -> str:
+    """As the console writes them, but for the shortest: `3ms`."""
+    return f"{1000 * seconds:.0f}ms" if seconds < 0.0995 else duration(seconds)
+
+
 def _part(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
@@ -185,7 +190,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "seconds": duration,
+        "seconds": _seconds,
         "name": name_line,
         "line": one_line,
         "text": lambda text: printable(cut(text, MAX_TEXT)),

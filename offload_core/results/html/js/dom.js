@@ -35,9 +35,10 @@ function badge(name, text = words(name)) {
   return make("span", { class: `state s-${name}` }, icon(name), make("span", { class: "word" }, text));
 }
 
-/** Seconds as people read them: 0.35s, 12.3s, 2m 05s, 1h 02m. */
+/** Seconds as people read them: 3ms, 0.35s, 12.3s, 2m 05s, 1h 02m. */
 function duration(seconds) {
   if (seconds === null) return "–";
+  if (seconds < 0.0995) return `${Math.round(1000 * seconds)}ms`;
   if (seconds < 10) return `${seconds.toFixed(2)}s`;
   if (seconds < 59.95) return `${seconds.toFixed(1)}s`;
   const whole = Math.round(seconds);

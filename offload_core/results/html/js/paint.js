@@ -115,18 +115,24 @@ class Painter {
     context.lineWidth = 1;
     if (kind !== "skipped") context.setLineDash([3, 2]);
     context.strokeRect(x + 0.5, y + 0.5, width - 1, height - 1);
+    if (kind === "lost") {
+      context.setLineDash([]);
+      context.beginPath();
+      line(context, x, y + height, x + Math.min(width, height * 1.5), y);
+      context.stroke();
+    }
     context.restore();
   }
 
   pattern(kind, x, y, width, height) {
     const { context, colours } = this;
-    if (!["failed", "error", "timed_out", "crashed"].includes(kind)) return;
+    if (!["failed", "error", "timed_out", "crashed", "xfailed", "xpassed"].includes(kind)) return;
     context.save();
     context.beginPath();
     context.rect(x, y, width, height);
     context.clip();
     context.strokeStyle = colours.surface;
-    context.globalAlpha = 0.55;
+    context.globalAlpha = 0.45;
     context.lineWidth = 1.2;
     context.beginPath();
     const end = Math.min(x + width, this.scale.width) + height;
@@ -136,6 +142,7 @@ class Painter {
       if (kind === "crashed") line(context, at, y, at + height, y + height);
     }
     if (kind === "error") for (let at = y + 2; at < y + height; at += 4) line(context, x, at, x + width, at);
+    if (kind === "xfailed" || kind === "xpassed") line(context, x, y + height / 2, x + width, y + height / 2);
     context.stroke();
     context.restore();
   }
@@ -148,7 +155,8 @@ class Painter {
       const start = scale.x(attempt.start);
       if (attempt.rerun && seen(start)) this.rerun(start, middle);
       const x = scale.x(markTime(attempt));
-      if (attempt.notable && attempt.kind !== "lost" && seen(x)) this.mark(attempt.kind, x, middle);
+      const inside = scale.lane >= 10 && scale.x(attempt.end) - start >= 16;
+      if (attempt.notable && attempt.kind !== "lost" && seen(x)) this.mark(attempt.kind, x, middle, inside);
     }
     if (DIED.has(lane.how)) {
       const x = scale.x(lane.ended ?? data.end);
@@ -160,8 +168,8 @@ class Painter {
     return Math.max(3.4, Math.min(5, this.scale.lane / 3.2));
   }
 
-  /** Shapes: failed a cross, error a triangle, timed out a ring, crashed a bolt-like diamond. */
-  mark(kind, x, y) {
+  /** Shapes: failed a cross, error a triangle, timed out a ring, crashed a diamond. `inside`: there is room in the block. */
+  mark(kind, x, y, inside) {
     const { context, colours, size } = this;
     const path = new Path2D();
     if (kind === "failed") {
@@ -185,14 +193,12 @@ class Painter {
     } else return;
     context.lineJoin = "round";
     context.lineCap = "round";
-    context.strokeStyle = colours.surface;
-    context.lineWidth = 4.5;
+    context.strokeStyle = inside ? colours[kind] : colours.surface;
+    context.lineWidth = inside ? 7 : 4.5;
     context.stroke(path);
-    if (kind !== "failed") {
-      context.fillStyle = colours.surface;
-      context.fill(path);
-    }
-    context.strokeStyle = colours[kind];
+    context.fillStyle = inside ? colours[kind] : colours.surface;
+    if (kind !== "failed") context.fill(path);
+    context.strokeStyle = inside ? colours.surface : colours[kind];
     context.lineWidth = 1.8;
     context.stroke(path);
   }
@@ -267,9 +273,9 @@ class Painter {
     context.textAlign = "right";
     const every = Math.max(1, Math.ceil(15 / scale.lane));
     for (const lane of seen) {
-      if (lane.index % every) continue;
       const y = scale.y(lane.index) + (scale.lane - this.gap) / 2;
-      context.fillText(clipped(context, lane.name, scale.gutter - 12), scale.gutter - 7, Math.max(y, AXIS));
+      if (lane.index % every || y < AXIS) continue;
+      context.fillText(clipped(context, lane.name, scale.gutter - 12), scale.gutter - 7, y + (every > 1 ? 3 : 0));
     }
   }
 
@@ -287,7 +293,8 @@ class Painter {
     for (const at of found) {
       const x = Math.round(scale.x(at));
       context.fillRect(x, AXIS - 8, 1, 5);
-      context.fillText(tickText(at, step), x + 4, AXIS / 2 - 2);
+      const text = tickText(at, step);
+      if (x + 4 + context.measureText(text).width < scale.width) context.fillText(text, x + 4, AXIS / 2 - 2);
     }
     context.fillStyle = colours.surface;
     context.fillRect(0, 0, scale.gutter, AXIS - 4);

@@ -134,7 +134,7 @@ class TestTable {
     if (place >= this.table.made) this.table.extend(place);
     if (!this.opened.has(index)) this.flip(test);
     const { row, open } = this.rows.get(index);
-    row.scrollIntoView({ block: "center" });
+    row.scrollIntoView({ block: "start" });
     open.focus({ preventScroll: true });
   }
 }

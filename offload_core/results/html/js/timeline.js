@@ -2,6 +2,15 @@
 
 const MAX_ZOOM = 400;
 
+const LEGEND = {
+  dropped: "copy, not needed",
+  unfinished: "had not ended",
+  rerun: "run again",
+  death: "sandbox died",
+  creating: "being created",
+  opening: "starting a session",
+};
+
 class Timeline {
   constructor() {
     this.scroller = byId("scroller");
@@ -83,12 +92,13 @@ class Timeline {
   }
 
   legend() {
-    const marks = [
-      ["passed"], ["failed"], ["error"], ["timed_out", "timed out"], ["crashed"], ["skipped"],
-      ["lost", "lost, or not needed"], ["rerun", "run again"], ["death", "sandbox died"],
-      ["creating", "being created"], ["opening", "starting a session"],
-    ];
-    byId("legend").replaceChildren(...marks.map(([kind, text = kind]) => make("li", {}, this.sample(kind), text)));
+    const all = tests.flatMap((test) => test.attempts);
+    const kinds = new Set(all.map((attempt) => attempt.kind));
+    const marks = [...SEVERITY.toReversed(), "lost", "dropped", "unfinished"].filter((kind) => kinds.has(kind));
+    if (all.some((attempt) => attempt.rerun)) marks.push("rerun");
+    if (lanes.some((lane) => DIED.has(lane.how))) marks.push("death");
+    marks.push("creating", "opening");
+    byId("legend").replaceChildren(...marks.map((kind) => make("li", {}, this.sample(kind), LEGEND[kind] ?? words(kind))));
   }
 
   sample(kind) {
@@ -101,7 +111,7 @@ class Timeline {
     else if (kind === "creating" || kind === "opening") painter.block(kind, 0, 5, 18, 2);
     else {
       painter.block(kind, 0, 0, 18, 12);
-      painter.mark(kind, 9, 6);
+      painter.mark(kind, 9, 6, true);
     }
     return canvas;
   }
