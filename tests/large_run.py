@@ -15,7 +15,7 @@ from attrs import define, evolve, field
 
 from offload_core.abc import Attempt, LivenessSettings, Outcome, SandboxRef, Section, Test
 from offload_core.errors import ReportError
-from offload_core.events import AttemptFinished, RunFinished, RunStarted, Stamped
+from offload_core.events import AttemptFinished, Consumer, RunFinished, RunStarted, Stamped
 from offload_core.results.accounting import exit_code
 from offload_core.results.directory import JOURNAL
 from offload_core.results.journal import JournalWriter
@@ -77,7 +77,7 @@ class LargeRun:
             raise failures[0]
         return path
 
-    def _play(self, listed: list[Test], suite: dict[str, Behaviour], record: object) -> Simulated:
+    def _play(self, listed: list[Test], suite: dict[str, Behaviour], record: Consumer) -> Simulated:
         doom = random.Random(self.seed + 1)
         work = sum(behaviour.secs for behaviour in suite.values()) / self.sandboxes
 
@@ -103,7 +103,7 @@ class LargeRun:
                 offload={"test_timeout_secs": 25.0},
                 liveness=LivenessSettings(),
                 module_secs=0.02,
-                consumers=[record],  # type: ignore[list-item]
+                consumers=[record],
                 estimates={key: min(each.secs, 12.0) for key, each in suite.items() if each.secs < 30.0},
                 limit=1e6,
             )

@@ -63,7 +63,7 @@ class Painter {
     return this.scale.lane >= 10 ? 3 : this.scale.lane >= 5 ? 1 : 0.5;
   }
 
-  /** A thin line while it is created and starts its session, a band while it can work. */
+  /** A thin line while it is created and starts sessions, a band while it can work. */
   life(lane) {
     const { context, scale, colours } = this;
     const ended = scale.x(lane.ended ?? data.end);
@@ -74,10 +74,22 @@ class Painter {
     const start = scale.x(lane.starting);
     const ready = lane.ready === null ? ended : Math.min(scale.x(lane.ready), working);
     context.fillRect(start, Math.round(middle) - 0.5, ready - start, 1);
-    context.fillStyle = colours.opening;
-    context.fillRect(ready, Math.round(middle) - 0.5, working - ready, scale.lane >= 8 ? 3 : 1.5);
     context.fillStyle = colours.life;
     context.fillRect(working, y, ended - working, scale.lane - this.gap);
+    this.starting(ready, working, y);
+    for (let place = 1; place < lane.sessions.length; place += 1) {
+      const [[, before], [opened]] = [lane.sessions[place - 1], lane.sessions[place]];
+      if (before !== null && opened > before) this.starting(scale.x(before), scale.x(opened), y);
+    }
+  }
+
+  starting(from, to, y) {
+    const { context, scale, colours } = this;
+    const height = scale.lane - this.gap;
+    context.fillStyle = colours.surface;
+    context.fillRect(from, y, to - from, height);
+    context.fillStyle = colours.opening;
+    context.fillRect(from, Math.round(y + height / 2) - 0.5, to - from, scale.lane >= 8 ? 3 : 1.5);
   }
 
   blocks(lane) {
