@@ -1,7 +1,8 @@
 """Providers, frameworks and runners that are installed. The only module that knows stevedore.
 
-A plugin is a class behind an entry point; the entry point's name is the `type` in the configuration. A run loads only
-what it names: using one provider never imports another's SDK. Nothing that goes wrong while loading is swallowed.
+A provider or framework is a class behind an entry point; the entry point's name is the `type` in the configuration. A
+runner is the path of a TOML file behind one. A run loads only what it names: using one provider never imports another's
+SDK. Nothing that goes wrong while loading is swallowed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib.metadata
 import inspect
 import re
 from importlib.metadata import EntryPoint
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import attrs
@@ -24,7 +26,7 @@ FRAMEWORKS = "offload.frameworks"
 RUNNERS = "offload.runners"
 
 _NOUNS = {PROVIDERS: "provider", FRAMEWORKS: "framework", RUNNERS: "runner"}
-_BASES: dict[str, type] = {PROVIDERS: Provider, FRAMEWORKS: Framework}
+_BASES: dict[str, type] = {PROVIDERS: Provider, FRAMEWORKS: Framework, RUNNERS: Traversable}
 _PACKAGES = {"default": "offload-command"}
 _INSTALLABLE = re.compile(r"[a-z0-9-]+")
 
@@ -65,6 +67,21 @@ def load_framework_class(name: str) -> type[Framework[Any]]:
     """
     loaded: type[Framework[Any]] = _load(_find(FRAMEWORKS, name))
     return loaded
+
+
+def load_runner_file(name: str) -> Traversable:
+    """The TOML file in which an installed package defines the runner of this name. Imports that package and no other.
+
+    Raises:
+        PluginError: as for `load_provider_class`.
+    """
+    loaded: Traversable = _load(_find(RUNNERS, name))
+    return loaded
+
+
+def distributions(namespace: str, name: str) -> tuple[str, ...]:
+    """The distributions that register a name, with their versions. Loads nothing."""
+    return tuple(" ".join(_origin(entry)) for entry in _entries(namespace) if entry.name == name)
 
 
 def installed(namespace: str) -> tuple[Plugin, ...]:
@@ -135,6 +152,9 @@ def _load(entry: EntryPoint) -> Any:
 
 
 def _wrong(loaded: object, base: type) -> str:
+    if base is Traversable:
+        is_path = isinstance(loaded, base) and not isinstance(loaded, type)
+        return "" if is_path else "is not the path of a file (pathlib, or importlib.resources.files)"
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         return f"is not a subclass of {base.__module__.partition('._')[0]}.{base.__name__}"
     if inspect.isabstract(loaded):

@@ -21,6 +21,8 @@ _COMMANDS = {
     "build": "Make the image, and print its id.",
     "validate": "Check the configuration.",
     "init": "Write a configuration for this project.",
+    "config": "Show the effective configuration, and where each value comes from.",
+    "runners": "List the runners that are defined.",
     "logs": "Show results of the last run.",
     "report": "Write the reports of a run again, from its journal.",
     "providers": "List the installed providers and frameworks.",
@@ -47,6 +49,15 @@ class OffloadCommand(click.Command):
         kwargs.setdefault("context_settings", _CONTEXT)
         super().__init__(*args, **kwargs)
         self.params.extend(_common_options())
+
+
+class OffloadGroup(OffloadCommand, click.Group):
+    """A subcommand that does something by itself, and has further ones."""
+
+    command_class = OffloadCommand
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, invoke_without_command=True, **kwargs)
 
 
 class _Lazy(click.Group):

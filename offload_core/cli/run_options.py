@@ -11,6 +11,7 @@ from attrs import frozen
 from ..abc import PrepareRequest, Provider
 from ..config.loading import Loaded
 from ..errors import ConfigError
+from .locked_options import refuse_locked
 
 
 @frozen(kw_only=True)
@@ -70,6 +71,7 @@ class RunOptions:
             raise ConfigError("--record-history needs a [history] table in the configuration")
         for each in self.copy_dir:
             _copy(each, loaded)
+        refuse_locked(loaded, self.variables, image=self.override_image_id is not None, copy=bool(self.copy_dir))
 
     def prepare_request(self, loaded: Loaded, progress: Callable[[str], None]) -> PrepareRequest:
         """What the image is to be made from. An image that was named is used as it is. `check` has been called."""

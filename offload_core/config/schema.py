@@ -67,9 +67,7 @@ class OffloadTable:
     sandbox_lifetime_secs: float = key(
         3600.0, "After this a sandbox ends by itself, even if nobody asks it to.", validator=gt(0)
     )
-    runner: str | None = key(
-        None, "The organization's runner that this configuration builds on.", inert="runners are not supported yet"
-    )
+    runner: str | None = key(None, "The organization's runner that this configuration builds on.")
     secrets: tuple[str, ...] = key((), "Variables whose values never appear in logs, journal or reports.")
 
 

@@ -316,6 +316,14 @@ def test_an_older_name_is_an_alias() -> None:
     assert loaded.provenance["offload.hedge"].line == 2
 
 
+def test_an_older_name_covers_the_newer_one_of_a_weaker_layer() -> None:
+    """What counts is the layer, not the name; within one file today's name counts."""
+    text = document("hedge = true")
+    assert parsed(text, OFFLOAD_OFFLOAD__IMPATIENTLY_REQUEUE_BATCHES="false").config.offload.hedge is False
+    loaded = parsed(document("hedge = true\nimpatiently_requeue_batches = false"))
+    assert (loaded.config.offload.hedge, loaded.provenance["offload.hedge"].line) == (True, 2)
+
+
 def test_layers_cover_each_other_and_every_value_knows_its_origin() -> None:
     """Default, file, environment and flag, each stronger than the one before."""
     text = document("max_parallel = 2\nmax_parallel_collection = 3\nhedge = false")
