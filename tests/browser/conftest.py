@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,9 @@ HOSTILE = r"""
         assert not first
     def test_good(): print("fine")
 """
+
+BOUND_MS = 60_000
+"""Ends a test that waits for what does not come; nothing is measured by it."""
 
 
 @define
@@ -100,10 +104,17 @@ Open = Callable[..., Opened]
 
 def until(page: Page, condition: str) -> None:
     """Wait until an expression holds. (playwright's own wait evaluates text in the page, which forbids that.)"""
-    look = (
-        f"new Promise(done => {{ const look = () => ({condition}) ? done() : requestAnimationFrame(look); look(); }})"
+    page.evaluate(
+        f"""new Promise((done, fail) => {{
+            const bound = performance.now() + {BOUND_MS};
+            const look = () => {{
+                if ({condition}) done();
+                else if (performance.now() > bound) fail(new Error({json.dumps("never came: " + condition)}));
+                else requestAnimationFrame(look);
+            }};
+            look();
+        }})"""
     )
-    page.evaluate(look)
 
 
 @pytest.fixture
@@ -117,7 +128,7 @@ def opened(browser: Browser) -> Iterator[Open]:
         context = browser.new_context(**options)
         contexts.append(context)
         found = Opened(context.new_page())
-        found.page.set_default_timeout(60_000)
+        found.page.set_default_timeout(BOUND_MS)
         found.page.on("console", lambda message: found.said.append(message.text))
         found.page.on("pageerror", lambda error: found.said.append(str(error)))
         found.page.on("dialog", lambda dialog: found.said.append(f"dialog: {dialog.message}"))
