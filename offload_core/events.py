@@ -344,8 +344,8 @@ class Bus:
     consumers: list[Consumer] = field(factory=list)
 
     def emit(self, event: Event) -> None:
-        """Stamp and hand over."""
-        stamped = Stamped(self.clock(), event)
+        """Stamp and hand over. Times are those that the journal can hold, so that all reports tell the same."""
+        stamped = Stamped(round(self.clock(), 6), event)
         broken: list[Exception] = []
         for consumer in tuple(self.consumers):
             try:

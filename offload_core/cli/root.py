@@ -24,6 +24,7 @@ _COMMANDS = {
     "config": "Show the effective configuration, and where each value comes from.",
     "runners": "List the runners that are defined.",
     "logs": "Show results of the last run.",
+    "report": "Write the reports of a run again, from its journal.",
     "history": "Show and merge what is recorded across runs.",
     "providers": "List the installed providers and frameworks.",
     "doctor": "Check that the configured provider and framework are ready.",

@@ -104,6 +104,8 @@ class ReportTable:
     output_dir: str = key("test-results", "Where; relative to the configuration file.")
     junit: bool = key(True, "Write JUnit XML.")
     junit_file: str = key("junit.xml", "Its name in `output_dir`.", validator=_inside)
+    html: bool = key(False, "Write a report to open in a browser.")
+    html_file: str = key("report.html", "Its name in `output_dir`.", validator=_inside)
     download_globs: tuple[str, ...] = key(
         (),
         "Files to bring from sandboxes into `output_dir`, as patterns relative to the project's root there; `*` also "

@@ -14,6 +14,7 @@ from .accounting import Accounting, ExitCode
 from .console import ConsoleOptions, open_console
 from .directory import JOURNAL, LOGS, SUMMARY, OutputDirectory
 from .github import GitHubActions
+from .html import html_report
 from .journal import JournalWriter, read_journal
 from .junit import junit_xml
 from .logs import SandboxLogs
@@ -107,6 +108,9 @@ class Reporter:
                     written[kind] = str(path)
             except ReportError as error:
                 self.failures.append(error)
+        if self._options.html:
+            told = self._summary(exit_code, {})
+            self._write("html", self._options.html_file, written, lambda: html_report(read_journal(journal), told))
         page = self._summary(exit_code, written)
         self._write("markdown", SUMMARY_MARKDOWN, written, lambda: summary_markdown(self.accounting, page))
         self._tell_github(page)

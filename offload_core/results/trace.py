@@ -130,7 +130,7 @@ class _Trace:
             case RunStarted():
                 yield from _named(0, "Offload (Local)", {MAIN: "Main", POOL: "Sandboxes", CLEANUP: "Clean-up"})
                 args = {"run_id": event.run_id, "provider": event.provider, "framework": event.framework}
-                self._begin(("run",), "run", "local", 0, MAIN, **args)
+                self._begin(("run",), "run", "host", 0, MAIN, **args)
             case TestDiscovered(test):
                 self._ids[test.key] = test.id
             case SandboxStarting() | SandboxReady() | SandboxEnded():
@@ -179,11 +179,11 @@ class _Trace:
             case DiscoveryStarted(group=group):
                 lane = self._groups[group] = FIRST_GROUP + len(self._groups)
                 yield _metadata("thread_name", 0, lane, f"Discovery of {group}")
-                self._begin(("discovery", group), "discovery", "local", 0, lane, group=group)
+                self._begin(("discovery", group), "discovery", "host", 0, lane, group=group)
             case DiscoveryFinished(group=group):
                 yield from self._end(("discovery", group), tests=event.count, error=event.error)
             case PrepareStarted(provider=provider):
-                self._begin(("prepare",), "image_prepare", "local", 0, MAIN, provider=provider)
+                self._begin(("prepare",), "image_prepare", "host", 0, MAIN, provider=provider)
             case PrepareFinished():
                 yield from self._end(("prepare",), image=event.image_id, error=event.error)
             case Incident():
@@ -215,7 +215,7 @@ class _Trace:
                     yield from _named(pid, f"Sandbox {name}", _LANES)
                 if not self._pool_began:
                     self._pool_began = True
-                    self._begin(("pool",), "sandbox_pool_create", "local", 0, POOL)
+                    self._begin(("pool",), "sandbox_pool_create", "host", 0, POOL)
                 self._starting.add(name)
                 pid = self._pid(name)
                 self._begin(("sandbox", name), "sandbox", "sandbox", pid, API)

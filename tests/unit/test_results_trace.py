@@ -98,7 +98,7 @@ WHOLE: list[Event] = [
 def test_what_is_there() -> None:
     """The names of older traces where they mean something, and a span for each thing that took time."""
     trace = trace_of(stamped(WHOLE))
-    assert spans(trace, "local").keys() == {"run", "image_prepare", "discovery", "sandbox_pool_create"}
+    assert spans(trace, "host").keys() == {"run", "image_prepare", "discovery", "sandbox_pool_create"}
     assert spans(trace, "orchestrator").keys() == {"sandbox_cleanup"}
     assert spans(trace, "sandbox").keys() == {"sandbox", "create"}
     assert spans(trace, "exec").keys() == {"session_start", "s1.1", "s2.1"}
