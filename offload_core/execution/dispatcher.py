@@ -37,6 +37,8 @@ class _Debts:
     failures: Counter[str] = field(factory=Counter)
     running: dict[str, list[Run]] = field(factory=dict)
     suspects: set[str] = field(factory=set)
+    hedges: dict[str, Runner] = field(factory=dict)
+    aborting: set[Run] = field(factory=set)
 
 
 class Dispatcher:
@@ -128,6 +130,9 @@ class Dispatcher:
 
     def leave(self, runner: Runner) -> None:
         """A worker is gone; what it held was dealt with before."""
+        hedges = self._debts.hedges
+        for key in [key for key, hedging in hedges.items() if hedging is runner]:
+            del hedges[key]
         self._fleet.leave(runner)
         self._fleet.wake_all()
         self._on_change()
@@ -170,6 +175,7 @@ class Dispatcher:
         run = self._overdue()
         if run is None or run.runner is runner:
             return None
+        self._debts.hedges[run.test.key] = runner
         return Bundle(tests=(run.test,), alone=run.test.individual)
 
     def wake_for_hedge(self) -> None:
@@ -187,6 +193,7 @@ class Dispatcher:
         """A test has started."""
         debts = self._debts
         debts.numbers[test.key] += 1
+        debts.hedges.pop(test.key, None)
         others = debts.running.setdefault(test.key, [])
         run = Run(test, debts.numbers[test.key], runner, runner.session_name, self._bus.clock(), bool(others))
         others.append(run)
@@ -344,6 +351,7 @@ class Dispatcher:
         again = bad and self._may_retry(run.test)
         self._bus.emit(AttemptFinished(attempt, again=again))
         for other in self._debts.running.get(run.test.key, ()):
+            self._debts.aborting.add(other)
             other.runner.abort(run.test)
         if again:
             self._retry(run)
@@ -371,6 +379,7 @@ class Dispatcher:
 
     def _close(self, run: Run) -> None:
         self.progressed()
+        self._debts.aborting.discard(run)
         runs = self._debts.running.get(run.test.key, [])
         if run in runs:
             runs.remove(run)
@@ -380,6 +389,9 @@ class Dispatcher:
     def _requeue(self, tests: Iterable[Test]) -> None:
         """Queue what is owed and not running: of a hedged test, one copy may come back while the other runs on."""
         debts = self._debts
+        tests = tuple(tests)
+        for test in tests:
+            debts.hedges.pop(test.key, None)
         tests = tuple(test for test in tests if test.key in debts.open and test.key not in debts.running)
         if tests and self.stopped is None:
             self._scheduler.add(tests)
@@ -387,7 +399,9 @@ class Dispatcher:
             self._on_change()
 
     def _overdue(self) -> Run | None:
-        """The test to hedge. Of several that one session runs, nobody knows since when each of them does."""
+        """The test to hedge: not one that is being hedged or ended already. Of several that one session runs, nobody
+        knows since when each of them does.
+        """
         if not self._hedge or self._scheduler.waiting:
             return None
         now = self._bus.clock()
@@ -395,7 +409,9 @@ class Dispatcher:
         most = 0.0
         at_once = Counter(run.session for runs in self._debts.running.values() for run in runs)
         for key, runs in self._debts.running.items():
-            if len(runs) == 1 and at_once[runs[0].session] == 1 and key not in self._debts.suspects:
+            if len(runs) > 1 or runs[0] in self._debts.aborting or key in self._debts.hedges:
+                continue
+            if at_once[runs[0].session] == 1 and key not in self._debts.suspects:
                 past = overdue_by(now - runs[0].since, self._scheduler.expected(runs[0].test))
                 if past > most:
                     best, most = runs[0], past

@@ -395,3 +395,15 @@ def test_a_teardown_that_fails_late(retries: int, state: str) -> None:
     assert simulated.states()["t3"] == state
     assert others(simulated, "t3") == {"passed"}
     assert outcomes(simulated, "t3") == ["error"] * (retries + 1)
+
+
+def test_a_hedged_test_that_is_tried_again_is_not_hedged_by_everybody() -> None:
+    """A copy that is being ended is no reason to begin another, nor is one that was handed out and has not begun."""
+    suite = {f"t{number}": Behaviour(secs=0.1) for number in range(40)} | {"t7": Behaviour(secs=1e6)}
+    tests = make_tests(suite, retries=2)
+    backend = Backend(suite=suite, session_secs=1.0)
+    simulated = sound_run(tests, backend, max_parallel=20, offload={"test_timeout_secs": 40.0})
+    assert simulated.states()["t7"] == "timed_out"
+    begun = [event for event in simulated.of(TestBegan) if event.test == "t7"]
+    assert len(begun) <= 2 * 3, "two copies of each of three attempts, at most"
+    assert len(begun) > 3, "and some of them hedges, or this test proves nothing"
