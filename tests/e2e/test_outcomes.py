@@ -263,3 +263,28 @@ def test_unittest_doctests_and_subtests(project: Project) -> None:
         "test_a.py::TestOld::test_skipped": "skipped",
         "test_a.py::TestOld::test_sub": "failed",
     }
+
+
+def test_what_a_retry_says_is_its_own(project: Project) -> None:
+    """In one sandbox, and so in one process: no attempt has the output or the properties of the one before."""
+    project.write(
+        {
+            "test_a.py": """
+                count = 0
+
+                def test_it(record_property):
+                    global count
+                    count += 1
+                    print(f"try {count}")
+                    record_property("try", count)
+                    assert count == 3
+            """
+        }
+    )
+    project.configure(1, groups="[groups.all]\nretry_count = 2")
+    ran = project.run()
+    assert ran.counts == {"flaky": 1}
+    (record,) = ran.accounting.records.values()
+    said = [[section.text.strip() for section in attempt.output] for attempt in record.attempts]
+    assert said == [["try 1"], ["try 2"], ["try 3"]]
+    assert [attempt.properties for attempt in record.attempts] == [(("try", str(n)),) for n in (1, 2, 3)]

@@ -591,6 +591,14 @@ class Requests:
             self.wake.get()
 
 
+def _renew(item: Any) -> None:
+    """Take from a test what an earlier attempt in this session left on it: its output and its properties."""
+    if not hasattr(item, "offload_properties"):
+        item.offload_properties = list(item.user_properties)
+    item.user_properties[:] = item.offload_properties
+    del item._report_sections[:]
+
+
 class _Next(pytest.Item):
     """Stands for the next test under the same parent, so that nothing shared is torn down before that is known."""
 
@@ -679,6 +687,7 @@ class Session:
 
     def protocol(self, item: Any) -> Tuple[Dict[str, Any], str]:
         """pytest's own protocol. What escapes it is the test's error, and the end of the session."""
+        _renew(item)
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=self.next)
         except BaseException as error:

@@ -8,6 +8,7 @@ Requests, one JSON object a line on standard input: `{"run": [[key, id, number, 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import count
 from typing import Any
@@ -136,6 +137,12 @@ class _Events(AsyncIterator[SessionEvent]):
         return event
 
 
+def _seconds(value: Any) -> float:
+    """A duration that can be added up and printed, whatever came."""
+    seconds = float(value)
+    return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
+
+
 def _typed(event: dict[str, Any]) -> SessionEvent:
     match event["event"]:
         case "started":
@@ -144,7 +151,7 @@ def _typed(event: dict[str, Any]) -> SessionEvent:
             return TestFinished(
                 key=event["key"],
                 outcome=Outcome(event["outcome"]),
-                duration=float(event["duration"]),
+                duration=_seconds(event["duration"]),
                 message=event.get("message", ""),
                 details=event.get("details", ""),
                 output=tuple(Section(title, text) for title, text in event.get("output", ())),

@@ -148,10 +148,10 @@ async def _ready(said: Output) -> None:
         words += chunk
 
 
-def _only_child(pid: int) -> int | None:
-    """Process 1 of the jail; None if it has been killed already."""
+def _only_child(pid: int) -> int:
+    """Process 1 of the jail; 0 if it has been killed already."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    return int(children[0]) if children else None
+        return 0
+    return int(children[0]) if children else 0
