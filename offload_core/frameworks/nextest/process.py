@@ -87,7 +87,7 @@ async def run(batch: Batch, tests: Mapping[str, Test], command: MakeCommand, *ta
 async def _follow(batch: Batch, tests: Mapping[str, Test], tool: Tool) -> tuple[Exit, bool]:
     """Tell the batch what happens. Returns how it ended, and whether it was told to."""
     told: dict[str, Status] = {}
-    later: list[tuple[Test, Event]] = []
+    later: list[tuple[Event, Test, int]] = []
     cancelled = False
     async for raw in tool.lines():
         line = raw.decode(errors="replace")
@@ -98,25 +98,25 @@ async def _follow(batch: Batch, tests: Mapping[str, Test], tool: Tool) -> tuple[
             if not line.startswith('{"type":"suite"'):
                 tool.say(raw)
             continue
-        test = next((tests[name] for name in found.names if name in tests), None)
+        test, attempts = next(((tests[name], count) for name, count in found.names if name in tests), (None, 0))
         if test is None:
-            batch.place.log(f"nextest tells of a test that it was not asked for: {found.names[0]}")
+            batch.place.log(f"nextest tells of a test that it was not asked for: {found.names[0][0]}")
         elif found.kind == "started":
             batch.began(test.id)
         elif test.id in told and told[test.id].died_of in _FROM_OUTSIDE:
-            later.append((test, found))  # only if nextest itself comes to its end, it was not the sandbox's
+            later.append((found, test, attempts))  # not the sandbox's end, if nextest itself comes to its own
         else:
-            _finish(batch, test, found, told)
+            _finish(batch, found, test, attempts, told.get(test.id))
     ended = await tool.exit()
     if not cancelled:
-        for test, found in later:
-            _finish(batch, test, found, told)
+        for found, test, attempts in later:
+            _finish(batch, found, test, attempts, told.get(test.id))
     return ended, cancelled
 
 
-def _finish(batch: Batch, test: Test, event: Event, told: Mapping[str, Status]) -> None:
-    how, message = outcome(event, told.get(test.id))
-    properties = (("nextest.attempts", str(event.attempts)),) if event.attempts > 1 else ()
+def _finish(batch: Batch, event: Event, test: Test, attempts: int, told: Status | None) -> None:
+    how, message = outcome(event, attempts, told)
+    properties = (("nextest.attempts", str(attempts)),) if attempts > 1 else ()
     batch.finished(test.id, how, event.seconds, message=message, details=event.output, properties=properties)
 
 

@@ -37,16 +37,15 @@ class Event:
 
     Attributes:
         kind: "started", "ok", "failed" or "ignored".
-        names: `package::binary$test`; where it is not clear, all that could be meant, likeliest first.
-        attempts: how often nextest itself has run it.
+        names: `package::binary$test`, and how often nextest itself has run it; where the name is not clear, all that
+            could be meant, likeliest first.
         seconds: of the last attempt.
         output: what it printed; of failed ones only.
         reason: why it failed, where its output does not tell.
     """
 
     kind: str
-    names: Sequence[str]
-    attempts: int = 1
+    names: Sequence[tuple[str, int]]
     seconds: float = 0.0
     output: str = ""
     reason: str = ""
@@ -69,11 +68,10 @@ def event(line: str) -> Event | None:
     fields: Mapping[str, str] = found.groupdict(default="") if found else _object(line)
     name = fields.get("name", "")
     repeated = _REPEATED.fullmatch(name)
-    names = [name, repeated[1]] if repeated else [name]
+    names = [(name, 1), *([(repeated[1], int(repeated[2]))] if repeated else [])]
     return Event(
         kind=fields.get("event", ""),
-        names=[*names, *map(_unescaped, names)],
-        attempts=int(repeated[2]) if repeated else 1,
+        names=[*names, *((_unescaped(each), attempts) for each, attempts in names)],
         seconds=_seconds(fields.get("exec_time", "")),
         output=_unescaped(fields.get("stdout", "").removesuffix('"}')),
         reason=fields.get("reason", ""),
@@ -95,13 +93,13 @@ def is_cancelled(line: str) -> bool:
     return _CANCELLED.fullmatch(line) is not None
 
 
-def outcome(event: Event, told: Status | None) -> tuple[Outcome, str]:
+def outcome(event: Event, attempts: int, told: Status | None) -> tuple[Outcome, str]:
     """How a test did that has ended, and why in a line."""
     if event.kind == "ignored":
         return Outcome.SKIPPED, "#[ignore]"
     if event.kind == "ok":
-        again = f"passed at attempt {event.attempts}, by the retries of nextest's own configuration"
-        return Outcome.PASSED, again if event.attempts > 1 else ""
+        again = f"passed at attempt {attempts}, by the retries of nextest's own configuration"
+        return Outcome.PASSED, again if attempts > 1 else ""
     if event.reason == _TIME_LIMIT:
         return Outcome.TIMED_OUT, "took longer than nextest's own configuration allows (slow-timeout), and was ended"
     if told is not None and told.died_of:
