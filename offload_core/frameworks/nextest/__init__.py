@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from ...errors import DiscoveryError
 from ..batch import Batch, BatchFramework
 from ..selection import is_asked
 from ..tool import ListingFailed, listing
-from .catalogue import event_name, selectors, suites, tests
+from .catalogue import event_name, suites, targets, tests
 from .process import BUILD_FAILED, run
 
 OLDEST = (0, 9, 103)
@@ -24,6 +24,9 @@ OLDEST = (0, 9, 103)
 
 MAX_ID_CHARS = 200_000
 """How long the ids of a batch may be together: the arguments of a program may have some MiB, with its environment."""
+
+_IGNORED_WORDS = ("--run-ignored", "--ignored", "--include-ignored")
+"""A group's filters may say for themselves which of the ignored tests they want."""
 
 _INSTALL = "install cargo-nextest there: https://nexte.st/docs/installation"
 
@@ -127,43 +130,43 @@ class Nextest(BatchFramework[NextestOptions]):
 
     async def _list(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
         """Everything at once; if that does not build, one target after the other."""
-        targets: Sequence[str] = ()
+        alone: Mapping[str, str] = {}
         try:
             for found in await self._listed(group, place):
                 yield found
         except ListingFailed as error:
-            if error.ended.code != BUILD_FAILED:
-                hint = f"\n  {_INSTALL}" if "no such command" in str(error) else ""
-                raise DiscoveryError(f"{error}{hint}") from error
-            targets = await self._targets(place)
-            if len(targets) < 2:
+            if "no such command" in str(error):
+                raise DiscoveryError(f"{error}\n  {_INSTALL}") from error
+            alone = await self._targets(place) if error.ended.code == BUILD_FAILED else {}
+            if len(alone) < 2:
                 raise
-        for target in targets:
+        for target, binaries in alone.items():
             try:
                 for found in await self._listed(group, place, target):
                     yield found
             except ListingFailed as error:
-                yield CollectionFailed(path=target.lstrip("-"), message="it does not build", details=str(error))
+                yield CollectionFailed(path=binaries, message="it does not build", details=str(error))
 
-    async def _listed(self, group: Group, place: Place, *targets: str) -> list[Discovered]:
-        ignored = ("--run-ignored", "all") if self.options.include_ignored else ()
-        words = (*targets, "--message-format", "json", "--color", "never", *ignored, *group.filters)
-        argv = self.command("list", *words)
+    async def _listed(self, group: Group, place: Place, *words: str) -> list[Discovered]:
+        # Listed with all others, an ignored test tells whether the group's filters select it.
+        own = () if any(word.startswith(_IGNORED_WORDS) for word in group.filters) else ("--run-ignored", "all")
+        argv = self.command("list", *words, "--message-format", "json", "--color", "never", *own, *group.filters)
+        skips = bool(own) and not self.options.include_ignored
         lines = [line async for line in listing(place, argv, f"the tests of group '{group.name}'")]
         try:
-            return [found for suite in suites(b"\n".join(lines)) for found in tests(group, suite)]
+            return [found for suite in suites(b"\n".join(lines)) for found in tests(group, suite, skips)]
         except ValueError as error:
             raise DiscoveryError(f"`{shlex.join(argv)}` printed something else: {error}") from error
 
-    async def _targets(self, place: Place) -> Sequence[str]:
-        """What can be built one by one; empty if cargo does not tell."""
+    async def _targets(self, place: Place) -> Mapping[str, str]:
+        """What can be built one by one, as `targets` tells it; empty if cargo does not tell."""
         cargo = shlex.split(self.options.command)[:-1]
         argv = (*cargo, "metadata", "--no-deps", "--format-version", "1")
         try:
-            return selectors(b"\n".join([line async for line in listing(place, argv, "the packages")]))
+            return targets(b"\n".join([line async for line in listing(place, argv, "the packages")]))
         except (DiscoveryError, ValueError) as error:
             place.log(f"{error}")
-            return ()
+            return {}
 
 
 def _judged(finding: Finding) -> Finding:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...abc import CollectionSkipped, Group, Test
-
-_SELECTORS = {"lib": "--lib", "proc-macro": "--lib", "bin": "--bin", "test": "--test", "example": "--example"}
 
 
 def suites(data: bytes) -> list[Mapping[str, Any]]:
@@ -27,13 +26,16 @@ def suites(data: bytes) -> list[Mapping[str, Any]]:
     return found
 
 
-def tests(group: Group, suite: Mapping[str, Any]) -> Iterator[Test | CollectionSkipped]:
-    """What a test binary has: tests that are to be run, and those that are ignored, as skipped ones."""
+def tests(group: Group, suite: Mapping[str, Any], skips_ignored: bool) -> Iterator[Test | CollectionSkipped]:
+    """Of a test binary, the tests that filters select; some as skipped ones, if those that are ignored are."""
     binary = suite["binary-id"]
     for name, case in suite["testcases"].items():
-        match = case.get("filter-match", {})
         id = f"{binary} {name}"
-        if match.get("status", "matches") == "matches":
+        if case.get("filter-match", {}).get("status", "matches") != "matches":
+            continue
+        if case["ignored"] and skips_ignored:
+            yield CollectionSkipped(path=id, message="#[ignore]")
+        else:
             yield Test(
                 key=f"{group.name}:{id}",
                 id=id,
@@ -43,8 +45,6 @@ def tests(group: Group, suite: Mapping[str, Any]) -> Iterator[Test | CollectionS
                 retries=group.retries,
                 individual=group.individual,
             )
-        elif match.get("reason") == "ignored":
-            yield CollectionSkipped(path=id, message="#[ignore]")
 
 
 def test_name(test: Test) -> str:
@@ -65,20 +65,28 @@ def selector(binary: str) -> str:
     return f"--{kind}={name}" if slash else f"--test={kind}"
 
 
-def selectors(metadata: bytes) -> list[str]:
-    """From `cargo metadata`: a selector for each target that has tests; together they are what cargo would build.
+def targets(metadata: bytes) -> dict[str, str]:
+    """From `cargo metadata`: selectors that together make cargo build all test binaries, and the ids of those of each.
 
     Raises:
         ValueError: it is something else.
     """
+    binaries: defaultdict[str, list[str]] = defaultdict(list)
     try:
-        targets = [target for package in json.loads(metadata)["packages"] for target in package["targets"]]
-        found: dict[str, None] = {}
-        for target in targets:
-            kind = target["kind"][0]
-            option = _SELECTORS.get("lib" if "lib" in kind else kind)
-            if option and target["test"]:
-                found[option if option == "--lib" else f"{option}={target['name']}"] = None
+        for package in json.loads(metadata)["packages"]:
+            for target in package["targets"]:
+                binary = _binary(package["name"], target["name"], target["kind"][0])
+                if binary and target["test"]:
+                    binaries[selector(binary)].append(binary)
     except (KeyError, TypeError, IndexError, RecursionError) as error:
         raise ValueError(f"not metadata of cargo: {error!r}") from error
-    return list(found)
+    return {each: ", ".join(ids) for each, ids in binaries.items()}
+
+
+def _binary(package: str, target: str, kind: str) -> str:
+    """The id of a test binary; empty for what is none."""
+    if kind in ("bin", "example", "bench"):
+        return f"{package}::{kind}/{target}"
+    if kind == "test":
+        return f"{package}::{target}"
+    return "" if kind == "custom-build" else package
