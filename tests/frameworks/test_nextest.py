@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.project import Project, Ran
-from tests.frameworks import nextest_tool
 
 QUOTED = 'roman::cases it\'s a "quoted" name, with (brackets) \\ and [more], $HOME & `id` #2'
 REGEX = "roman::cases wrong: = ~ /regex.*/ | test(all) - !x"
@@ -43,26 +42,20 @@ STATES = {
 
 
 @pytest.fixture(scope="session")
-def tool() -> Path:
-    """Where cargo-nextest is."""
-    found = nextest_tool.directory()
-    if found is None:
-        assert os.environ.get("CI") != "true", "cargo and cargo-nextest have to be there in CI"
-        pytest.skip("no cargo-nextest: `python -m tests.frameworks.nextest_tool` installs it")
-    return found
-
-
-@pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One `target` for every copy of the crate: cargo finds that nothing has changed."""
     return tmp_path_factory.mktemp("target")
 
 
 @pytest.fixture
-def crate(example: Callable[[str], Project], tool: Path, target: Path) -> Project:
+def crate(example: Callable[[str], Project], nextest: Path, target: Path) -> Project:
     """The example, whose compiled tests are there after the first test."""
     project = example("nextest-example")
-    found = {"PATH": f"{tool}{os.pathsep}{os.environ['PATH']}", "CARGO_TARGET_DIR": str(target), "RUST_BACKTRACE": "0"}
+    found = {
+        "PATH": f"{nextest}{os.pathsep}{os.environ['PATH']}",
+        "CARGO_TARGET_DIR": str(target),
+        "RUST_BACKTRACE": "0",
+    }
     project.environment.update(found)
     return project
 
