@@ -142,6 +142,10 @@ def test_what_takes_nextest_along_or_hangs(crate: Project) -> None:
                     std::thread::sleep(std::time::Duration::from_secs(60));
                 }
                 #[test]
+                fn kills_itself() {
+                    Command::new("kill").arg("-9").arg(std::process::id().to_string()).status().unwrap();
+                }
+                #[test]
                 fn hangs() {
                     Command::new("sleep").arg("3600").spawn().unwrap().wait().unwrap();
                 }
@@ -153,8 +157,37 @@ def test_what_takes_nextest_along_or_hangs(crate: Project) -> None:
     path.write_text(path.read_text().replace("[offload]", "[offload]\ntest_timeout_secs = 8"))
     ran = crate.run()
     expected = {id: state for id, state in STATES.items() if "faults" not in id}
-    killed = {"roman::killer takes_its_runner_along": "crashed", "roman::killer hangs": "timed_out"}
-    assert ran.states == expected | killed
+    killed = {"takes_its_runner_along": "crashed", "kills_itself": "crashed", "hangs": "timed_out"}
+    assert ran.states == expected | {f"roman::killer {name}": state for name, state in killed.items()}
+    assert ran.message("roman::killer kills_itself") == "its process died of SIGKILL"
+
+
+def test_what_ends_nextest_from_outside_is_held_against_no_test(crate: Project) -> None:
+    """Told to end, nextest ends its tests, too, and says that they failed: they run again, and only that counts."""
+    crate.write(
+        {
+            "tests/outside.rs": """
+                use std::{env, fs, process::Command, thread::sleep, time::Duration};
+                #[test]
+                fn is_there_when_nextest_is_ended() {
+                    let mark = format!("{}/outside-{}", env!("CARGO_TARGET_TMPDIR"), env::var("OFFLOAD_RUN_ID").unwrap());
+                    if fs::metadata(&mark).is_err() {
+                        fs::write(mark, "").unwrap();
+                        let nextest = std::os::unix::process::parent_id().to_string();
+                        Command::new("kill").arg(nextest).status().unwrap();
+                        sleep(Duration::from_secs(600));
+                    }
+                }
+                #[test]
+                fn runs_beside_it() {
+                    sleep(Duration::from_secs(1));
+                }
+            """,
+        }
+    )
+    ran = crate.run("-p", "1", "roman::outside")
+    assert set(ran.states.values()) <= {"passed", "flaky"}
+    assert len(ran.incidents("session_crashed")) == 1
 
 
 def test_a_binary_that_does_not_build(crate: Project) -> None:
