@@ -170,7 +170,8 @@ def test_what_ends_nextest_from_outside_is_held_against_no_test(crate: Project) 
                 use std::{env, fs, process::Command, thread::sleep, time::Duration};
                 #[test]
                 fn is_there_when_nextest_is_ended() {
-                    let mark = format!("{}/outside-{}", env!("CARGO_TARGET_TMPDIR"), env::var("OFFLOAD_RUN_ID").unwrap());
+                    let run = env::var("OFFLOAD_RUN_ID").unwrap();
+                    let mark = format!("{}/outside-{run}", env!("CARGO_TARGET_TMPDIR"));
                     if fs::metadata(&mark).is_err() {
                         fs::write(mark, "").unwrap();
                         let nextest = std::os::unix::process::parent_id().to_string();

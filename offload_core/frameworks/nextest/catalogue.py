@@ -9,6 +9,8 @@ from typing import Any
 
 from ...abc import CollectionSkipped, Group, Test
 
+_NAMES = ("binary-id", "package-name", "binary-name")
+
 
 def suites(data: bytes) -> list[Mapping[str, Any]]:
     """The test binaries of a list.
@@ -19,8 +21,8 @@ def suites(data: bytes) -> list[Mapping[str, Any]]:
     try:
         found = list(json.loads(data)["rust-suites"].values())
         for suite in found:
-            {suite[name] + "" for name in ("binary-id", "package-name", "binary-name")}
-            [case["ignored"] for case in suite["testcases"].values()]
+            "".join(suite[name] for name in _NAMES)
+            [(case["ignored"], _selected(case)) for case in suite["testcases"].values()]
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a list of nextest: {error!r}") from error
     return found
@@ -31,7 +33,7 @@ def tests(group: Group, suite: Mapping[str, Any], skips_ignored: bool) -> Iterat
     binary = suite["binary-id"]
     for name, case in suite["testcases"].items():
         id = f"{binary} {name}"
-        if case.get("filter-match", {}).get("status", "matches") != "matches":
+        if not _selected(case):
             continue
         if case["ignored"] and skips_ignored:
             yield CollectionSkipped(path=id, message="#[ignore]")
@@ -45,6 +47,10 @@ def tests(group: Group, suite: Mapping[str, Any], skips_ignored: bool) -> Iterat
                 retries=group.retries,
                 individual=group.individual,
             )
+
+
+def _selected(case: Mapping[str, Any]) -> bool:
+    return bool(case.get("filter-match", {}).get("status", "matches") == "matches")
 
 
 def test_name(test: Test) -> str:
