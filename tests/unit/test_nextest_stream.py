@@ -65,7 +65,7 @@ def test_nonsense_is_survived(hostile: str) -> None:
     [
         ("     SIGSEGV [   0.134s] (1/3) p::b x y", "SIGSEGV", "SIGSEGV"),
         ("ABORT SIG 34 [   0.134s] p::b x y", "ABORT SIG 34", "ABORT SIG 34"),
-        ("  TRY 2 ABRT [   0.134s] (  2/300) p::b x y", "ABRT", "ABRT"),
+        ("  TRY 2 ABRT [   0.134s] (  2/300) p::b x y", "ABRT", "SIGABRT"),
         ("  TRY 2 FAIL [   0.134s] p::b x y", "FAIL", ""),
         ("   LEAK-FAIL [   0.134s] p::b x y", "LEAK-FAIL", ""),
     ],

@@ -15,7 +15,7 @@ from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, 
 from ...errors import DiscoveryError
 from ..batch import Batch, BatchFramework
 from ..selection import is_asked
-from ..tool import ListingFailed, listing
+from ..tool import ListingFailed, checked, listing
 from .catalogue import event_name, suites, targets, tests
 from .process import BUILD_FAILED, run
 
@@ -92,7 +92,7 @@ class Nextest(BatchFramework[NextestOptions]):
 
     async def check(self, place: Place) -> Health:
         """Is nextest there, and new enough?"""
-        health = await super().check(place)
+        health = await checked(place, self.version_command(), f"{_INSTALL}, or correct `[framework] command`")
         return Health(tuple(map(_judged, health.findings)))
 
     async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:

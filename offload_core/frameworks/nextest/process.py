@@ -76,9 +76,10 @@ async def run(batch: Batch, tests: Mapping[str, Test], command: MakeCommand, *ta
             its = {name: test for name, test in tests.items() if test.path == binary}
             await run(batch, its, command, selector(binary))
         return
+    if ended.code in _UNUSABLE:
+        raise FrameworkUnusable(f"nextest cannot run as it is configured: {ended}: {_error(tool)}")
     if cancelled or ended.code not in (*_RAN, *_OF_A_BINARY, _SETUP_SCRIPT_FAILED):
-        kind = FrameworkUnusable if ended.code in _UNUSABLE else ToolCrashed
-        raise kind(f"nextest ended before its work: {ended}\n{tool.tail()}")
+        raise ToolCrashed(f"{'it was told to end' if cancelled else ''}\n{tool.tail()}")
     message = _why(ended, tool)
     for test in left:
         batch.finished(test.id, Outcome.ERROR, 0.0, message=message, details=tool.tail())
@@ -124,6 +125,11 @@ def _why(ended: Exit, tool: Tool) -> str:
     """Why tests have no result, though nextest has come to its end."""
     if ended.code in _RAN:
         return "nextest finds no such test there: was it built from the same sources?"
-    error = next((line for line in tool.tail().splitlines() if line.startswith("error")), "")
     what = _OF_A_BINARY.get(ended.code or 0, "a setup script of nextest's configuration failed")
-    return f"{what}: {error}" if error else what
+    return f"{what}: {_error(tool)}"
+
+
+def _error(tool: Tool) -> str:
+    """The line in which cargo or nextest says what is wrong; the rest is in the session's log."""
+    lines = tool.tail().splitlines()
+    return next((line for line in lines if line.startswith("error")), lines[-1] if lines else "it printed nothing")

@@ -84,8 +84,9 @@ def status(line: str) -> Status | None:
     if found is None:
         return None
     words = found["words"]
-    died = words.startswith(("SIG", "ABORT")) or (found["attempt"] and words not in _KNOWN_SHORT)
-    return Status(found["id"], words, words if died else "")
+    if words.startswith(("SIG", "ABORT")):
+        return Status(found["id"], words, words)
+    return Status(found["id"], words, f"SIG{words}" if found["attempt"] and words not in _KNOWN_SHORT else "")
 
 
 def is_cancelled(line: str) -> bool:
