@@ -154,7 +154,7 @@ def test_what_takes_nextest_along_or_hangs(crate: Project) -> None:
     )
     configure(crate, groups="[groups.all]\nfilters = \"-E 'binary(killer) | binary(cases) | test(tests::)'\"")
     path = crate.directory / "offload.toml"
-    path.write_text(path.read_text().replace("[offload]", "[offload]\ntest_timeout_secs = 8"))
+    path.write_text(path.read_text().replace("[offload]", "[offload]\ntest_timeout_secs = 15"))
     ran = crate.run()
     expected = {id: state for id, state in STATES.items() if "faults" not in id}
     killed = {"takes_its_runner_along": "crashed", "kills_itself": "crashed", "hangs": "timed_out"}
