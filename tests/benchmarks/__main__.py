@@ -12,6 +12,7 @@ BENCHMARKS = (
     "history",
     "report",
     "networkx_suite",
+    "nextest_suite",
     "docker_sandboxes",
     "modal_dead",
     "modal_many",

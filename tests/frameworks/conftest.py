@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.project import Project, a_project
+from tests.frameworks import nextest_tool
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 
@@ -30,3 +32,13 @@ def example(project: Project) -> Callable[[str], Project]:
         return project
 
     return fill
+
+
+@pytest.fixture(scope="session")
+def nextest() -> Path:
+    """Where cargo-nextest is."""
+    found = nextest_tool.directory()
+    if found is None:
+        assert os.environ.get("CI") != "true", "cargo and cargo-nextest have to be there in CI"
+        pytest.skip("no cargo-nextest: `python -m tests.frameworks.nextest_tool` installs it")
+    return found

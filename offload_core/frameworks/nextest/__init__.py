@@ -1,0 +1,181 @@
+"""nextest: the tests of Rust crates, each in a process of its own, many of them per `cargo nextest run`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from attrs import frozen
+
+from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, Severity, Test, key
+from ...errors import DiscoveryError
+from ..batch import Batch, BatchFramework
+from ..selection import is_asked
+from ..tool import ListingFailed, checked, listing
+from .catalogue import event_name, suites, targets, tests
+from .process import BUILD_FAILED, run
+
+OLDEST = (0, 9, 103)
+"""The first nextest that tells a result when it has it, and not at the end."""
+
+MAX_ID_CHARS = 200_000
+"""How long the ids of a batch may be together: the arguments of a program may have some MiB, with its environment."""
+
+_IGNORED_WORDS = ("--run-ignored", "--ignored", "--include-ignored")
+"""A group's filters may say for themselves which of the ignored tests they want."""
+
+_INSTALL = "install cargo-nextest there: https://nexte.st/docs/installation"
+
+
+def _words(instance: object, attribute: Any, value: str) -> None:
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"{attribute.name}: {error}: {value}") from None
+    if attribute.name == "command" and not words:
+        raise ValueError("command: empty; the default is `cargo nextest`")
+
+
+@frozen(kw_only=True)
+class NextestOptions:
+    """`[framework] type = "nextest"`."""
+
+    command: str = key(
+        "cargo nextest",
+        "How nextest is started, split as a shell would: `cargo +nightly nextest`, for instance.",
+        validator=_words,
+    )
+    package: str | None = key(None, "The package whose tests are run; by default those that cargo takes there.")
+    features: tuple[str, ...] = key((), "Features to build with.")
+    bin: str | None = key(None, "The program whose own tests are run, and no others.")
+    include_ignored: bool = key(False, "Also run the tests that are marked `#[ignore]`; else they are skipped.")
+    args: str = key(
+        "",
+        "More arguments for nextest, to list tests and to run them alike, split as a shell would: `--workspace`, "
+        "`--release`, `--profile ci`.",
+        validator=_words,
+    )
+    run_args: str = key(
+        "",
+        "More arguments for `nextest run` alone, split as a shell would: `--test-threads 2`, `--retries 1`.",
+        validator=_words,
+    )
+    test_id_format: str = key(
+        "{classname} {name}", "Accepted for older configurations.", inert="ids are the binary's id and the test's name"
+    )
+
+
+class Nextest(BatchFramework[NextestOptions]):
+    """Lists and runs tests with cargo-nextest 0.9.103 and newer."""
+
+    Options = NextestOptions
+    start_secs: ClassVar[float] = 1.0
+    max_id_chars = MAX_ID_CHARS
+
+    @classmethod
+    def guess_options(cls, directory: Path) -> dict[str, Any]:
+        """All members of a workspace, also where its root is a package, which cargo alone would take."""
+        try:
+            manifest = tomllib.loads((directory / "Cargo.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        members = manifest.get("workspace", {}).get("members")
+        return {"args": "--workspace"} if members and "package" in manifest else {}
+
+    def version_command(self) -> Sequence[str]:
+        """The command's own `--version`."""
+        return (*shlex.split(self.options.command), "--version")
+
+    async def check(self, place: Place) -> Health:
+        """Is nextest there, and new enough?"""
+        health = await checked(place, self.version_command(), f"{_INSTALL}, or correct `[framework] command`")
+        return Health(tuple(map(_judged, health.findings)))
+
+    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+        """Build the tests and list them; see `Framework.discover`. A binary that does not build is said to be one."""
+        async for found in self._list(group, place):
+            path = found.path if not isinstance(found, Test) else found.id
+            binary = path.partition(" ")[0]  # no package's or target's name has a space
+            if not group.select or is_asked(path, binary, group.select, Path(place.root)):
+                yield found
+
+    async def run_batch(self, batch: Batch) -> None:
+        """Run first what nextest's events can tell apart, then what they could not have."""
+        rounds: list[dict[str, Test]] = []
+        for test in batch.left.values():
+            name = event_name(test)
+            into = next((each for each in rounds if name not in each), None)
+            if into is None:
+                rounds.append(into := {})
+            into[name] = test
+        for each in rounds:
+            await run(batch, each, self._run_command)
+
+    def _run_command(self, *words: str) -> Sequence[str]:
+        return self.command("run", *words, *shlex.split(self.options.run_args))
+
+    def command(self, subcommand: str, *words: str) -> tuple[str, ...]:
+        """`cargo nextest SUBCOMMAND` as it is configured."""
+        options = self.options
+        build = [
+            *(("--package", options.package) if options.package is not None else ()),
+            *(("--features", ",".join(options.features)) if options.features else ()),
+            *(("--bin", options.bin) if options.bin is not None else ()),
+        ]
+        return (*shlex.split(options.command), subcommand, *build, *shlex.split(options.args), *words)
+
+    async def _list(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+        """Everything at once; if that does not build, one target after the other."""
+        alone: Mapping[str, str] = {}
+        try:
+            for found in await self._listed(group, place):
+                yield found
+        except ListingFailed as error:
+            if "no such command" in str(error):
+                raise DiscoveryError(f"{error}\n  {_INSTALL}") from error
+            alone = await self._targets(place) if error.ended.code == BUILD_FAILED else {}
+            if len(alone) < 2:
+                raise
+        for target, binaries in alone.items():
+            try:
+                for found in await self._listed(group, place, target):
+                    yield found
+            except ListingFailed as error:
+                yield CollectionFailed(path=binaries, message="it does not build", details=str(error))
+
+    async def _listed(self, group: Group, place: Place, *words: str) -> list[Discovered]:
+        # Listed with all others, an ignored test tells whether the group's filters select it.
+        own = () if any(word.startswith(_IGNORED_WORDS) for word in group.filters) else ("--run-ignored", "all")
+        argv = self.command("list", *words, "--message-format", "json", "--color", "never", *own, *group.filters)
+        skips = bool(own) and not self.options.include_ignored
+        lines = [line async for line in listing(place, argv, f"the tests of group '{group.name}'")]
+        try:
+            return [found for suite in suites(b"\n".join(lines)) for found in tests(group, suite, skips)]
+        except ValueError as error:
+            raise DiscoveryError(f"`{shlex.join(argv)}` printed something else: {error}") from error
+
+    async def _targets(self, place: Place) -> Mapping[str, str]:
+        """What can be built one by one, as `targets` tells it; empty if cargo does not tell."""
+        cargo = shlex.split(self.options.command)[:-1]
+        argv = (*cargo, "metadata", "--no-deps", "--format-version", "1")
+        try:
+            return targets(b"\n".join([line async for line in listing(place, argv, "the packages")]))
+        except (DiscoveryError, ValueError) as error:
+            place.log(f"{error}")
+            return {}
+
+
+def _judged(finding: Finding) -> Finding:
+    """A finding that tells a version, as one that also says whether it is new enough."""
+    if finding.severity is not Severity.OK:
+        return finding
+    found = re.match(r"cargo-nextest (\d+)\.(\d+)\.(\d+)", finding.what)
+    if found is None:
+        return Finding(Severity.ERROR, f"this does not look like nextest: {finding.what[:200]}", _INSTALL)
+    if tuple(map(int, found.groups())) < OLDEST:
+        return Finding(Severity.ERROR, f"{found[0]} is too old", f"install {'.'.join(map(str, OLDEST))} or newer")
+    return finding
