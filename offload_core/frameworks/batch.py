@@ -24,12 +24,10 @@ from ..abc import (
     Framework,
     Health,
     Hello,
-    ModuleStarted,
     Outcome,
     Place,
     Section,
     SessionEvent,
-    TeardownFailed,
     Test,
     TestFinished,
     TestSession,
@@ -64,7 +62,6 @@ class Batch:
         self.left = {test.id: test for test in tests}
         self._emit = emit
         self._begun: set[str] = set()
-        self._last: str | None = None
         self.tool: Tool | None = None
 
     async def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Tool:
@@ -109,10 +106,6 @@ class Batch:
                 tool.say(line)
             await tool.exit()
 
-    def building(self, path: str) -> None:
-        """The tests of this module are being built: how long that takes, and what it breaks, is told of the module."""
-        self._emit(ModuleStarted(path))
-
     def began(self, *ids: str) -> None:
         """These tests run now. Ids that are not left are ignored."""
         for id in ids:
@@ -135,7 +128,6 @@ class Batch:
         test = self.left.pop(id, None)
         if test is None:
             return False
-        self._last = test.key
         self._emit(
             TestFinished(
                 key=test.key,
@@ -149,11 +141,6 @@ class Batch:
         )
         return True
 
-    def teardown_failed(self, message: str, details: str = "") -> None:
-        """Something went wrong after the test that finished last: it becomes an error. Without one, nothing does."""
-        if self._last is not None:
-            self._emit(TeardownFailed(key=self._last, message=message, details=cut(details, MAX_TEXT)))
-
     def unreported(self, message: str, details: str = "") -> None:
         """The tool came to its end without these: they are errors, and `message` says why."""
         for id in tuple(self.left):
@@ -166,8 +153,6 @@ class BatchFramework(Framework[OptionsT]):
     start_secs: ClassVar[float] = 1.0
     max_id_chars: int = 0
     """How long the ids of a batch may be together, in characters; 0: as long as they are."""
-    one_module: ClassVar[bool] = False
-    """Whether all tests of a batch have to be of one module: of one `Test.path`."""
 
     @abstractmethod
     def version_command(self) -> Sequence[str]:
@@ -188,7 +173,7 @@ class BatchFramework(Framework[OptionsT]):
 
     async def open(self, place: Place) -> TestSession:
         """Start a session; its first command tells the tool's version."""
-        return BatchSession(place, self.version_command(), self.run_batch, self.max_id_chars, self.one_module)
+        return BatchSession(place, self.version_command(), self.run_batch, self.max_id_chars)
 
     async def check(self, place: Place) -> Health:
         """Is the tool there, and which version?"""
@@ -205,13 +190,11 @@ class BatchSession(TestSession):
         version_command: Sequence[str],
         run_batch: Callable[[Batch], Awaitable[None]],
         max_id_chars: int = 0,
-        one_module: bool = False,
     ) -> None:
         self._place = place
         self._version_command = version_command
         self._run_batch = run_batch
         self._max_id_chars = max_id_chars
-        self._one_module = one_module
         self._waiting: deque[Test] = deque()
         self._woken = asyncio.Event()
         self._closing = False
@@ -286,15 +269,13 @@ class BatchSession(TestSession):
         batch.unreported("it was run, but no result of it was reported", batch.tool.tail() if batch.tool else "")
 
     def _next(self) -> list[Test]:
-        """The next batch, taken from the queue: no id twice, no more than fit, and of one module if need be."""
+        """The tests of the next batch, taken from the queue: no id twice, and no more than fit."""
         chosen: dict[str, Test] = {}
         kept: deque[Test] = deque()
         size = 0
-        path = self._waiting[0].path
         for test in self._waiting:
-            foreign = self._one_module and test.path != path
             fits = not chosen or not self._max_id_chars or size + len(test.id) <= self._max_id_chars
-            if test.id in chosen or not fits or foreign or (test.individual and chosen):
+            if test.id in chosen or not fits or (test.individual and chosen):
                 kept.append(test)
                 continue
             chosen[test.id] = test

@@ -1,4 +1,4 @@
-"""go test: one `go test -json` for each batch of a package's tests; results come as they happen.
+"""go test: one `go test -json` for each batch; results come as they happen.
 
 Ids are `pkg/sub.TestName`: the package's directory in the project and the test; of the root package, the name alone.
 """
@@ -6,23 +6,22 @@ Ids are `pkg/sub.TestName`: the package's directory in the project and the test;
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+import warnings
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from attrs import frozen
 
-from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, Severity, Test, Upload, key
-from ...errors import DiscoveryError
+from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, Severity, Test, key
+from ...errors import DiscoveryError, FrameworkUnusable
 from ..batch import Batch, BatchFramework
-from ..output import harmless
 from ..selection import is_asked
-from ..tool import Tool, listing
-from .stream import Builds, Event, Text, event, is_result, summary
+from ..tool import ToolCrashed
+from .packages import GoCommand, Package, read_tests
+from .stream import Builds, event, summary
 from .verdicts import PackageRun
 
 _OLDEST = (1, 20)
@@ -30,8 +29,6 @@ _MAX_ID_CHARS = 30_000
 """The names of a batch are one argument, which can have 128 KiB."""
 
 _USE = re.compile(r"^use\s+(?:\(([^)]*)\)|(\S+))", re.MULTILINE)
-_SELECTING = ("tags", "mod", "modfile", "overlay", "race", "msan", "asan")
-"""The flags of `go test` that decide which files a package is made of."""
 _NAME = re.compile(r"(Test|Example|Fuzz)(\w*)")
 _OURS = {
     **dict.fromkeys(("run", "skip"), "belongs into a group's `filters`"),
@@ -78,19 +75,16 @@ class GoOptions:
 
 
 @frozen(kw_only=True)
-class _Package:
-    """A package as `go list` knows it. `error`: why it could not be loaded; `path`: None if it is outside the root."""
-
-    name: str
-    path: str | None
-    error: str
-
-
-@frozen(kw_only=True)
 class _Filters:
+    """What a group's filters mean."""
+
     packages: tuple[str, ...]
-    run: str
-    skip: str
+    run: re.Pattern[str]
+    skip: re.Pattern[str] | None
+
+    def match(self, name: str) -> bool:
+        """Whether they leave a test in."""
+        return self.run.search(name) is not None and not (self.skip and self.skip.search(name))
 
 
 class Go(BatchFramework[GoOptions]):
@@ -98,11 +92,11 @@ class Go(BatchFramework[GoOptions]):
 
     Options = GoOptions
     start_secs: ClassVar[float] = 0.5
-    one_module: ClassVar[bool] = True
 
     def __init__(self, options: GoOptions) -> None:
         super().__init__(options)
         self.max_id_chars = _MAX_ID_CHARS
+        self._go = GoCommand(shlex.split(options.command), shlex.split(options.run_args))
 
     @classmethod
     def guess_options(cls, directory: Path) -> dict[str, Any]:
@@ -117,7 +111,7 @@ class Go(BatchFramework[GoOptions]):
 
     def version_command(self) -> Sequence[str]:
         """`go version`: also tells the toolchain that the project's go.mod selects."""
-        return (*shlex.split(self.options.command), "version")
+        return (*self._go.command, "version")
 
     async def check(self, place: Place) -> Health:
         """Is go there, and new enough?"""
@@ -128,78 +122,35 @@ class Go(BatchFramework[GoOptions]):
             return Health((Finding(Severity.ERROR, f"{said}: too old", "install Go 1.20 or newer"),))
         return health
 
-    # -- discovery ------------------------------------------------------------------------------------------------
-
     async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
-        """List the tests of a group, package by package as they are built; see `Framework.discover`."""
+        """List the tests of a group, as go lists them, without building them; see `Framework.discover`."""
         filters = _filters(group, self.options.packages)
         select = tuple(one.removesuffix("/...") for one in group.select)
-        wanted: dict[str, _Package] = {}
-        for package in await self._packages(place, filters.packages):
-            if package.path is None:
-                yield CollectionFailed(path=package.name, message=package.error)
-            elif _may_hold(package.path, select, place.root):
-                wanted[package.name] = package
-        if not wanted:
-            return
-        lines = await self._lines(place, wanted.values())
-        skipped: set[tuple[str, str]] = set()
-        if filters.skip:
-            async for name, found in self._list(place, wanted, filters.skip):
-                skipped |= {(name, test) for test in found if isinstance(test, str)}
-        async for name, found in self._list(place, wanted, filters.run):
-            for each in found:
-                if not isinstance(each, str):
-                    yield each
-                elif (name, each) not in skipped:
-                    path = wanted[name].path or ""
-                    test = _test(group, path, each, lines.get((path, each)))
-                    if not select or is_asked(test.id, test.path, select, Path(place.root)):
-                        yield test
+        packages = await self._go.packages(place, filters.packages)
+        wanted = [package for package in packages if _may_hold(package.path, select, place.root)]
+        await read_tests(place, [package for package in wanted if not package.error])
+        for package in wanted:
+            if package.error:
+                yield CollectionFailed(path=package.path, message=summary(package.error), details=package.error)
+            for name in package.tests:
+                test = _test(group, package, name)
+                if filters.match(name) and (not select or is_asked(test.id, test.path, select, Path(place.root))):
+                    yield test
 
-    async def _packages(self, place: Place, patterns: Sequence[str]) -> list[_Package]:
-        """The packages that have tests or cannot be loaded.
+    # -- running --------------------------------------------------------------------------------------------------
 
-        Raises:
-            DiscoveryError: go cannot list any; says what it printed.
-        """
-        fields = "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles,Error"
-        flags = _build_flags(shlex.split(self.options.run_args))
-        argv = (*shlex.split(self.options.command), "list", "-e", fields, *flags, "--", *patterns)
-        # Directories are then told as the root is, whatever links lead to it.
-        env = {"PWD": str(place.root)}
-        lines = [line async for line in listing(place, argv, "the packages", env=env)]
-        return list(_listed(b"\n".join(lines).decode(errors="replace"), place.root))
-
-    async def _lines(self, place: Place, packages: Iterable[_Package]) -> Mapping[tuple[str, str], tuple[str, int]]:
-        """Where tests are defined, by package and name. Nobody depends on it: what is not found is not told."""
-        globs = " ".join(f"./{shlex.quote(package.path or '')}/*_test.go" for package in packages)
-        script = rf"printf '%s\0' {globs} | xargs -0 grep -HnsE '^func (Test|Example|Fuzz)' || :"
-        found: dict[tuple[str, str], tuple[str, int]] = {}
-        async with await _start(place, "lines", script.encode()) as tool:
-            async for line in tool.lines():
-                file, number, text = (*harmless(line).split(":", 2), "", "")[:3]
-                name = _NAME.match(text.removeprefix("func "))
-                if name and number.isdigit():
-                    path = PurePosixPath(file)
-                    found.setdefault((str(path.parent), name[0]), (str(path), int(number)))
-            await tool.exit()
-        return found
-
-    async def _list(
-        self, place: Place, packages: Mapping[str, _Package], regex: str
-    ) -> AsyncIterator[tuple[str, list[str | CollectionFailed]]]:
-        """The names of each package's tests that match, as soon as it is built; and what kept it from being listed.
-
-        Raises:
-            DiscoveryError: go did not come as far as any package, or did not come to its end.
-        """
+    async def run_batch(self, batch: Batch) -> None:
+        """The tests of one package or of several, in a process for each, as many at once as go runs."""
+        patterns: dict[str, dict[str, str]] = {}
+        directories: dict[str, PurePosixPath] = {}
+        for test in batch.left.values():
+            patterns.setdefault(test.affinity, {})[test.id.rpartition(".")[2]] = test.id
+            directories[test.affinity] = batch.place.root / test.path
+        runs = {package: PackageRun(batch, names) for package, names in patterns.items()}
         builds = Builds()
-        said: dict[str, Text] = {}
-        found: dict[str, list[str | CollectionFailed]] = {}
-        ended = 0
-        script = self._go_test((f"-list={regex}",), tuple(packages))
-        async with await _start(place, "list", script) as tool:
+        chooser = await batch.upload("choose.sh", _chooser({directories[each]: patterns[each] for each in patterns}))
+        script = await batch.upload("go.sh", self._go_test(chooser, tuple(patterns)))
+        async with await batch.start(("/bin/sh", str(script)), env={"PWD": str(batch.place.root)}) as tool:
             async for line in tool.lines():
                 each = event(line)
                 if each is None:
@@ -207,61 +158,30 @@ class Go(BatchFramework[GoOptions]):
                     tool.say(line)
                 elif each.action.startswith("build-"):
                     builds.take(each)
-                elif each.action == "output":
-                    if _is_test(each.output.strip()):
-                        found.setdefault(each.package, []).append(each.output.strip())
-                    elif not is_result(each.output):
-                        said.setdefault(each.package, Text()).add(each.output)
-                elif each.action in ("pass", "fail", "skip") and each.package in packages:
-                    ended += 1
-                    names = found.pop(each.package, [])
-                    if each.action == "fail":
-                        names.append(_failed(packages[each.package], each, builds, said.get(each.package), tool.tail()))
-                    yield each.package, names
-            code = await tool.exit()
-        if ended < len(packages) and not (code.ok or ended):
-            raise DiscoveryError(f"`go test -list` failed: {code}\n{tool.tail()}")
+                elif each.package in runs:
+                    runs[each.package].take(each)
+            ended = await tool.exit()
+        if not any(run.seen for run in runs.values()):
+            raise FrameworkUnusable(f"`go test` does not run: {ended}: {summary(tool.tail())}\n{tool.tail()}")
+        crashes = [crash for run in runs.values() if (crash := run.end(builds, tool.tail()))]
+        if crashes:
+            raise ToolCrashed("\n".join(crashes))
 
-    # -- running --------------------------------------------------------------------------------------------------
-
-    async def run_batch(self, batch: Batch) -> None:
-        """Tests of one package, in one process."""
-        path = next(iter(batch.left.values())).path
-        names = {id.rpartition(".")[2]: id for id in batch.left}
-        batch.building(path)
-        # The binary is kept, so that the next batch of this package finds it up to date; only one, for the space.
-        binary = batch.place.scratch / "go.test"
-        words = (
-            f"-run=^({'|'.join(names)})$",
-            "-count=1",
-            "-timeout=0",
-            "-failfast=false",
-            "-vet=off",
-            "-o",
-            str(binary),
-        )
-        run = PackageRun(batch, names)
-        file = await batch.upload("go.sh", self._go_test(words, (f"./{path}",)))
-        async with await batch.start(("/bin/sh", str(file))) as tool:
-            async for line in tool.lines():
-                if not run.read(line):
-                    tool.say(line)
-            await tool.exit()
-        run.end(tool.tail())
-
-    def _go_test(self, words: Sequence[str], packages: Sequence[str]) -> bytes:
-        """A script of `go test -json`, with what is said on standard error among the events, in order.
-
-        It goes by file, because it can be longer than some backends let a command be.
-        """
-        argv = (*shlex.split(self.options.command), "test", "-json", *words, *packages)
-        return f"exec {shlex.join((*argv, *shlex.split(self.options.run_args)))} 2>&1\n".encode()
+    def _go_test(self, chooser: PurePosixPath, packages: Sequence[str]) -> bytes:
+        """A script, as it can be longer than some backends let a command be. All that go says comes in its order."""
+        once = ("-count=1", "-timeout=0", "-failfast=false")
+        argv = (*self._go.command, "test", "-json", *once, f"-exec=/bin/sh '{chooser}'", *packages, *self._go.run_args)
+        return f"exec {shlex.join(argv)} 2>&1\n".encode()
 
 
-async def _start(place: Place, name: str, script: bytes) -> Tool:
-    file = place.scratch / f"{place.name}.{name}.sh"
-    await place.executor.upload([Upload(script, file)])
-    return await Tool.start(place, ("/bin/sh", str(file)))
+def _chooser(names: Mapping[PurePosixPath, Iterable[str]]) -> bytes:
+    """The script that starts each test binary, in its package's directory, with the tests that were asked for.
+
+    `go test` itself has but one `-run` for all packages.
+    """
+    cases = [f"{shlex.quote(str(where))}) tests={shlex.quote('|'.join(each))};;" for where, each in names.items()]
+    lines = ("binary=$1", "shift", "case $PWD in", *cases, "esac", 'exec "$binary" "-test.run=^($tests)\\$" "$@"', "")
+    return "\n".join(lines).encode()
 
 
 def _filters(group: Group, packages: tuple[str, ...]) -> _Filters:
@@ -280,45 +200,22 @@ def _filters(group: Group, packages: tuple[str, ...]) -> _Filters:
         raise DiscoveryError(f"the filters of group '{group.name}': {error}. {_HOW}") from error
     if unknown:
         raise DiscoveryError(f"the filters of group '{group.name}': {shlex.join(unknown)}: {_HOW}")
-    for regex in (found.run, found.skip):
-        if "/" in regex:
-            raise DiscoveryError(
-                f"the filters of group '{group.name}': {regex}: subtests run with their test, leave out `/`"
-            )
-    return _Filters(packages=tuple(found.packages) or packages, run=found.run, skip=found.skip)
+    return _Filters(
+        packages=tuple(found.packages) or packages,
+        run=_regex(group, found.run),
+        skip=_regex(group, found.skip) if found.skip else None,
+    )
 
 
-def _build_flags(words: Sequence[str]) -> Iterator[str]:
-    """Those of `run_args` that decide what there is to test."""
-    rest = iter(words)
-    for word in rest:
-        if word in ("-args", "--args"):
-            return
-        flag, equals, _ = word.lstrip("-").partition("=")
-        if word.startswith("-") and flag in _SELECTING:
-            yield word
-            if not equals and flag not in ("race", "msan", "asan"):
-                yield from islice(rest, 1)
-
-
-def _listed(text: str, root: PurePosixPath) -> Iterator[_Package]:
-    """From the output of `go list -json`: JSON objects, one after the other."""
-    decoder = json.JSONDecoder()
-    position = text.find("{")
-    while position >= 0:
-        try:
-            data, end = decoder.raw_decode(text, position)
-        except ValueError as error:
-            raise DiscoveryError(f"`go list` printed something else than JSON: {error}") from error
-        position = text.find("{", end)
-        wrong = str((data.get("Error") or {}).get("Err", ""))
-        if not (wrong or data.get("TestGoFiles") or data.get("XTestGoFiles")):
-            continue
-        name, directory = str(data.get("ImportPath")), PurePosixPath(data.get("Dir") or "/")
-        if directory.is_relative_to(root):
-            yield _Package(name=name, path=str(directory.relative_to(root)), error=wrong)
-        else:
-            yield _Package(name=name, path=None, error=wrong or f"it is in {directory}, outside of the project")
+def _regex(group: Group, text: str) -> re.Pattern[str]:
+    """Go's syntax and Python's are the same for all that names of tests need."""
+    if "/" in text:
+        raise DiscoveryError(f"the filters of group '{group.name}': {text}: a subtest runs with its test, not alone")
+    try:
+        with warnings.catch_warnings(action="error", category=FutureWarning):
+            return re.compile(text)
+    except (re.error, FutureWarning) as error:
+        raise DiscoveryError(f"the filters of group '{group.name}': {text}: {error}") from error
 
 
 def _may_hold(path: str, select: Sequence[str], root: PurePosixPath) -> bool:
@@ -338,20 +235,15 @@ def _is_test(name: str) -> bool:
     return found is not None and not found[2][:1].islower()
 
 
-def _failed(package: _Package, last: Event, builds: Builds, said: Text | None, tail: str) -> CollectionFailed:
-    details = builds.of(last.build, last.package) or str(said or tail)
-    return CollectionFailed(path=package.path or package.name, message=summary(details), details=details)
-
-
-def _test(group: Group, path: str, name: str, where: tuple[str, int] | None) -> Test:
-    id = name if path == "." else f"{path}.{name}"
-    file, line = where or (None, None)
+def _test(group: Group, package: Package, name: str) -> Test:
+    id = name if package.path == "." else f"{package.path}.{name}"
+    file, line = package.tests[name] or (None, None)
     return Test(
         key=f"{group.name}:{id}",
         id=id,
         group=group.name,
-        path=path,
-        affinity=path,
+        path=package.path,
+        affinity=package.name,
         retries=group.retries,
         individual=group.individual,
         file=file,

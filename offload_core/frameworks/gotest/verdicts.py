@@ -1,4 +1,4 @@
-"""What becomes of the tests of one package in one `go test`."""
+"""What becomes of the tests of one package in a `go test`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from attrs import define, field
 
 from ...abc import Outcome, Section
-from ...errors import FrameworkUnusable
 from ...results.sanitize import cut
 from ..batch import Batch
-from ..tool import ToolCrashed
-from .stream import Builds, Event, Text, event, is_result, summary
+from .stream import Builds, Event, Text, is_result, summary
 
 SETTLE_SECS = 0.1
 """A test that calls `t.Parallel` pauses at once; one that has said nothing for so long runs."""
@@ -61,7 +59,10 @@ class _Test:
 
 
 class PackageRun:
-    """Reads the output of `go test -json` of one package, and tells the batch.
+    """Reads the events of one package, and tells the batch what becomes of its tests.
+
+    The result of a test is told when the next thing happens: a failure can be a panic, which ends the process, and
+    after the last test there may come something that fails the package.
 
     Args:
         names: the ids of the tests that were asked for, by their names.
@@ -71,33 +72,35 @@ class PackageRun:
         self._batch = batch
         self._names = dict(names)
         self._tests: dict[str, _Test] = {}
-        self._builds = Builds()
         self._own = Text()
         self._new = ""
         self._timer: asyncio.TimerHandle | None = None
-        self._failing: Event | None = None
-        self._failures = 0
+        self._ending: Event | None = None
+        self._ended = self._failures = 0
         self._came_to_its_end = False
         self._last: Event | None = None
 
-    def read(self, line: bytes) -> bool:
-        """Take a line; whether it was an event."""
-        found = event(line)
-        if found is None:
-            self._builds.message(line)
-            return False
-        if found.action.startswith("build-"):
-            self._builds.take(found)
-        elif found.test:
-            self._of_test(found)
-        else:
-            self._of_package(found)
-        return True
+    @property
+    def seen(self) -> bool:
+        """Whether anything was heard of the package."""
+        return self._last is not None or bool(self._tests)
+
+    def take(self, event: Event) -> None:
+        """An event of the package or of one of its tests."""
+        if event.test:
+            self._of_test(event)
+        elif event.action == "output":
+            self._settle()
+            self._came_to_its_end = self._came_to_its_end or event.output in ("PASS\n", "FAIL\n")
+            if not is_result(event.output):
+                self._own.add(event.output)
+        elif event.action in _OUTCOMES:
+            self._last = event
 
     def _of_test(self, event: Event) -> None:
         name = event.top
-        if self._failing is not None and self._failing.test != name:
-            self._fail()
+        if self._ending is not None and self._ending.test != name:
+            self._finish()
         is_frame = event.action == "output" and _FRAME.match(event.output)
         if event.action == "pause" and event.test == self._new:
             self._settle(begins=False)
@@ -116,20 +119,8 @@ class PackageRun:
             test.say(event.test, event.output)
         elif event.action in _OUTCOMES and event.test != name:
             test.end_subtest(event)
-        elif event.action == "fail":
-            self._failing = event
         elif event.action in _OUTCOMES:
-            self._finish(event)
-
-    def _of_package(self, event: Event) -> None:
-        self._settle()
-        if event.action == "output":
-            if event.output in ("PASS\n", "FAIL\n"):
-                self._came_to_its_end = True
-                self._fail()
-            self._own.add(event.output)
-        elif event.action in _OUTCOMES:
-            self._last = event
+            self._ending = event
 
     def _settle(self, *, begins: bool = True) -> None:
         """The newest test runs, or it waits for others."""
@@ -144,71 +135,78 @@ class PackageRun:
         if name in self._names:
             self._batch.began(self._names[name])
 
-    def _fail(self) -> None:
-        """The failure that came last was one: its process has gone on."""
-        failing, self._failing = self._failing, None
-        if failing is not None:
-            self._finish(failing)
-
-    def _finish(self, event: Event) -> None:
+    def _finish(self) -> None:
+        """Tell the result that came last, if it has not been told."""
+        event, self._ending = self._ending, None
+        if event is None:
+            return
         test = self._tests.pop(event.test)
         outcome = _OUTCOMES[event.action]
+        self._ended += 1
         self._failures += outcome is Outcome.FAILED
         message, details, output = "", "", f"{test.own}{test.good}"
         if outcome is Outcome.FAILED:
-            details, output = f"{test.failed}{test.own}", str(test.good)
-            message = _why(event.test, test)
+            message, details, output = _why(event.test, test), f"{test.failed}{test.own}", str(test.good)
         elif outcome is Outcome.SKIPPED:
             located = _LOCATED.findall(str(test.own))
             message = located[-1][1] if located else ""
-        if event.test in self._names:
-            self._batch.finished(
-                self._names[event.test],
-                outcome,
-                event.seconds,
-                message=message,
-                details=details,
-                output=(Section("Captured output", output),),
-            )
+        self._tell(event, outcome, message, details, output)
 
-    def end(self, said: str) -> None:
-        """The command has ended. `said`: its last messages.
+    def _tell(self, event: Event, outcome: Outcome, message: str, details: str, output: str) -> None:
+        id = self._names.get(event.test, "")
+        sections = (Section("Captured output", output),)
+        self._batch.finished(id, outcome, event.seconds, message=message, details=details, output=sections)
 
-        Raises:
-            ToolCrashed: the test process ended before its tests.
-            FrameworkUnusable: the command did not get as far as the package.
+    def end(self, builds: Builds, said: str) -> str | None:
+        """The command has ended: every test that was asked for has its result, or the process of the package crashed.
+
+        Args:
+            said: the last messages of the command.
+
+        Returns:
+            How it crashed, and in further lines what was said; None if it did not.
         """
         self._settle()
-        last = self._last
+        last, own = self._last, str(self._own)
         if last is None:
-            if not self._tests:
-                raise FrameworkUnusable(f"`go test` did not run: {summary(said)}\n{said}")
-            raise ToolCrashed(f"`go test` was ended\n{self._all()}")
-        own = str(self._own)
-        if last.action == "fail" and ("[build failed]" in own or "[setup failed]" in own):
-            told = self._builds.of(last.build, last.package) or said
-            return self._batch.unreported(f"its package does not build there: {summary(told)}", told)
+            self._finish()
+            return f"`go test` ended before a package did\n{said}\n{self._all()}"
         if last.action == "fail" and not self._came_to_its_end:
-            return self._died()
-        if last.action == "fail" and not self._failures:
-            self._batch.teardown_failed("its package failed after its tests", _without_result(own))
-        self._batch.unreported("there is no such test in the package there", own)
+            if self._tests or self._ended:
+                return self._crashed()
+            told = builds.of(last.build, last.package)
+            what = "does not build there" if told else "failed before any test"
+            death = _DEATH.search(own)
+            why = death[0] if death else summary(told or own or said)
+            self._unreported(f"its package {what}: {why}", told or own or said)
+        elif last.action == "fail" and not self._failures and self._ending and self._ending.action != "fail":
+            self._tell(self._ending, Outcome.ERROR, "its package failed after its tests", own, "")
+        self._finish()
+        self._unreported("there is no such test in the package there", own)
+        return None
 
-    def _died(self) -> None:
-        """The test process ended before its tests, or before any of them."""
-        if self._tests or self._batch.left.keys() < set(self._names.values()):
-            told = self._all()
-            found = _DEATH.search(told)
-            raise ToolCrashed(f"{found[0] if found else 'the test process ended by itself'}\n{told}")
-        own = _without_result(str(self._own))
-        why = _DEATH.search(own)
-        message = why[0] if why else summary(own)
-        self._batch.unreported(f"its package failed before any test: {message}", own)
+    def _unreported(self, message: str, details: str) -> None:
+        for id in self._names.values():
+            self._batch.finished(id, Outcome.ERROR, 0.0, message=message, details=details)
+
+    def _crashed(self) -> str | None:
+        """The process ended before its tests: while some ran, which are not told of here; between two; after the last.
+
+        One that says that it has failed is among the first: after a panic of its own.
+        """
+        told = self._all()
+        found = _DEATH.search(told)
+        last = told.strip().rpartition("\n")[2] or "nothing"
+        how = found[0] if found else f"the test process ended; it had said last: {last}"
+        if self._ending is not None and self._ending.action != "fail":
+            if self._batch.left.keys() & self._names.values() <= {self._names.get(self._ending.test)}:
+                self._tell(self._ending, Outcome.ERROR, f"after it, {how}", told, "")
+                return None
+            self._finish()
+        return f"{how}\n{told}"
 
     def _all(self) -> str:
-        return cut(
-            "".join([*(test.all() for test in self._tests.values()), _without_result(str(self._own))]), _MAX_REASON
-        )
+        return cut("".join([*(test.all() for test in self._tests.values()), str(self._own)]), _MAX_REASON)
 
 
 def _why(name: str, test: _Test) -> str:
@@ -232,8 +230,3 @@ def _first_report(said: str) -> str:
         error = _TESTIFY.search(rest)
         text = error[1] if error else summary(rest)
     return f"{place}{text}"
-
-
-def _without_result(own: str) -> str:
-    """A package's output without the line that go adds to it."""
-    return "".join(line for line in own.splitlines(keepends=True) if not is_result(line))
