@@ -30,6 +30,7 @@ class _Test:
 
     Attributes:
         own: its own output. subtests: that of those that run. failed, good: of those that have ended.
+        failures: the subtests that failed without one in them that did, and what they said.
     """
 
     own: Text = field(factory=Text)
@@ -47,8 +48,9 @@ class _Test:
         """A subtest has ended."""
         said = str(self.subtests.pop(event.test, ""))
         if event.action == "fail":
-            if not any(name.startswith(f"{event.test}/") for name, _ in self.failures):
-                self.failures.append((event.test.partition("/")[2], said))
+            name = event.test.partition("/")[2]
+            if not any(inner.startswith(f"{name}/") for inner, _ in self.failures):
+                self.failures.append((name, said))
             self.failed.add(f"--- FAIL: {event.test} ({event.seconds:.2f}s)\n{said}")
         elif said:
             self.good.add(f"--- {event.action.upper()}: {event.test} ({event.seconds:.2f}s)\n{said}")
@@ -216,7 +218,7 @@ def _why(name: str, test: _Test) -> str:
             return "its output is not the one in its comment"
         return _first_report(str(test.own))
     subtest, said = test.failures[0]
-    more = f" (and {len(test.failures) - 1} more subtests)" if len(test.failures) > 1 else ""
+    more = f" (and {len(test.failures) - 1} more)" if len(test.failures) > 1 else ""
     return f"{subtest}: {_first_report(said)}{more}"
 
 
