@@ -164,12 +164,14 @@ class LongestFirst:
     def _least(self, test: Test, workers: int) -> float:
         """What a chunk has at least, for its start not to be most of its time.
 
-        If this run has shown that all takes a tenth of its estimate, that is ten times as much; but then no more than
-        is each worker's part, because what comes may be different.
+        If this run has shown that all takes a tenth of its estimate, that is ten times as much. But while less has been
+        seen than is left, no more than each worker's part: what comes may be different.
         """
         least = 2 * self._start_secs
         scaled = least * self.estimate(test) / max(self.expected(test), _SHORTEST_SECS)
-        return max(least, min(scaled, self._queued_secs / workers))
+        if self._estimates.seen < len(self._queued):
+            scaled = min(scaled, self._queued_secs / workers)
+        return max(least, scaled)
 
     def _longest(self) -> Test:
         """The longest queued test; there is one."""

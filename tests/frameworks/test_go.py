@@ -167,7 +167,8 @@ def test_subtests_and_modules_that_do_not_load(project: Project) -> None:
         }
     )
     (project.directory / "offload.toml").unlink()
-    made = project.run("-f", "go", command="init")
+    (project.directory / "pytest.ini").unlink()
+    made = project.run(command="init")
     assert made.code == 0, made.err
     assert 'packages = ["./one/...", "./two/..."]' in (project.directory / "offload.toml").read_text()
     ran = project.run()

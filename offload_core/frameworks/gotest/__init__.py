@@ -29,6 +29,7 @@ _MAX_ID_CHARS = 30_000
 """The names of a batch are one argument, which can have 128 KiB."""
 
 _USE = re.compile(r"^use\s+(?:\(([^)]*)\)|(\S+))", re.MULTILINE)
+
 _NAME = re.compile(r"(Test|Example|Fuzz)(\w*)")
 _OURS = {
     **dict.fromkeys(("run", "skip"), "belongs into a group's `filters`"),
@@ -132,9 +133,9 @@ class Go(BatchFramework[GoOptions]):
         for package in wanted:
             if package.error:
                 yield CollectionFailed(path=package.path, message=summary(package.error), details=package.error)
-            for name in package.tests:
+            for name in filter(filters.match, package.tests):
                 test = _test(group, package, name)
-                if filters.match(name) and (not select or is_asked(test.id, test.path, select, Path(place.root))):
+                if not select or is_asked(test.id, test.path, select, Path(place.root)):
                     yield test
 
     # -- running --------------------------------------------------------------------------------------------------
@@ -169,8 +170,9 @@ class Go(BatchFramework[GoOptions]):
 
     def _go_test(self, chooser: PurePosixPath, packages: Sequence[str]) -> bytes:
         """A script, as it can be longer than some backends let a command be. All that go says comes in its order."""
-        once = ("-count=1", "-timeout=0", "-failfast=false")
-        argv = (*self._go.command, "test", "-json", *once, f"-exec=/bin/sh '{chooser}'", *packages, *self._go.run_args)
+        mark = '"' if "'" in str(chooser) else "'"  # go knows both, but no way to escape them
+        ours = ("-json", "-count=1", "-timeout=0", "-failfast=false", f"-exec=/bin/sh {mark}{chooser}{mark}")
+        argv = (*self._go.command, "test", *ours, *packages, *self._go.run_args)
         return f"exec {shlex.join(argv)} 2>&1\n".encode()
 
 
