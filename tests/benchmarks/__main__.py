@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("orchestration", "networkx_suite", "docker_sandboxes", "modal_dead", "modal_many")
+BENCHMARKS = ("orchestration", "networkx_suite", "go_suite", "docker_sandboxes", "modal_dead", "modal_many")
 
 
 def main() -> int:

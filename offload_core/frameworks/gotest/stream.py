@@ -18,6 +18,7 @@ from ..batch import MAX_TEXT
 from ..output import harmless
 
 _HEADING = re.compile(r"# \[?([^\s\]]+)")
+_NOT_BUILT = re.compile(rb"FAIL\t(\S+) \[(?:build|setup) failed\]$")
 _RESULT = re.compile(r"(ok  |FAIL|\?   )\t")
 
 
@@ -46,7 +47,9 @@ class Event:
 
 
 def event(line: bytes) -> Event | None:
-    """The event on a line, if there is one."""
+    """The event on a line, if there is one; older versions say in words that a package did not build."""
+    if failed := _NOT_BUILT.match(line):
+        return Event(action="fail", package=failed[1].decode(errors="replace"))
     if not line.startswith(b"{"):
         return None
     try:

@@ -25,10 +25,11 @@ func TestWrong(t *testing.T) {
 }
 
 func TestLabels(t *testing.T) {
-	for name, price := range map[string]int{"one cent": 1, `it's "quoted"`: 100, "a (wrong) [one]/with a slash": -1, "日本": 12345} {
+	for name, price := range map[string]int{"one cent": 1, `it's "quoted"`: 100, "a (wrong) [one]/with a slash": 50, "日本": 12345} {
+		price := price
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if label := Label(price); strings.Contains(label, "-") {
+			if label := Label(price); !strings.Contains(label, ".") {
 				t.Errorf("label %q", label)
 			}
 		})
