@@ -11,17 +11,14 @@ UNKNOWN_SECS = 1.0
 
 
 class Estimates:
-    """Seconds per test: what is known of it, else the mean of what is known of its group, else one second.
-
-    `seen`: how many tests have been observed.
-    """
+    """Seconds per test: what is known of it, else the mean of what is known of its group, else one second."""
 
     def __init__(self, known: Mapping[str, float] | None = None) -> None:
         """`known` maps a test's id to seconds."""
         self._known = dict(known or {})
         self._sums: dict[str, tuple[float, int]] = {}
         self._seen_secs = 0.0
-        self.seen = 0
+        self._seen = 0
 
     def of(self, test: Test) -> float:
         """The estimate, in seconds, above 0."""
@@ -35,11 +32,11 @@ class Estimates:
     def observe(self, secs: float) -> None:
         """A test of this run took so long."""
         self._seen_secs += secs
-        self.seen += 1
+        self._seen += 1
 
     def expected(self, test: Test) -> float:
         """The best guess by now, in seconds: what is known of the test, else the mean of this run so far."""
         known = self._known.get(test.id)
         if known is not None:
             return known
-        return self._seen_secs / self.seen if self.seen else self.of(test)
+        return self._seen_secs / self._seen if self._seen else self.of(test)

@@ -49,6 +49,7 @@ class LongestFirst:
         """`start_secs`: what it costs to start on a bundle; 0 where a process waits for it."""
         self._estimates = estimates or Estimates()
         self._start_secs = start_secs
+        self._observed = 0
         self._secs: dict[str, float] = {}
         self._order = count()
         self._modules: dict[str, _Module] = {}
@@ -137,6 +138,7 @@ class LongestFirst:
 
     def observe(self, secs: float) -> None:
         """A test took so long."""
+        self._observed += 1
         self._estimates.observe(secs)
 
     def nearly_done(self, tests: Iterable[Test]) -> bool:
@@ -169,7 +171,7 @@ class LongestFirst:
         """
         least = 2 * self._start_secs
         scaled = least * self.estimate(test) / max(self.expected(test), _SHORTEST_SECS)
-        if self._estimates.seen < len(self._queued):
+        if self._observed < len(self._queued):
             scaled = min(scaled, self._queued_secs / workers)
         return max(least, scaled)
 
