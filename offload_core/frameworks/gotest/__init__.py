@@ -126,16 +126,15 @@ class Go(BatchFramework[GoOptions]):
     async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
         """List the tests of a group, as go lists them, without building them; see `Framework.discover`."""
         filters = _filters(group, self.options.packages)
-        select = tuple(one.removesuffix("/...") for one in group.select)
         packages = await self._go.packages(place, filters.packages)
-        wanted = [package for package in packages if _may_hold(package.path, select, place.root)]
+        wanted = [package for package in packages if _may_hold(package.path, group.select, place.root)]
         await read_tests(place, [package for package in wanted if not package.error])
         for package in wanted:
             if package.error:
                 yield CollectionFailed(path=package.path, message=summary(package.error), details=package.error)
             for name in filter(filters.match, package.tests):
                 test = _test(group, package, name)
-                if not select or is_asked(test.id, test.path, select, Path(place.root)):
+                if not group.select or is_asked(test.id, test.path, group.select, Path(place.root)):
                     yield test
 
     # -- running --------------------------------------------------------------------------------------------------
