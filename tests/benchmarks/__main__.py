@@ -6,7 +6,17 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("orchestration", "networkx_suite", "go_suite", "docker_sandboxes", "modal_dead", "modal_many")
+BENCHMARKS = (
+    "orchestration",
+    "estimates",
+    "history",
+    "report",
+    "networkx_suite",
+    "go_suite",
+    "docker_sandboxes",
+    "modal_dead",
+    "modal_many",
+)
 
 
 def main() -> int:
