@@ -26,7 +26,7 @@ _INI_SECTIONS = {"pytest.ini": "pytest", ".pytest.ini": "pytest", "tox.ini": "py
 _MARKERS = {
     "nextest": ("Cargo.toml",),
     "vitest": ("vitest.config.ts", "vitest.config.mts", "vitest.config.js", "vitest.config.mjs"),
-    "go": ("go.mod",),
+    "go": ("go.mod", "go.work"),
 }
 
 

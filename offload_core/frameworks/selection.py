@@ -21,8 +21,8 @@ def is_asked(id: str, path: str, asked: Sequence[str], root: Path = Path()) -> b
 
 
 def _plain(asked: str, root: Path) -> str:
-    """An id or path with its file as ids have it: normal, and relative to the project."""
-    file, colons, rest = asked.partition("::")
+    """An id or path with its file as ids have it: normal, and relative to the project. `/...` is Go for all below."""
+    file, colons, rest = asked.removesuffix("/...").partition("::")
     if Path(file).is_absolute():
         file = os.path.relpath(os.path.realpath(file), root.resolve())
     return os.path.normpath(file) + colons + rest

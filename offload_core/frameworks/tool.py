@@ -31,6 +31,7 @@ CHECK_SECS = 60.0
 """How long a tool may take to tell its version."""
 
 _TELL = """\
+mkdir -p -- "${TMPDIR:-/tmp}"
 "$@"
 code=$?
 printf '\\n%s %d\\n' "$0" "$code"

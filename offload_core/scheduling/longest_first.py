@@ -26,6 +26,8 @@ PREFETCH_SECS = 0.5
 """A worker that has no more than this to do gets its next bundle ahead, so that it does not wait for an answer. Not
 earlier: what is held by a busy worker does not run, and the longest tests would be held first."""
 
+_SHORTEST_SECS = 1e-4
+
 
 @define(eq=False)
 class _Module:
@@ -47,6 +49,7 @@ class LongestFirst:
         """`start_secs`: what it costs to start on a bundle; 0 where a process waits for it."""
         self._estimates = estimates or Estimates()
         self._start_secs = start_secs
+        self._observed = 0
         self._secs: dict[str, float] = {}
         self._order = count()
         self._modules: dict[str, _Module] = {}
@@ -121,8 +124,8 @@ class LongestFirst:
             return Bundle(tests=(heapq.heappop(self._individual)[2],), alone=True)
         if not self._queued:
             return None
-        share = max(self._queued_secs / (workers * CHUNKS_PER_WORKER), 2 * self._start_secs)
         longest = self._longest()
+        share = max(self._queued_secs / (workers * CHUNKS_PER_WORKER), self._least(longest, workers))
         if self.estimate(longest) >= share:
             self._remove(longest)
             self._rank(longest.affinity)
@@ -135,6 +138,7 @@ class LongestFirst:
 
     def observe(self, secs: float) -> None:
         """A test took so long."""
+        self._observed += 1
         self._estimates.observe(secs)
 
     def nearly_done(self, tests: Iterable[Test]) -> bool:
@@ -158,6 +162,18 @@ class LongestFirst:
         self._suspects.clear()
         self._queued_secs = 0.0
         return dropped
+
+    def _least(self, test: Test, workers: int) -> float:
+        """What a chunk has at least, for its start not to be most of its time.
+
+        If this run has shown that all takes a tenth of its estimate, that is ten times as much. But while less has been
+        seen than is left, no more than each worker's part: what comes may be different.
+        """
+        least = 2 * self._start_secs
+        scaled = least * self.estimate(test) / max(self.expected(test), _SHORTEST_SECS)
+        if self._observed < len(self._queued):
+            scaled = min(scaled, self._queued_secs / workers)
+        return max(least, scaled)
 
     def _longest(self) -> Test:
         """The longest queued test; there is one."""

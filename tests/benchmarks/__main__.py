@@ -13,6 +13,7 @@ BENCHMARKS = (
     "report",
     "networkx_suite",
     "nextest_suite",
+    "go_suite",
     "docker_sandboxes",
     "modal_dead",
     "modal_many",

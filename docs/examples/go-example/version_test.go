@@ -1,0 +1,9 @@
+package shop
+
+import "testing"
+
+func TestVersion(t *testing.T) {
+	if Version == "" {
+		t.Error("no version")
+	}
+}

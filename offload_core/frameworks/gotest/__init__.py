@@ -1,0 +1,252 @@
+"""go test: one `go test -json` for each batch; results come as they happen.
+
+Ids are `pkg/sub.TestName`: the package's directory in the project and the test; of the root package, the name alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import warnings
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from attrs import frozen
+
+from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, Severity, Test, key
+from ...errors import DiscoveryError, FrameworkUnusable
+from ..batch import Batch, BatchFramework
+from ..selection import is_asked
+from ..tool import ToolCrashed
+from .packages import GoCommand, Package, read_tests
+from .stream import Builds, event, summary
+from .verdicts import PackageRun
+
+_OLDEST = (1, 20)
+_MAX_ID_CHARS = 30_000
+"""The names of a batch are one argument, which can have 128 KiB."""
+
+_USE = re.compile(r"^use\s+(?:\(([^)]*)\)|(\S+))", re.MULTILINE)
+
+_NAME = re.compile(r"(Test|Example|Fuzz)(\w*)")
+_OURS = {
+    **dict.fromkeys(("run", "skip"), "belongs into a group's `filters`"),
+    **dict.fromkeys(("json", "c", "o", "list", "exec"), "is Offload's own here"),
+    **dict.fromkeys(("count", "cpu"), "would run tests more than once: use `retry_count`, or start several runs"),
+    **dict.fromkeys(("bench", "fuzz"), "runs no tests"),
+    "failfast": "is Offload's: use `offload run --fail-fast`",
+    "timeout": "is Offload's: use `[offload] test_timeout_secs`",
+}
+_HOW = "`-run REGEX`, `-skip REGEX` and packages are what a group's filters can be; other flags belong into `run_args`"
+
+
+def _command(instance: object, attribute: Any, value: str) -> None:
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"{attribute.name}: {error}: {value}") from None
+    if attribute.name == "command" and not words:
+        raise ValueError("command: empty; the default is `go`")
+
+
+def _run_args(instance: object, attribute: Any, value: str) -> None:
+    _command(instance, attribute, value)
+    for word in shlex.split(value):
+        if word in ("-args", "--args"):
+            break
+        flag = word.lstrip("-").partition("=")[0].removeprefix("test.")
+        if word.startswith("-") and flag in _OURS:
+            raise ValueError(f"run_args: -{flag} {_OURS[flag]}")
+
+
+@frozen(kw_only=True)
+class GoOptions:
+    """`[framework] type = "go"`."""
+
+    command: str = key("go", "How the go command is started, split as a shell would.", validator=_command)
+    packages: tuple[str, ...] = key(("./...",), "The packages to test, as `go test` takes them, in the project's root.")
+    run_args: str = key(
+        "",
+        "More arguments for `go test`, for listing and running alike, such as `-race` or `-tags integration`, split as "
+        "a shell would. What follows `-args` goes to the test binaries.",
+        validator=_run_args,
+    )
+
+
+@frozen(kw_only=True)
+class _Filters:
+    """What a group's filters mean."""
+
+    packages: tuple[str, ...]
+    run: re.Pattern[str]
+    skip: re.Pattern[str] | None
+
+    def match(self, name: str) -> bool:
+        """Whether they leave a test in."""
+        return self.run.search(name) is not None and not (self.skip and self.skip.search(name))
+
+
+class Go(BatchFramework[GoOptions]):
+    """Lists and runs the tests, examples and fuzz seeds of Go packages, with Go 1.20 and newer."""
+
+    Options = GoOptions
+    start_secs: ClassVar[float] = 0.5
+
+    def __init__(self, options: GoOptions) -> None:
+        super().__init__(options)
+        self.max_id_chars = _MAX_ID_CHARS
+        self._go = GoCommand(shlex.split(options.command), shlex.split(options.run_args))
+
+    @classmethod
+    def guess_options(cls, directory: Path) -> dict[str, Any]:
+        """The modules of a workspace, where there is one: `./...` is not all of them."""
+        try:
+            work = (directory / "go.work").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return {}
+        work = re.sub(r"//.*", "", work)
+        uses = [use for block, one in _USE.findall(work) for use in (block or one).split()]
+        return {"packages": [f"{use.rstrip('/')}/..." for use in uses]} if uses else {}
+
+    def version_command(self) -> Sequence[str]:
+        """`go version`: also tells the toolchain that the project's go.mod selects."""
+        return (*self._go.command, "version")
+
+    async def check(self, place: Place) -> Health:
+        """Is go there, and new enough?"""
+        health = await super().check(place)
+        said = health.findings[0].what
+        number = re.search(r"\bgo(\d+)\.(\d+)", said)
+        if health.ok and number and (int(number[1]), int(number[2])) < _OLDEST:
+            return Health((Finding(Severity.ERROR, f"{said}: too old", "install Go 1.20 or newer"),))
+        return health
+
+    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+        """List the tests of a group, as go lists them, without building them; see `Framework.discover`."""
+        filters = _filters(group, self.options.packages)
+        packages = await self._go.packages(place, filters.packages)
+        wanted = [package for package in packages if _may_hold(package.path, group.select, place.root)]
+        await read_tests(place, [package for package in wanted if not package.error])
+        for package in wanted:
+            if package.error:
+                yield CollectionFailed(path=package.path, message=summary(package.error), details=package.error)
+            for name in filter(filters.match, package.tests):
+                test = _test(group, package, name)
+                if not group.select or is_asked(test.id, test.path, group.select, Path(place.root)):
+                    yield test
+
+    # -- running --------------------------------------------------------------------------------------------------
+
+    async def run_batch(self, batch: Batch) -> None:
+        """The tests of one package or of several, in a process for each, as many at once as go runs."""
+        patterns: dict[str, dict[str, str]] = {}
+        directories: dict[str, PurePosixPath] = {}
+        for test in batch.left.values():
+            patterns.setdefault(test.affinity, {})[test.id.rpartition(".")[2]] = test.id
+            directories[test.affinity] = batch.place.root / test.path
+        runs = {package: PackageRun(batch, names) for package, names in patterns.items()}
+        builds = Builds()
+        chooser = await batch.upload("choose.sh", _chooser({directories[each]: patterns[each] for each in patterns}))
+        script = await batch.upload("go.sh", self._go_test(chooser, tuple(patterns)))
+        async with await batch.start(("/bin/sh", str(script)), env={"PWD": str(batch.place.root)}) as tool:
+            async for line in tool.lines():
+                each = event(line)
+                if each is None:
+                    builds.message(line)
+                    tool.say(line)
+                elif each.action.startswith("build-"):
+                    builds.take(each)
+                elif each.package in runs:
+                    runs[each.package].take(each)
+            ended = await tool.exit()
+        if not any(run.seen for run in runs.values()):
+            raise FrameworkUnusable(f"`go test` does not run: {ended}: {summary(tool.tail())}\n{tool.tail()}")
+        crashes = [crash for run in runs.values() if (crash := run.end(builds, tool.tail()))]
+        if crashes:
+            raise ToolCrashed("\n".join(crashes))
+
+    def _go_test(self, chooser: PurePosixPath, packages: Sequence[str]) -> bytes:
+        """A script, as it can be longer than some backends let a command be. All that go says comes in its order."""
+        mark = '"' if "'" in str(chooser) else "'"  # go knows both, but no way to escape them
+        ours = ("-json", "-count=1", "-timeout=0", "-failfast=false", f"-exec=/bin/sh {mark}{chooser}{mark}")
+        argv = (*self._go.command, "test", *ours, *packages, *self._go.run_args)
+        return f"exec {shlex.join(argv)} 2>&1\n".encode()
+
+
+def _chooser(names: Mapping[PurePosixPath, Iterable[str]]) -> bytes:
+    """The script that starts each test binary, in its package's directory, with the tests that were asked for.
+
+    `go test` itself has but one `-run` for all packages.
+    """
+    cases = [f"{shlex.quote(str(where))}) tests={shlex.quote('|'.join(each))};;" for where, each in names.items()]
+    lines = ("binary=$1", "shift", "case $PWD in", *cases, "esac", 'exec "$binary" "-test.run=^($tests)\\$" "$@"', "")
+    return "\n".join(lines).encode()
+
+
+def _filters(group: Group, packages: tuple[str, ...]) -> _Filters:
+    """What a group's filters mean.
+
+    Raises:
+        DiscoveryError: something in them is no filter.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-run", "--run", default=".")
+    parser.add_argument("-skip", "--skip", default="")
+    parser.add_argument("packages", nargs="*")
+    try:
+        found, unknown = parser.parse_known_args(group.filters)
+    except argparse.ArgumentError as error:
+        raise DiscoveryError(f"the filters of group '{group.name}': {error}. {_HOW}") from error
+    if unknown:
+        raise DiscoveryError(f"the filters of group '{group.name}': {shlex.join(unknown)}: {_HOW}")
+    return _Filters(
+        packages=tuple(found.packages) or packages,
+        run=_regex(group, found.run),
+        skip=_regex(group, found.skip) if found.skip else None,
+    )
+
+
+def _regex(group: Group, text: str) -> re.Pattern[str]:
+    """Go's syntax and Python's are the same for all that names of tests need."""
+    if "/" in text:
+        raise DiscoveryError(f"the filters of group '{group.name}': {text}: a subtest runs with its test, not alone")
+    try:
+        with warnings.catch_warnings(action="error", category=FutureWarning):
+            return re.compile(text)
+    except (re.error, FutureWarning) as error:
+        raise DiscoveryError(f"the filters of group '{group.name}': {text}: {error}") from error
+
+
+def _may_hold(path: str, select: Sequence[str], root: PurePosixPath) -> bool:
+    """Whether a package can have tests that were asked for."""
+    if not select or is_asked(path, path, select, Path(root)):
+        return True
+    for one in select:
+        package, _, test = one.rpartition(".")
+        if _is_test(test) and (is_asked(path, path, (package,), Path(root)) if package else path == "."):
+            return True
+    return False
+
+
+def _is_test(name: str) -> bool:
+    """Whether Go takes a function of this name for a test: what follows the prefix must not be lower case."""
+    found = _NAME.fullmatch(name)
+    return found is not None and not found[2][:1].islower()
+
+
+def _test(group: Group, package: Package, name: str) -> Test:
+    id = name if package.path == "." else f"{package.path}.{name}"
+    file, line = package.tests[name] or (None, None)
+    return Test(
+        key=f"{group.name}:{id}",
+        id=id,
+        group=group.name,
+        path=package.path,
+        affinity=package.name,
+        retries=group.retries,
+        individual=group.individual,
+        file=file,
+        line=line,
+    )
