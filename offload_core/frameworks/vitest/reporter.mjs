@@ -12,6 +12,7 @@ import { stripVTControlCharacters } from 'node:util';
 
 const settings = JSON.parse(process.env.OFFLOAD_VITEST);
 delete process.env.OFFLOAD_VITEST;
+if (process.env.TMPDIR) fs.mkdirSync(process.env.TMPDIR, { recursive: true });
 
 const MAX_TEXT = 1 << 20;
 const HEARTBEAT_MS = 5000;
@@ -37,10 +38,6 @@ function cut(text) {
 }
 
 // Vitest's objects, in the words that hold for every version ----------------------------------------------------------
-
-function projectsOf(vitest) {
-  return vitest.projects ?? [];
-}
 
 function nameOf(project) {
   return (typeof project.getName === 'function' ? project.getName() : project.name) || '';
@@ -105,7 +102,7 @@ function failure(errors) {
 
 // What both modes do to a configuration: nothing is written, nothing ends early, nothing but tests is run.
 function prepare(vitest, change) {
-  const configs = new Set([vitest.config, ...projectsOf(vitest).map((project) => project.config)]);
+  const configs = new Set([vitest.config, ...vitest.projects.map((project) => project.config)]);
   for (const config of configs) {
     if (config.browser?.enabled) throw new Error('Offload does not run tests in Vitest\'s browser mode');
     config.bail = 0;
@@ -122,7 +119,7 @@ class Discovery {
     this.vitest = vitest;
     this.told = new Set();
     this.patterns = new Map();
-    for (const project of projectsOf(vitest)) this.patterns.set(nameOf(project), project.config.testNamePattern);
+    for (const project of vitest.projects) this.patterns.set(nameOf(project), project.config.testNamePattern);
     prepare(vitest, (config) => {
       config.testNamePattern = NOTHING; // every test is listed and none is run, nor the hooks around it
       config.includeTaskLocation = true;
@@ -255,7 +252,7 @@ class Session {
     prepare(vitest, (config) => {
       config.testNamePattern = undefined;
     });
-    for (const project of projectsOf(vitest)) project.config.setupFiles.unshift(this.setup(project));
+    for (const project of vitest.projects) project.config.setupFiles.unshift(this.setup(project));
   }
 
   // The same copy of Vitest that the tests of this project import.
@@ -267,7 +264,7 @@ class Session {
       ASKED: this.asked,
       PROJECT: nameOf(project),
     };
-    const name = `setup-${projectsOf(this.vitest).indexOf(project)}.mjs`;
+    const name = `setup-${this.vitest.projects.indexOf(project)}.mjs`;
     const text = SETUP.replace(/\b(VITEST|BEGAN|ASKED|PROJECT)\b/g, (word) => JSON.stringify(values[word]));
     write(`${settings.directory}/${name}`, text);
     return `${settings.directory}/${name}`;
@@ -351,11 +348,11 @@ class Session {
 
   async specifications() {
     const { vitest } = this;
-    const found = await (vitest.globTestSpecifications ?? vitest.globTestSpecs ?? vitest.globTestFiles).call(vitest);
+    const found = await (vitest.globTestSpecifications ?? vitest.globTestSpecs).call(vitest);
     const specs = new Map();
     for (const spec of found) {
-      const [project, file] = [spec.project ?? spec[0], spec.moduleId ?? spec[1]];
-      specs.set(moduleId(nameOf(project), file), { spec, module: `${nameOf(project)}\0${file}` });
+      const project = nameOf(spec.project);
+      specs.set(moduleId(project, spec.moduleId), { spec, module: `${project}\0${spec.moduleId}` });
     }
     return specs;
   }
@@ -582,7 +579,9 @@ function unknown(test, module, names) {
 // Vitest calls these; before version 3 by the second set of names, and with its own tasks.
 export default class OffloadReporter {
   async onInit(vitest) {
-    this.old = Number.parseInt(vitest.version, 10) < 3;
+    const major = Number.parseInt(vitest.version, 10);
+    if (!(major >= 2)) throw new Error('Offload needs Vitest 2.0 or newer'); // version 1 does not tell its version
+    this.old = major < 3;
     this.state = vitest.state;
     this.work = settings.mode === 'discover' ? new Discovery(vitest) : new Session(vitest);
     if (this.work instanceof Session) await this.work.run();

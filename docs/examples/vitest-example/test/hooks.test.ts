@@ -14,7 +14,6 @@ describe('with a broken afterAll', () => {
   });
 
   it('runs', () => {});
-  it('is the last one', () => {});
 });
 
 describe('whose hooks must not run for nothing', () => {
