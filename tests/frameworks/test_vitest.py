@@ -111,3 +111,168 @@ def test_every_test_of_the_example_has_its_outcome(project: Project, tmp_path: P
     assert len(suspects) == 1, suspects
     written = {path for path in project.directory.rglob("*") if not {"node_modules", "test-results"} & {*path.parts}}
     assert written == before
+
+
+def test_only_what_is_asked_for_runs(project: Project) -> None:
+    """Ids and files choose tests exactly; a hook of a suite of which nothing is asked for does not run.
+
+    `--last-failed` then runs what failed, and no more.
+    """
+    example(project.directory)
+    configure(project)
+    same = "is written with two digits"
+    asked = [
+        f"test/names.test.ts > {same}",
+        "test/names.test.ts > a b",
+        "test/names.test.ts > odd \"names\" > is called like another one",
+        "test/hooks.test.ts > with a broken afterAll > runs",
+    ]
+    ran = project.run(*asked, env={"EXAMPLE_ONLY": "1"})
+    chosen = {id: state for id, state in ran.states.items() if " > " in id}
+    assert chosen == {
+        f"test/names.test.ts > {same}": "passed",
+        "test/names.test.ts > a b > c": "passed",
+        "test/names.test.ts > odd \"names\" > is called like another one": "failed",
+        "test/hooks.test.ts > with a broken afterAll > runs": "error",
+    }
+    again = project.run("--last-failed")
+    failed = {"test/names.test.ts > odd \"names\" > is called like another one", asked[3]}
+    assert {id for id in again.states if " > " in id} == failed
+
+
+def test_a_test_that_hangs_is_killed_and_the_rest_goes_on(project: Project) -> None:
+    """It is `timed_out`, nothing of its processes is left, and the other tests of its file have their outcomes."""
+    example(project.directory)
+    configure(project, offload="test_timeout_secs = 10")
+    ran = project.run("test/slow.test.ts", env={"EXAMPLE_HANG": "1"})
+    assert {id: state for id, state in ran.states.items() if " > " in id} == {
+        "test/slow.test.ts > takes a while": "passed",
+        "test/slow.test.ts > gives up by itself": "failed",
+        "test/slow.test.ts > hangs": "timed_out",
+    }
+
+
+SEVERAL = {
+    "package.json": '{"type": "module"}',
+    "vitest.config.js": """
+        import { defineConfig } from 'vitest/config';
+
+        const files = ['tests/*.test.js'];
+        export default defineConfig({
+          test: {
+            bail: 1,
+            // No provider for it is installed: Vitest alone does not start with it.
+            coverage: { enabled: true, provider: 'v8' },
+            projects: [
+              { test: { name: 'threads', include: files, pool: 'threads', sequence: { hooks: 'parallel' } } },
+              { test: { name: 'forks', include: files, isolate: false, globalSetup: './global.js' } },
+            ],
+          },
+        });
+    """,
+    "global.js": """
+        import { appendFileSync } from 'node:fs';
+
+        export default () => {
+          appendFileSync(process.env.EXAMPLE_STATE, 'up\\n');
+          return () => appendFileSync(process.env.EXAMPLE_STATE, 'down\\n');
+        };
+    """,
+    "tests/one.test.js": """
+        import { afterEach, expect, test, vi } from 'vitest';
+
+        vi.mock('node:fs');
+        vi.useFakeTimers();
+        afterEach(() => expect(process.env.PART).toBe('yes'));
+        test('first', () => {});
+        test.each([['a'], ['b']])('each %s', (name) => expect(name).toBe('a'));
+    """,
+    "tests/two.test.js": """
+        import { test } from 'vitest';
+
+        test('before', () => {});
+        test('ends everything', () => process.abort());
+        test('after', () => {});
+    """,
+}
+
+
+def test_projects_groups_filters_and_pools(project: Project) -> None:
+    """Tests of several projects are told apart; a test that takes Vitest itself with it is the only one blamed.
+
+    The user's `bail`, coverage, filters, environment and global setup do what they should.
+    """
+    project.write(SEVERAL)
+    (project.directory / "node_modules").symlink_to(packages({"vitest": "4.1.12"}))
+    state = project.temporary.parent / "state"
+    groups = """
+[groups.threads]
+filters = "--project threads"
+
+[groups.forks]
+filters = "--project forks tests/one"
+
+[groups.again]
+filters = "--project=forks -t each"
+schedule_individual = true
+"""
+    configure(project, framework=f'env = {{ PART = "yes", EXAMPLE_STATE = {json.dumps(str(state))} }}', groups=groups)
+    ran = project.run()
+    assert numbered(ran) == {
+        "[forks] tests/one.test.js > each a": ["passed", "passed"],
+        "[forks] tests/one.test.js > each b": ["failed", "failed"],
+        "[forks] tests/one.test.js > first": ["passed"],
+        "[threads] tests/one.test.js > each a": ["passed"],
+        "[threads] tests/one.test.js > each b": ["failed"],
+        "[threads] tests/one.test.js > first": ["passed"],
+        "[threads] tests/two.test.js > after": ["passed"],
+        "[threads] tests/two.test.js > before": ["passed"],
+        "[threads] tests/two.test.js > ends everything": ["crashed"],
+    }
+    suspects = {id for incident in ran.summary["incidents"] for id in incident["suspects"]}
+    assert suspects == {"[threads] tests/two.test.js > ends everything"}
+    ups, downs = map(state.read_text(encoding="utf-8").split().count, ("up", "down"))
+    assert 0 < downs <= ups
+
+
+def test_a_name_that_is_not_the_same_in_the_sandbox(project: Project) -> None:
+    """It is an error that names its nearest relatives; with `--fail-fast`, the run stops there."""
+    project.write(
+        {
+            "package.json": '{"type": "module"}',
+            "a.test.js": """
+                import { test } from 'vitest';
+
+                test(`is called ${process.env.OFFLOAD_SANDBOX}`, () => {});
+            """,
+        }
+    )
+    (project.directory / "node_modules").symlink_to(packages({"vitest": "4.1.12"}))
+    configure(project)
+    ran = project.run("--fail-fast")
+    assert (ran.code, ran.states) == (1, {"a.test.js > is called undefined": "error"})
+    assert "there is no such test in the sandbox" in ran.out
+    assert "a.test.js > is called s1-" in ran.out + ran.err
+
+
+def test_a_vitest_that_is_not_there(project: Project) -> None:
+    """It is said once, with what to do: not as so many failed tests."""
+    configure(project)
+    ran = project.run()
+    assert ran.code == 1
+    assert "install Vitest" in ran.out + ran.err
+    assert ran.summary["total"] == 1
+    doctor = project.run(command="doctor")
+    assert doctor.code == 3
+    assert "npm install -D vitest" in doctor.out
+
+
+def test_init_and_doctor(project: Project) -> None:
+    """What `init` writes for the example is what `doctor` finds ready."""
+    example(project.directory)
+    (project.directory / "offload.toml").unlink()
+    assert project.run(command="init").code == 0
+    assert 'type = "vitest"' in (project.directory / "offload.toml").read_text(encoding="utf-8")
+    assert 'command = "node_modules/.bin/vitest"' in (project.directory / "offload.toml").read_text(encoding="utf-8")
+    doctor = project.run(command="doctor")
+    assert (doctor.code, "vitest/4.1.12" in doctor.out) == (0, True), doctor.out
