@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import tenacity
 from attrs import field, frozen
@@ -21,6 +21,7 @@ from .events import RetryWaiting
 from .liveness import DeathWatch, is_gone
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @frozen
@@ -58,58 +59,75 @@ class RetryPolicy:
             OperationTimedOut: the last try took longer than `call_timeout_secs`.
             ProviderError: what the last try raised.
         """
-        sandbox = watch.sandbox.ref.id if watch else ""
+        return await _Call(self, operation, call, watch, bounded).run()
 
-        async def once() -> T:
-            try:
-                async with asyncio.timeout(self.settings.call_timeout_secs if bounded else None) as bound:
-                    return await (watch.guard(call()) if watch else call())
-            except TimeoutError as error:
-                if not bound.expired():
-                    raise
-                raise OperationTimedOut(
-                    f"no answer in {self.settings.call_timeout_secs:g} s",
-                    operation=operation,
-                    sandbox=sandbox or None,
-                    provider=self.provider.context.name,
-                ) from error
 
-        async def before_wait(state: tenacity.RetryCallState) -> None:
-            assert state.outcome is not None
-            assert state.next_action is not None
-            error = state.outcome.exception()
-            if watch is not None and (await watch.probe()).is_dead:
-                raise watch.loss() from error
-            wait = state.next_action.sleep
-            self.on_wait(
-                RetryWaiting(
-                    operation=operation,
-                    sandbox=sandbox,
-                    attempt=state.attempt_number,
-                    wait=wait,
-                    error=str(error),
-                )
-            )
+@frozen
+class _Call(Generic[T]):
+    """One operation, tried until it is settled."""
 
-        async def wait(seconds: float) -> None:
-            await (watch.guard(asyncio.sleep(seconds)) if watch else asyncio.sleep(seconds))
+    policy: RetryPolicy
+    operation: str
+    make: Callable[[], Awaitable[T]]
+    watch: DeathWatch | None
+    bounded: bool
 
-        first = self.settings.initial_wait_secs
+    async def run(self) -> T:
+        settings = self.policy.settings
+        first = settings.initial_wait_secs
         backoff = tenacity.wait_exponential(multiplier=first) + tenacity.wait_random(0, first)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._again),
             stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(self.settings.attempts),
-                tenacity.stop_before_delay(self.settings.deadline_secs),
+                tenacity.stop_after_attempt(settings.attempts),
+                tenacity.stop_before_delay(settings.deadline_secs),
             ),
-            wait=lambda state: min(backoff(state), self.settings.max_wait_secs),
-            before_sleep=before_wait,
-            sleep=wait,
+            wait=lambda state: min(backoff(state), settings.max_wait_secs),
+            before_sleep=self._before_wait,
+            sleep=lambda seconds: self._guarded(asyncio.sleep(seconds)),
             reraise=True,
         )
-        return await retrying(once)
+        return await retrying(self._once)
+
+    @property
+    def _sandbox(self) -> str:
+        return self.watch.sandbox.ref.id if self.watch else ""
+
+    async def _once(self) -> T:
+        limit = self.policy.settings.call_timeout_secs
+        try:
+            async with asyncio.timeout(limit if self.bounded else None) as bound:
+                return await self._guarded(self.make())
+        except TimeoutError as error:
+            if not bound.expired():
+                raise
+            raise OperationTimedOut(
+                f"no answer in {limit:g} s",
+                operation=self.operation,
+                sandbox=self._sandbox or None,
+                provider=self.policy.provider.context.name,
+            ) from error
+
+    async def _guarded(self, awaitable: Awaitable[U]) -> U:
+        return await (self.watch.guard(awaitable) if self.watch else awaitable)
 
     def _again(self, error: BaseException) -> bool:
         if not isinstance(error, ProviderError) or is_gone(error):
             return False
-        return self.provider.is_retryable(error)
+        return self.policy.provider.is_retryable(error)
+
+    async def _before_wait(self, state: tenacity.RetryCallState) -> None:
+        assert state.outcome is not None
+        assert state.next_action is not None
+        error = state.outcome.exception()
+        if self.watch is not None and (await self.watch.probe()).is_dead:
+            raise self.watch.loss() from error
+        self.policy.on_wait(
+            RetryWaiting(
+                operation=self.operation,
+                sandbox=self._sandbox,
+                attempt=state.attempt_number,
+                wait=state.next_action.sleep,
+                error=str(error),
+            )
+        )

@@ -187,6 +187,10 @@ class MemoryProcess(Process):
                     return
                 if not self._queue:
                     continue
+            if backend.batches:
+                if await self._play_batch():
+                    return
+                continue
             key = self._queue.pop(0)
             behaviour = suite[key]
             self._say(started=key)
@@ -208,6 +212,25 @@ class MemoryProcess(Process):
         await asyncio.sleep(backend.close_secs)
         self._say(bye="")
         self.end(Exit(code=0))
+
+    async def _play_batch(self) -> bool:
+        """All that waits, as one: it tells of results at the end only. Whether that was the end of the session."""
+        backend = self._memory.backend
+        batch, self._queue = self._queue, []
+        for key in batch:
+            self._say(started=key)
+            backend.begun[key] += 1
+        for key in batch:
+            behaviour = backend.suite[key]
+            await asyncio.sleep(behaviour.secs)
+            first = backend.begun[key] == 1
+            if await self._ends(behaviour.ends if first or not behaviour.ends.startswith("once-") else ""):
+                return True
+        for key in batch:
+            behaviour = backend.suite[key]
+            attempt = min(backend.begun[key], len(behaviour.outcomes))
+            self._say(finished=key, outcome=behaviour.outcomes[attempt - 1], secs=behaviour.secs)
+        return False
 
     async def _ends(self, what: str) -> bool:
         backend = self._memory.backend
@@ -283,7 +306,7 @@ class Backend:
     `"leaves"` says both and ends, `"dies"` ends without a word, `"garbage"` breaks the protocol. `imports`: what
     importing a module does: as `Behaviour.ends`, `"hang"` or `"slowly"`; with `silent-` before it, unannounced.
     `calls_on_dead`: the operation, and how many seconds after the death it came. Of what is `silent` nothing is heard,
-    but it can be terminated.
+    but it can be terminated. `batches`: sessions run all they have as one batch, without saying which test runs.
     """
 
     suite: Mapping[str, Behaviour]
@@ -304,6 +327,7 @@ class Backend:
     pushes: bool = True
     probes_fail: bool = False
     revokes: bool = True
+    batches: bool = False
     probes: int = 0
     on_kill: Callable[[], Awaitable[None]] = _nothing
     on_revoke: Callable[[SandboxRef], Awaitable[None]] = _nothing

@@ -18,6 +18,7 @@ from .. import __version__
 _COMMANDS = {
     "run": "Run the tests, all or some.",
     "collect": "List the tests.",
+    "build": "Make the image, and print its id.",
     "validate": "Check the configuration.",
     "init": "Write a configuration for this project.",
     "logs": "Show results of the last run.",

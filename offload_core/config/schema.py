@@ -46,7 +46,11 @@ class OffloadTable:
         None, "The project's root in a sandbox: tests run there, and OFFLOAD_ROOT holds it."
     )
     sandbox_init_cmd: str | None = key(None, "Command run once in the image, as its last layer.")
-    post_patch_cmd: str | None = key(None, "Command run after local changes were laid over a cached image.")
+    post_patch_cmd: str | None = key(
+        None,
+        "Command run after local changes were laid over a cached image.",
+        inert="images are built from the tree as it is: nothing is laid over them",
+    )
     hedge: bool = key(
         True,
         "When nothing is left to hand out, run the longest overdue test a second time; the first verdict counts.",

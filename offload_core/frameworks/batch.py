@@ -35,19 +35,17 @@ from ..abc import (
     Upload,
 )
 from ..abc._framework import OptionsT
-from ..errors import DiscoveryError, FrameworkError, ProviderError
+from ..errors import DiscoveryError, ProviderError
 from ..results.sanitize import cut
-from .tool import Tool, checked, version
+from .tool import Tool, ToolCrashed, checked, version
+
+__all__ = ["Batch", "BatchFramework", "BatchSession", "ToolCrashed"]
 
 MAX_TEXT = 1 << 20
 """Of a longer text only head and tail are kept, in characters."""
 
 MAX_REPORT_BYTES = 1 << 28
 """A longer report is not read."""
-
-
-class ToolCrashed(FrameworkError):
-    """A tool ended in a way that leaves tests without a result, by a fault of one of them as it seems."""
 
 
 class Batch:
@@ -97,6 +95,17 @@ class Batch:
                 parts.append(line)
             return b"\n".join(parts) if (await cat.exit()).ok else None
 
+    async def remove(self, path: PurePosixPath) -> None:
+        """Remove a file, if it is there.
+
+        Raises:
+            ProviderError: as `Tool`.
+        """
+        async with await Tool.start(self.place, ("rm", "-f", "--", str(path))) as tool:
+            async for line in tool.lines():
+                tool.say(line)
+            await tool.exit()
+
     def began(self, *ids: str) -> None:
         """These tests run now. Ids that are not left are ignored."""
         for id in ids:
@@ -140,7 +149,7 @@ class BatchFramework(Framework[OptionsT]):
     """A framework whose tool runs one batch of tests per process."""
 
     start_secs: ClassVar[float] = 1.0
-    max_id_chars: ClassVar[int] = 0
+    max_id_chars: int = 0
     """How long the ids of a batch may be together, in characters; 0: as long as they are."""
 
     @abstractmethod
@@ -221,11 +230,12 @@ class BatchSession(TestSession):
             await asyncio.wait({self._task})
 
     async def wait(self) -> Exit:
-        """How its last process ended: in words only, for one that came to its end."""
+        """How its last process ended; the reason says what is missing, and the last of its output."""
         await asyncio.wait({self._task})
         if self._broken is not None:
             raise self._broken
-        return Exit(reason=self._reason)
+        tool = self._batch.tool if self._batch is not None else None
+        return evolve(tool.ended if tool is not None else Exit(), reason=self._reason)
 
     async def _work(self) -> None:
         try:

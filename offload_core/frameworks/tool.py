@@ -12,10 +12,10 @@ import secrets
 import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 from ..abc import ByteStream, Command, Exit, Finding, Health, Place, Process, Severity, launched
-from ..errors import ConnectionLost, DiscoveryError, ExecFailed, OffloadError, ProviderError
+from ..errors import DiscoveryError, ExecFailed, FrameworkError, OffloadError, ProviderError
 from .output import MAX_LOG_BYTES, MAX_TAIL_LINES, TAIL_BYTES, Lines, harmless
 
 MAX_LINE_BYTES = 1 << 24
@@ -23,6 +23,9 @@ MAX_LINE_BYTES = 1 << 24
 
 GRACE_SECS = 2.0
 """How long what a tool left running may hold on to its output."""
+
+DRAIN_SECS = 0.25
+"""How long standard error may take to be read, once standard output is."""
 
 CHECK_SECS = 60.0
 """How long a tool may take to tell its version."""
@@ -35,10 +38,17 @@ exit "$code"
 """
 
 
+class ToolCrashed(FrameworkError):
+    """A tool ended before its work, by a fault of what it ran as it seems."""
+
+
 class Tool:
     """A running command. Use it as a context manager: what still runs at the end of the block is killed.
 
     Read `lines` to their end, then `exit` says how it ended.
+
+    Attributes:
+        ended: how it ended, once `exit` has been called.
     """
 
     def __init__(self, place: Place, argv: Sequence[str], process: Process, token: str) -> None:
@@ -46,9 +56,12 @@ class Tool:
         self._place = place
         self._process = process
         self._token = token.encode() + b" "
+        self._chunks = aiter(process.stdout)
         self._told: Exit | None = None
+        self.ended = Exit()
         self._last: deque[str] = deque(maxlen=MAX_TAIL_LINES)
         self._errors = asyncio.create_task(self._log_errors(), name="tool output")
+        self._end = asyncio.create_task(process.wait(), name="tool end")
         self._over = False
 
     @classmethod
@@ -75,8 +88,10 @@ class Tool:
     async def __aexit__(self, *_: object) -> None:
         if not self._over:
             await asyncio.shield(self.kill())
-        self._errors.cancel()
-        await asyncio.wait({self._errors})
+        tasks = (self._errors, self._end)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def kill(self) -> None:
         """End it at once, with every process it started.
@@ -95,7 +110,7 @@ class Tool:
             SandboxDead, ConnectionLost: the stream broke.
         """
         lines = Lines(MAX_LINE_BYTES)
-        async for chunk in self._process.stdout:
+        while chunk := await self._chunk():
             for line in lines.feed(chunk):
                 if line.startswith(self._token):
                     self._told = _exit(int(line.removeprefix(self._token)))
@@ -105,25 +120,34 @@ class Tool:
         for line in lines.end():
             yield line
 
+    async def _chunk(self) -> bytes:
+        """The next of standard output; empty at its end, or when the process has ended and no more comes."""
+        coming = asyncio.ensure_future(anext(self._chunks, b""))
+        waited: set[asyncio.Future[Any]] = {coming, self._end}
+        try:
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                await asyncio.wait({coming}, timeout=GRACE_SECS)
+            return coming.result() if coming.done() else b""
+        finally:
+            coming.cancel()
+
     async def exit(self) -> Exit:
         """How it ended. To be called after `lines` have ended.
 
         Raises:
+            ToolCrashed: it was killed, with the shell around it. Or its sandbox died, and the backend does not know
+                yet.
             SandboxDead, ConnectionLost: its end was not seen, and so says nothing of what it did.
         """
-        if self._told is None:
-            ended = await self._process.wait()
-            self._over = True
-            raise ConnectionLost(f"`{shlex.join(self.argv)}`: its end was not seen ({ended})", operation="exec")
-        try:
-            async with asyncio.timeout(GRACE_SECS):
-                await self._process.wait()
-                await asyncio.wait({self._errors})
-        except ProviderError:
-            pass  # it had told before
-        except TimeoutError:
-            await self.kill()  # something that it left running holds on to it
+        await asyncio.wait({self._end, self._errors}, timeout=GRACE_SECS if self._told else DRAIN_SECS)
+        if not (self._end.done() and self._errors.done()):
+            await self.kill()  # what it left running holds on to it
         self._over = True
+        if self._told is None:
+            self.ended = await self._end
+            raise ToolCrashed(f"\n{self.tail()}")
+        self.ended = self._told
         return self._told
 
     def say(self, line: bytes) -> None:
@@ -171,7 +195,10 @@ async def listing(place: Place, argv: Sequence[str], what: str, *, env: Mapping[
         async for line in tool.lines():
             last.append(line[:500])
             yield line
-        ended = await tool.exit()
+        try:
+            ended = await tool.exit()
+        except ToolCrashed as error:
+            raise DiscoveryError(f"{argv[0]!r} could not list {what}: {error}") from error
     if not ended.ok:
         said = tool.tail() or "\n".join(map(harmless, last))
         shown = "\n".join(f"    {line}" for line in said.splitlines()[-30:])

@@ -15,8 +15,8 @@ PLUGINS = '''
 import time
 from pathlib import Path
 import attrs
-from offload_core.abc import Finding, Framework, Health, Provider, SandboxRef, Severity, key
-from offload_core.errors import ConnectionLost
+from offload_core.abc import Finding, Framework, Health, Image, Provider, SandboxRef, Severity, key
+from offload_core.errors import ConnectionLost, PrepareFailed
 
 @attrs.frozen(kw_only=True)
 class Options:
@@ -59,6 +59,13 @@ class Toy(Provider):
                 return Health()
         return Health((Finding(Severity.OK, "reachable"), Finding(Severity(self.options.findings), "seen", "do this")))
 
+class Imaging(Toy):
+    async def prepare(self, request):
+        request.progress("step 1")
+        if self.options.findings:
+            raise PrepareFailed(self.options.findings)
+        return Image(id=f"image-{request.no_cache}-{len(request.copy)}")
+
 class Plain(Framework):
     Options = attrs.make_class("PlainOptions", {}, frozen=True)
     def discover(self, group, place): ...
@@ -69,7 +76,8 @@ class Plain(Framework):
 @pytest.fixture(autouse=True)
 def project(distributions: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a configuration for a provider whose sandboxes are files in `sandboxes/`."""
-    entry_points = {PROVIDERS: {"toy": "toy_commands:Toy"}, FRAMEWORKS: {"plain": "toy_commands:Plain"}}
+    providers = {"toy": "toy_commands:Toy", "imaging": "toy_commands:Imaging"}
+    entry_points = {PROVIDERS: providers, FRAMEWORKS: {"plain": "toy_commands:Plain"}}
     distributions.add("offload-toy", entry_points, {"toy_commands": PLUGINS}, version="4.2")
     root = tmp_path / "project"
     (root / "sandboxes").mkdir(parents=True)
@@ -78,10 +86,10 @@ def project(distributions: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return root
 
 
-def configure(provider: str = "", offload: str = "") -> None:
+def configure(provider: str = "", offload: str = "", kind: str = "toy") -> None:
     """Write the configuration, with these lines in its tables."""
     Path("offload.toml").write_text(
-        f"[offload]\n{offload}\n[provider]\ntype = 'toy'\ndirectory = 'sandboxes'\n{provider}\n"
+        f"[offload]\n{offload}\n[provider]\ntype = '{kind}'\ndirectory = 'sandboxes'\n{provider}\n"
         "[framework]\ntype = 'plain'\n[groups.fast]\nretry_count = 2\n[groups.slow]\n"
         "[retry]\ninitial_wait_secs = 0\n",
         encoding="utf-8",
@@ -235,3 +243,29 @@ def test_reap_tries_again_and_says_what_is_left(sandboxes: Path, capsys: pytest.
     assert told["terminated"] == []
     assert [each["id"] for each in told["left"]] == ["r4_e_0_x.stuck"]
     assert "no answer" in told["left"][0]["error"]
+
+
+def test_build_prints_the_id_of_the_image(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On stdout and alone, so that a script can take it; what the build printed goes to stderr."""
+    configure(kind="imaging")
+    assert main(["build", "--no-cache", "--copy-dir", "sandboxes:data"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "image-True-1\n"
+    assert "[prepare]   step 1" in err
+
+
+def test_build_without_an_image(capsys: pytest.CaptureFixture[str]) -> None:
+    """A provider that makes no images has nothing to do, which is no error."""
+    assert main(["build"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Nothing to do: the provider 'toy' makes no images" in err
+
+
+def test_a_build_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """Infrastructure: exit code 3, with the reason."""
+    configure("findings = 'no space left'", kind="imaging")
+    assert main(["build"]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no space left" in err

@@ -40,7 +40,7 @@ def test_help_imports_nothing_that_commands_need() -> None:
     code, text, modules = json.loads(done.stdout)
     assert code == 0
     assert "Usage: offload" in text
-    for command in ("run", "collect", "validate", "init", "logs", "providers", "doctor", "reap"):
+    for command in ("run", "collect", "build", "validate", "init", "logs", "providers", "doctor", "reap"):
         assert f"\n  {command} " in text
     assert not [name for name in modules if name.startswith(HEAVY + TOO_EARLY)]
     ours = {name for name in modules if name.startswith("offload_")}

@@ -45,6 +45,7 @@ class Chaos:
             refuse=self._refuse,
             pushes=chance.random() < 0.7,
             close_secs=chance.choice([0.0, 0.0, 2.0]),
+            batches=chance.random() < 0.25,
         )
         self.refusals = chance.choice([0.0, 0.0, 0.2])
         self.stop = StopRequest()

@@ -1,0 +1,2 @@
+echo "no such device here"
+exit 77

@@ -1,0 +1,237 @@
+"""Any test tool: the user's own commands list the tests and run them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from string import Formatter
+from typing import Any, ClassVar
+
+from attrs import NOTHING, frozen
+
+from ..abc import Discovered, Group, Outcome, Place, Section, Test, key
+from ..errors import DiscoveryError
+from .batch import Batch, BatchFramework, ToolCrashed
+from .junit_report import Case, NoReport, cases
+from .output import harmless
+from .selection import is_asked
+from .tool import Tool, listing
+
+MAX_ID_CHARS = 30_000
+"""How long the ids on one command line may be together: one argument of a program can have 128 KiB."""
+
+_ID_FIELDS = {"name", "classname"}
+_MAX_OUTPUT_BYTES = 1 << 20
+_CANNOT_RUN = (126, 127)
+"""What a shell exits with if a program is not there or is none."""
+
+
+def _has_filters(instance: object, attribute: Any, value: str) -> None:
+    if "{filters}" not in value:
+        raise ValueError(f"'discover_command' must contain {{filters}}, which a group's filters replace: {value!r}")
+
+
+def _has_tests(instance: object, attribute: Any, value: str) -> None:
+    if "{tests}" not in value and "{tests_file}" not in value:
+        raise ValueError(f"'run_command' must contain {{tests}} or {{tests_file}}: {value!r}")
+
+
+def _is_id_format(instance: object, attribute: Any, value: str) -> None:
+    try:
+        names = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
+    except ValueError as error:
+        raise ValueError(f"'test_id_format': {error}: {value!r}") from None
+    if not names or names - _ID_FIELDS:
+        raise ValueError(f"'test_id_format' is made of {{name}} and {{classname}}: {value!r}")
+
+
+@frozen(kw_only=True)
+class CommandOptions:
+    """`[framework] type = "default"`."""
+
+    discover_command: str = key(
+        NOTHING,
+        "A shell command that prints one test id per line; `{filters}` is replaced by the group's filters. Blank "
+        "lines and lines that begin with `#` are skipped.",
+        example="ls tests/*.sh {filters}",
+        validator=_has_filters,
+    )
+    run_command: str = key(
+        NOTHING,
+        "A shell command that runs tests. `{tests}` is replaced by their ids, each quoted; `{tests_file}` by the path "
+        "of a file with one id per line, for batches of any length; `{result_file}` by the path where it has to write "
+        "JUnit XML. Without a result file each test gets a process of its own, and its exit code counts.",
+        example="sh {tests}",
+        validator=_has_tests,
+    )
+    test_id_format: str = key(
+        NOTHING,
+        "How an id is made of the `{classname}` and `{name}` of a test case in the result file.",
+        example="{name}",
+        validator=_is_id_format,
+    )
+    result_file: str | None = key(
+        None,
+        "Where the run command writes JUnit XML, relative to where it starts. Only needed if it cannot be told a path "
+        "by `{result_file}`.",
+    )
+    working_dir: str | None = key(None, "Where both commands start, relative to the project's root.")
+
+    @property
+    def reports(self) -> bool:
+        """Whether the run command writes a result file."""
+        return self.result_file is not None or "{result_file}" in self.run_command
+
+
+class CommandFramework(BatchFramework[CommandOptions]):
+    """Lists and runs tests with shell commands of the user."""
+
+    Options = CommandOptions
+    start_secs: ClassVar[float] = 0.5
+
+    def __init__(self, options: CommandOptions) -> None:
+        super().__init__(options)
+        self.max_id_chars = MAX_ID_CHARS if "{tests}" in options.run_command else 0
+
+    def version_command(self) -> Sequence[str]:
+        """Nobody knows how to ask a command of the user: only that a shell starts is checked."""
+        return ("/bin/sh", "-c", "echo 'commands of the configuration'")
+
+    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+        """One test for each line; see `Framework.discover`. A line that comes twice is one test."""
+        line = _filled(self.options.discover_command, {"filters": shlex.join(group.filters)})
+        seen: set[str] = set()
+        async for raw in listing(place, self._shell(line), f"the tests of group '{group.name}'"):
+            try:
+                id = raw.decode().strip()
+            except UnicodeDecodeError:
+                raise DiscoveryError(f"a test id is not UTF-8: {harmless(raw[:200])}") from None
+            if not id or id.startswith("#") or id in seen:
+                continue
+            seen.add(id)
+            path = id.partition("::")[0]
+            if not group.select or is_asked(id, path, group.select, Path(place.root)):
+                yield _test(group, id, path)
+
+    async def run_batch(self, batch: Batch) -> None:
+        """All tests by one command that reports, or each by a command of its own."""
+        if self.options.reports:
+            await self._with_report(batch)
+        else:
+            while batch.left:
+                await self._by_exit_code(batch, next(iter(batch.left)))
+
+    async def _with_report(self, batch: Batch) -> None:
+        ids = tuple(batch.left)
+        batch.began(*ids)
+        path = batch.directory / "results.xml"
+        if self.options.result_file is not None:
+            path = self._directory(batch.place) / self.options.result_file
+            await batch.remove(path)  # what an earlier batch wrote there is not this one's
+        tool = await self._start(batch, ids, path)
+        async with tool:
+            async for line in tool.lines():
+                tool.say(line)
+            ended = await tool.exit()
+        report = await batch.read(path)
+        if report is None and ended.code in _CANNOT_RUN:
+            return batch.unreported(f"the run command cannot be run: {ended}", tool.tail())
+        if report is None:
+            raise ToolCrashed(f"the run command wrote no {path.name}\n{tool.tail()}")
+        try:
+            found = cases(report)
+        except NoReport as error:
+            raise ToolCrashed(f"{path.name} of the run command is {error}\n{tool.tail()}") from error
+        self._match(batch, found)
+
+    def _match(self, batch: Batch, found: Sequence[Case]) -> None:
+        """Give each test its result: the worst, if it has several. Names must be equal; nothing is guessed."""
+        unknown: list[str] = []
+        worst: dict[str, Case] = {}
+        for case in found:
+            id = self.options.test_id_format.format(name=case.name, classname=case.classname).strip()
+            if id not in batch.left:
+                unknown.append(id)
+            elif id not in worst or case.outcome.bad > worst[id].outcome.bad:
+                worst[id] = case
+        for id, case in worst.items():
+            batch.finished(
+                id,
+                case.outcome,
+                case.seconds,
+                message=case.message,
+                details=case.details,
+                output=case.output,
+            )
+        for id in tuple(batch.left):
+            near = difflib.get_close_matches(id, unknown, n=3, cutoff=0.3)
+            hint = f"; its nearest are {', '.join(map(repr, near))}: is `test_id_format` right?" if near else ""
+            batch.finished(id, Outcome.ERROR, 0.0, message=f"the result file has no test case of this id{hint}")
+        if unknown:
+            batch.place.log(f"results of tests that were not asked for: {', '.join(map(repr, unknown[:20]))}")
+
+    async def _by_exit_code(self, batch: Batch, id: str) -> None:
+        batch.began(id)
+        started = time.monotonic()
+        tool = await self._start(batch, (id,), batch.directory / "results.xml")
+        said: list[str] = []
+        size = 0
+        async with tool:
+            async for line in tool.lines():
+                tool.say(line)
+                size += len(line)
+                if size < _MAX_OUTPUT_BYTES:
+                    said.append(harmless(line))
+            ended = await tool.exit()
+        seconds = time.monotonic() - started
+        if ended.code in _CANNOT_RUN:
+            return batch.unreported(f"the run command cannot be run: {ended}", tool.tail())
+        if ended.signal is not None:
+            raise ToolCrashed(f"\n{tool.tail()}")
+        batch.finished(
+            id,
+            Outcome.PASSED if ended.ok else Outcome.FAILED,
+            seconds,
+            message="" if ended.ok else str(ended),
+            details="" if ended.ok else tool.tail(),
+            output=(Section("Captured stdout", "\n".join(said).strip()),),
+        )
+
+    async def _start(self, batch: Batch, ids: Iterable[str], result_file: PurePosixPath) -> Tool:
+        command = self.options.run_command
+        values = {"tests": shlex.join(ids), "result_file": shlex.quote(str(result_file))}
+        # Also makes the directory that the result file is written to.
+        file = await batch.upload("tests.txt", "".join(f"{id}\n" for id in ids).encode())
+        values["tests_file"] = shlex.quote(str(file))
+        return await batch.start(self._shell(_filled(command, values)))
+
+    def _shell(self, line: str) -> tuple[str, ...]:
+        where = self.options.working_dir
+        if where is None:
+            return ("/bin/sh", "-c", line)
+        return ("/bin/sh", "-c", 'cd -- "$0" && eval "$1"', where, line)
+
+    def _directory(self, place: Place) -> PurePosixPath:
+        return place.root / (self.options.working_dir or ".")
+
+
+def _filled(command: str, values: dict[str, str]) -> str:
+    """The command with its placeholders replaced, all at once: a value that looks like one stays what it is."""
+    pattern = "|".join(rf"\{{{name}\}}" for name in values)
+    return re.sub(pattern, lambda found: values[found.group()[1:-1]], command)
+
+
+def _test(group: Group, id: str, path: str) -> Test:
+    return Test(
+        key=f"{group.name}:{id}",
+        id=id,
+        group=group.name,
+        path=path,
+        affinity=path,
+        retries=group.retries,
+        individual=group.individual,
+    )
