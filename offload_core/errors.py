@@ -28,6 +28,10 @@ class FrameworkError(OffloadError):
     """A test framework could not be started, or said something that is not its protocol."""
 
 
+class FrameworkUnusable(FrameworkError):
+    """A test framework cannot work in a sandbox at all. Nothing is held against a test; says what to do."""
+
+
 class DiscoveryError(FrameworkError):
     """Listing the tests of a group failed as a whole; a single module that fails to collect is an event instead."""
 

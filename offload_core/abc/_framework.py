@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import PurePosixPath
-from typing import ClassVar, Generic, Protocol, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
@@ -118,6 +118,11 @@ class Framework(ABC, Generic[OptionsT]):
         Raises:
             ProviderError: as `Sandbox.exec` and `Sandbox.upload`.
         """
+
+    @classmethod
+    def guess_options(cls, directory: Path) -> dict[str, Any]:
+        """What `offload init` should write into `[framework]`, from what it finds in a project's directory."""
+        return {}
 
     async def check(self, place: Place) -> Health:
         """Is the framework's command there, and which version? For `offload doctor`. Never raises."""

@@ -117,4 +117,5 @@ class TestSession(ABC):
 
         Raises:
             SandboxDead, ConnectionLost: the end could not be observed, and so says nothing of the tests.
+            FrameworkUnusable: no session can work in this sandbox.
         """

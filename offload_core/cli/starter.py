@@ -63,7 +63,7 @@ def starter(directory: Path, provider: str | None = None, framework: str | None 
     run: dict[str, Any] = {"max_parallel": max(2, os.cpu_count() or 2)}
     if provider_class.needs_sandbox_root:
         run["sandbox_project_root"] = _SANDBOX_ROOT
-    guessed = _pytest_options(directory) if framework == "pytest" else {}
+    guessed = _pytest_options(directory) if framework == "pytest" else framework_class.guess_options(directory)
     tables = [
         _table("offload", OffloadTable, run, shown=("test_timeout_secs",)),
         _table("provider", provider_class.Options, {"type": provider}),

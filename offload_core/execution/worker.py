@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, evolve
 
 from ..abc import Framework, Hello, Place, Test
-from ..errors import FrameworkError, ProviderError, SandboxDead, SandboxLost
+from ..errors import FrameworkError, FrameworkUnusable, ProviderError, SandboxDead, SandboxLost
 from ..events import Bus, Incident, IncidentKind, LogLine, SessionEnded, SessionOpened
 from ..liveness import DeathWatch
 from ..scheduling import Bundle, Crash, CrashKind
@@ -112,7 +112,7 @@ class Worker:
 
         Raises:
             SandboxDead, SandboxLost: the sandbox is gone.
-            FrameworkError: no session could be started in it, twice in a row.
+            FrameworkError: no session could be started in it, twice in a row, or none can work there.
             ProviderError: it could not be used.
         """
         self._dispatcher.join(self)
@@ -127,7 +127,7 @@ class Worker:
                 self._next = self._drive.left_over
                 crashed = IncidentKind.SESSION_CRASHED
                 self._pending = self._evidence(self._drive, CrashKind.PROCESS, crashed, str(error))
-            if self._pending is not None and isinstance(error, ProviderError):
+            if self._pending is not None and isinstance(error, (ProviderError, FrameworkUnusable)):
                 self._pending.crash = evolve(self._pending.crash, kind=CrashKind.SANDBOX)
             raise
         finally:

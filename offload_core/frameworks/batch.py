@@ -35,7 +35,7 @@ from ..abc import (
     Upload,
 )
 from ..abc._framework import OptionsT
-from ..errors import DiscoveryError, ProviderError
+from ..errors import DiscoveryError, FrameworkUnusable, ProviderError
 from ..results.sanitize import cut
 from .tool import Tool, ToolCrashed, checked, version
 
@@ -122,6 +122,7 @@ class Batch:
         message: str = "",
         details: str = "",
         output: Sequence[Section] = (),
+        properties: Sequence[tuple[str, str]] = (),
     ) -> bool:
         """A test has ended; `duration` in seconds. False, and nothing else, for an id that is not left."""
         test = self.left.pop(id, None)
@@ -135,6 +136,7 @@ class Batch:
                 message=" ".join(cut(message, MAX_TEXT).split()),
                 details=cut(details, MAX_TEXT),
                 output=tuple(evolve(section, text=cut(section.text, MAX_TEXT)) for section in output if section.text),
+                properties=tuple(properties),
             )
         )
         return True
@@ -165,6 +167,7 @@ class BatchFramework(Framework[OptionsT]):
 
         Raises:
             ToolCrashed: it ended before its work; the core finds out by which test.
+            FrameworkUnusable: it cannot be started as it is configured; no test has begun.
             ProviderError: as `Tool`: nothing is held against a test.
         """
 
@@ -196,7 +199,7 @@ class BatchSession(TestSession):
         self._woken = asyncio.Event()
         self._closing = False
         self._batch: Batch | None = None
-        self._broken: ProviderError | None = None
+        self._broken: ProviderError | FrameworkUnusable | None = None
         self._reason = ""
         self._events: asyncio.Queue[SessionEvent | None] = asyncio.Queue()
         self.events: AsyncIterator[SessionEvent] = _Events(self._events)
@@ -255,7 +258,7 @@ class BatchSession(TestSession):
             self._events.put_nowait(Bye())
         except ToolCrashed as error:
             self._reason = str(error)
-        except ProviderError as error:
+        except (ProviderError, FrameworkUnusable) as error:
             self._broken = error
         finally:
             self._events.put_nowait(None)

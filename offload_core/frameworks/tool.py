@@ -42,6 +42,14 @@ class ToolCrashed(FrameworkError):
     """A tool ended before its work, by a fault of what it ran as it seems."""
 
 
+class ListingFailed(DiscoveryError):
+    """A tool that was to list tests failed. `ended`: how."""
+
+    def __init__(self, message: str, ended: Exit) -> None:
+        super().__init__(message)
+        self.ended = ended
+
+
 class Tool:
     """A running command. Use it as a context manager: what still runs at the end of the block is killed.
 
@@ -184,7 +192,8 @@ async def listing(place: Place, argv: Sequence[str], what: str, *, env: Mapping[
         what: what is listed, for people: "the tests of group 'unit'".
 
     Raises:
-        DiscoveryError: it could not be started, or its exit code was not 0; says what it printed last.
+        DiscoveryError: it could not be started, or was killed.
+        ListingFailed: its exit code was not 0; says what it printed last.
     """
     try:
         tool = await Tool.start(place, argv, env=env)
@@ -202,8 +211,9 @@ async def listing(place: Place, argv: Sequence[str], what: str, *, env: Mapping[
     if not ended.ok:
         said = tool.tail() or "\n".join(map(harmless, last))
         shown = "\n".join(f"    {line}" for line in said.splitlines()[-30:])
-        raise DiscoveryError(
-            f"{argv[0]!r} could not list {what}: {ended}\n  command: {shlex.join(argv)}\n  its last lines:\n{shown}"
+        raise ListingFailed(
+            f"{argv[0]!r} could not list {what}: {ended}\n  command: {shlex.join(argv)}\n  its last lines:\n{shown}",
+            ended,
         )
 
 

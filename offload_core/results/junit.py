@@ -114,7 +114,7 @@ def _testcase(record: Record, accounting: Accounting) -> Iterator[str]:
 
 def class_name(test_id: str, path: str) -> str:
     """The dotted name that JUnit groups by: `tests.test_a.TestX` for `tests/test_a.py::TestX::test_y[1]`."""
-    scopes = test_id.partition("[")[0].split("::")[1:-1] if test_id.startswith(path) else []
+    scopes = test_id.removeprefix(path).partition("[")[0].split("::")[1:-1] if test_id.startswith(path) else []
     return ".".join([path.removesuffix(".py").strip("/").replace("/", "."), *scopes])
 
 
