@@ -46,11 +46,12 @@ def packages(given: Mapping[str, str]) -> Path:
     return cache / name / "node_modules"
 
 
-def example(directory: Path, version: str | None = None) -> None:
-    """Copy the example into a directory, with its own Vitest or another one."""
+def fill(directory: Path, version: str | None = None) -> None:
+    """Copy the example into a project's directory, with its own Vitest or another one."""
     wanted = json.loads((EXAMPLE / "package.json").read_text(encoding="utf-8"))["devDependencies"]
     if version is not None:
         wanted["vitest"] = version
     ignore = shutil.ignore_patterns("node_modules", "test-results")
     shutil.copytree(EXAMPLE, directory, ignore=ignore, dirs_exist_ok=True)
+    (directory / "pytest.ini").unlink(missing_ok=True)
     (directory / "node_modules").symlink_to(packages(wanted))

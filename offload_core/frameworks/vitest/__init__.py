@@ -37,8 +37,17 @@ from ..selection import is_asked
 from ..tool import checked
 from .session import VitestSession
 
+_COMMAND = "npx --no-install vitest"
+_LOCKS = {
+    "pnpm-lock.yaml": "pnpm exec vitest",
+    "yarn.lock": "yarn vitest",
+    "bun.lock": "bunx vitest",
+    "bun.lockb": "bunx vitest",
+}
 _OLDEST = (2, 0)
 _SHOWN_LINES = 30
+_CORRECT = "correct `[framework] command`"
+_INSTALL = f"install Vitest (`npm install -D vitest`), or {_CORRECT}"
 _NO_FILES = "No test files found"
 
 
@@ -48,14 +57,14 @@ def _words(instance: object, attribute: Any, value: str) -> None:
     except ValueError as error:
         raise ValueError(f"{attribute.name}: {error}: {value}") from None
     if attribute.name == "command" and not words:
-        raise ValueError("command: empty; the default is `npx vitest`")
+        raise ValueError(f"command: empty; the default is `{_COMMAND}`")
 
 
 @frozen(kw_only=True)
 class VitestOptions:
     """`[framework] type = "vitest"`."""
 
-    command: str = key("npx vitest", "How Vitest is started, split as a shell would.", validator=_words)
+    command: str = key(_COMMAND, "How Vitest is started, split as a shell would.", validator=_words)
     run_args: str = key(
         "", "More arguments for Vitest, for discovery and sessions alike, split as a shell would.", validator=_words
     )
@@ -116,10 +125,18 @@ class Vitest(Framework[VitestOptions]):
         command = await self._command(place, "session", marker, ())
         return VitestSession(await place.executor.exec(launched(command)), marker, place, _directory(place))
 
+    @classmethod
+    def guess_options(cls, directory: Path) -> dict[str, Any]:
+        """The command that is there: starting it through a package manager takes longer."""
+        own = "node_modules/.bin/vitest"
+        if (directory / own).exists():
+            return {"command": own}
+        return next(({"command": command} for lock, command in _LOCKS.items() if (directory / lock).exists()), {})
+
     async def check(self, place: Place) -> Health:
         """Is Vitest there, and new enough?"""
         argv = (*shlex.split(self.options.command), "--version")
-        health = await checked(place, argv, f"install Vitest (`npm install -D vitest`), or correct `[framework] command`")
+        health = await checked(place, argv, _INSTALL)
         return health if not health.ok else _judged(health.findings[0].what)
 
     async def _command(self, place: Place, mode: str, marker: str, words: tuple[str, ...]) -> Command:
@@ -181,7 +198,7 @@ def _explained(group: Group, command: Command, ended: Exit, said: str) -> str:
 def _todo(argv: tuple[str, ...], ended: Exit, said: str) -> str:
     """What to do about a Vitest that does not start."""
     if ended.code in (126, 127) or "canceled due to missing packages" in said:
-        return f"`{argv[0]}` or what it starts is not there: install Vitest, or correct `[framework] command`."
+        return f"`{argv[0]}` or what it starts is not there: {_INSTALL}."
     return "Run the command by hand, without the option --reporter, to see what Vitest says."
 
 
@@ -193,6 +210,3 @@ def _judged(said: str) -> Health:
     if (int(found[1]), int(found[2])) < _OLDEST:
         return Health((Finding(Severity.ERROR, f"{said} is too old", "install Vitest 2.0 or newer"),))
     return Health((Finding(Severity.OK, said),))
-
-
-_CORRECT = "correct `[framework] command`"

@@ -248,6 +248,7 @@ class Session {
     fs.mkdirSync(settings.directory, { recursive: true });
     fs.writeFileSync(this.began, '');
     this.source = fs.openSync(this.began, 'r');
+    this.position = 0;
     this.rest = '';
     prepare(vitest, (config) => {
       config.testNamePattern = undefined;
@@ -386,6 +387,8 @@ class Session {
     this.queue = kept;
     if (!chosen.size) return;
     this.publish();
+    fs.truncateSync(this.began);
+    this.position = 0;
     this.running = true;
     const looking = setInterval(() => this.look(), LOOK_MS);
     let broken;
@@ -413,7 +416,8 @@ class Session {
   // What the test processes have written since.
   look() {
     const buffer = Buffer.alloc(1 << 16);
-    for (let size; (size = fs.readSync(this.source, buffer, 0, buffer.length, null)) > 0; ) {
+    for (let size; (size = fs.readSync(this.source, buffer, 0, buffer.length, this.position)) > 0; ) {
+      this.position += size;
       this.rest += buffer.toString('latin1', 0, size);
     }
     const lines = this.rest.split('\n');

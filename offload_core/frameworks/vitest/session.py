@@ -6,7 +6,7 @@ import json
 from collections import deque
 from pathlib import PurePosixPath
 
-from ...abc import ModuleStarted, Place, Process, SessionEvent, TestStarted
+from ...abc import ModuleStarted, Outcome, Place, Process, SessionEvent, TestFinished, TestStarted
 from ...errors import ProviderError
 from ..pytest.session import PytestSession
 from ..tool import Tool
@@ -15,15 +15,16 @@ from ..tool import Tool
 class VitestSession(PytestSession):
     """See `TestSession`.
 
-    Test processes note what they begin in a file, because whatever kills them may kill the reporter, too: after such
-    an end, what it had not told is read from there.
+    Test processes note what they begin and end in a file, because whatever kills them may kill the reporter, too:
+    after such an end, what it had not told is read from there.
     """
 
     def __init__(self, process: Process, marker: str, place: Place, directory: PurePosixPath) -> None:
         super().__init__(process, marker, place.log)
         self._place = place
         self._began = directory / "began.jsonl"
-        self._told: set[str] = set()
+        self._started: set[str] = set()
+        self._finished: set[str] = set()
         self._untold: deque[SessionEvent] | None = None
         self._killed = False
 
@@ -35,20 +36,27 @@ class VitestSession(PytestSession):
     async def _next(self) -> SessionEvent:
         if self._untold is None:
             try:
-                event = await super()._next()
+                return self._noted(await super()._next())
             except StopAsyncIteration:
-                self._untold = deque() if self._complete or self._killed else deque(await self._read())
-            else:
-                if isinstance(event, TestStarted):
-                    self._told.add(event.key)
-                return event
+                self._untold = deque() if self._complete or self._killed else await self._read()
         if not self._untold:
             raise StopAsyncIteration
         return self._untold.popleft()
 
-    async def _read(self) -> list[SessionEvent]:
-        """What had begun and was not told, from the file."""
-        events: list[SessionEvent] = []
+    def _noted(self, event: SessionEvent) -> SessionEvent:
+        match event:
+            case TestStarted(key=key):
+                self._started.add(key)
+                self._finished.discard(key)  # it runs again
+            case TestFinished(key=key):
+                self._finished.add(key)
+            case _:
+                pass
+        return event
+
+    async def _read(self) -> deque[SessionEvent]:
+        """What had begun or ended and was not told, from the file."""
+        events: deque[SessionEvent] = deque()
         try:
             async with await Tool.start(self._place, ("cat", "--", str(self._began))) as tool:
                 lines = [line async for line in tool.lines()]
@@ -57,13 +65,21 @@ class VitestSession(PytestSession):
             return events
         for line in lines:
             try:
-                kind, what = json.loads(line)
-                match kind:
-                    case "t" if str(what) not in self._told:
-                        events.append(TestStarted(str(what)))
-                    case "m":
-                        file = PurePosixPath(what.partition("\0")[2])
-                        events.append(ModuleStarted(str(file.relative_to(self._place.root))))
-            except (ValueError, TypeError):
-                continue
+                event = self._typed(*json.loads(line))
+            except (ValueError, TypeError, AttributeError):
+                continue  # also the line that it was at
+            if event is not None:
+                events.append(self._noted(event))
         return events
+
+    def _typed(self, kind: str, what: str, outcome: str = "", message: str = "", ms: float = 0.0) -> SessionEvent | None:
+        match kind:
+            case "m":
+                file = PurePosixPath(what.partition("\0")[2])
+                return ModuleStarted(str(file.relative_to(self._place.root)))
+            case "t" if what not in self._started:
+                return TestStarted(what)
+            case "e" if what not in self._finished:
+                return TestFinished(key=what, outcome=Outcome(outcome), duration=float(ms) / 1000, message=message)
+            case _:
+                return None
