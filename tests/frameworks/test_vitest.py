@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.project import Project, Ran
-from tests.frameworks.vitest_install import fill, packages
+from tests.frameworks.vitest_install import INTERCEPTORS, VITEST, ZOD, Suite, alone, fill, packages, same_words
 
 PASSED = """\
 test/crash.test.ts > comes after
@@ -196,7 +196,7 @@ def test_projects_groups_filters_and_pools(project: Project) -> None:
     The user's `bail`, coverage, filters, environment and global setup do what they should.
     """
     project.write(SEVERAL)
-    (project.directory / "node_modules").symlink_to(packages({"vitest": "4.1.12"}))
+    (project.directory / "node_modules").symlink_to(packages({"vitest": VITEST}))
     state = project.temporary.parent / "state"
     groups = """
 [groups.threads]
@@ -240,7 +240,7 @@ def test_a_name_that_is_not_the_same_in_the_sandbox(project: Project) -> None:
             """,
         }
     )
-    (project.directory / "node_modules").symlink_to(packages({"vitest": "4.1.12"}))
+    (project.directory / "node_modules").symlink_to(packages({"vitest": VITEST}))
     configure(project)
     ran = project.run("--fail-fast")
     assert (ran.code, ran.states) == (1, {"a.test.js > is called undefined": "error"})
@@ -268,4 +268,14 @@ def test_init_and_doctor(project: Project) -> None:
     assert 'type = "vitest"' in (project.directory / "offload.toml").read_text(encoding="utf-8")
     assert 'command = "node_modules/.bin/vitest"' in (project.directory / "offload.toml").read_text(encoding="utf-8")
     doctor = project.run(command="doctor")
-    assert (doctor.code, "vitest/4.1.12" in doctor.out) == (0, True), doctor.out
+    assert (doctor.code, f"vitest/{VITEST}" in doctor.out) == (0, True), doctor.out
+
+
+@pytest.mark.parametrize(("suite", "part"), [(ZOD, "src/v4/mini"), (INTERCEPTORS, "src")], ids=("zod", "interceptors"))
+def test_the_tests_of_published_packages(project: Project, suite: Suite, part: str) -> None:
+    """Each test of a real suite ends as it does with Vitest alone; so does each module that does not import."""
+    suite.lay_out(project.directory)
+    configure(project, groups=f'[groups.all]\nfilters = "{part}"')
+    expected = alone(project.directory, part, env=project.environment)
+    assert len(expected) > 100
+    assert same_words(numbered(project.run())) == expected
