@@ -26,6 +26,8 @@ PREFETCH_SECS = 0.5
 """A worker that has no more than this to do gets its next bundle ahead, so that it does not wait for an answer. Not
 earlier: what is held by a busy worker does not run, and the longest tests would be held first."""
 
+_SHORTEST_SECS = 1e-4
+
 
 @define(eq=False)
 class _Module:
@@ -121,8 +123,8 @@ class LongestFirst:
             return Bundle(tests=(heapq.heappop(self._individual)[2],), alone=True)
         if not self._queued:
             return None
-        share = max(self._queued_secs / (workers * CHUNKS_PER_WORKER), 2 * self._start_secs)
         longest = self._longest()
+        share = max(self._queued_secs / (workers * CHUNKS_PER_WORKER), self._least(longest, workers))
         if self.estimate(longest) >= share:
             self._remove(longest)
             self._rank(longest.affinity)
@@ -158,6 +160,16 @@ class LongestFirst:
         self._suspects.clear()
         self._queued_secs = 0.0
         return dropped
+
+    def _least(self, test: Test, workers: int) -> float:
+        """What a chunk has at least, for its start not to be most of its time.
+
+        If this run has shown that all takes a tenth of its estimate, that is ten times as much; but then no more than
+        is each worker's part, because what comes may be different.
+        """
+        least = 2 * self._start_secs
+        scaled = least * self.estimate(test) / max(self.expected(test), _SHORTEST_SECS)
+        return max(least, min(scaled, self._queued_secs / workers))
 
     def _longest(self) -> Test:
         """The longest queued test; there is one."""

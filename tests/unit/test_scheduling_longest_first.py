@@ -173,6 +173,23 @@ def test_bundles_shrink() -> None:
     assert sizes[-1] == 1
 
 
+def test_a_start_is_not_most_of_the_time() -> None:
+    """Where a start costs a second, bundles have two tests; where tests turn out short, half of what is left."""
+    slow, quick = (LongestFirst(Estimates(), start_secs=1.0) for _ in range(2))
+    for policy in (slow, quick):
+        policy.add(make(f"t{number}") for number in range(80))
+    for _ in range(10):
+        slow.observe(2.0)
+        quick.observe(0.001)
+
+    def sizes(policy: LongestFirst) -> list[int]:
+        taken = iter(lambda: policy.take("a", workers=2, fresh=True, busy=False), None)
+        return [len(bundle.tests) for bundle in taken if bundle]
+
+    assert sizes(slow)[-3:] == [2, 2, 1]
+    assert sizes(quick) == [40, 20, 10, 5, 2, 2, 1]
+
+
 def test_a_retry_waits_for_another_worker() -> None:
     """Where there is another worker, the one it failed on does not get it; alone, it does."""
     policy = LongestFirst(Estimates())
