@@ -105,6 +105,11 @@ class Fleet:
         self._hungry.pop(runner.name, None)
         self._new.discard(runner.name)
 
+    @property
+    def holding(self) -> bool:
+        """Whether any worker holds tests that have not started."""
+        return any(runner.held for runner in self._runners.values())
+
     def wake(self, count: int) -> None:
         """Wake as many as there is work for; the others wait on."""
         for name in list(self._hungry)[: max(count, 0)]:

@@ -86,7 +86,11 @@ class _Run:
         self._begun: set[str] = set()
         self._warned_at = 0.0
         self.dispatcher = Dispatcher(
-            LongestFirst(Estimates(request.estimates), start_secs=request.framework.start_secs),
+            LongestFirst(
+                Estimates(request.estimates),
+                start_secs=request.framework.start_secs,
+                module_secs=request.framework.module_secs,
+            ),
             bus,
             hedge=request.offload.hedge,
             fail_fast=request.fail_fast,

@@ -271,6 +271,37 @@ def test_init_and_doctor(project: Project) -> None:
     assert (doctor.code, f"vitest/{VITEST}" in doctor.out) == (0, True), doctor.out
 
 
+def test_an_idle_sandbox_takes_over_what_a_long_file_has_not_begun(project: Project) -> None:
+    """A file of tests that turn out to be long is shared, and each of its tests runs once.
+
+    One of them waits for another process, and so could not pass if it were not.
+    """
+    project.write(
+        {
+            "package.json": '{"type": "module"}',
+            "long.test.js": """
+                import { readdirSync, writeFileSync } from 'node:fs';
+                import { test } from 'vitest';
+
+                const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+                const others = () => readdirSync('.').some((name) => /^pid/.test(name) && name !== `pid${process.pid}`);
+
+                test('gives an idea of how long they are', () => sleep(900));
+                test('waits for another process', { timeout: 60_000 }, async () => {
+                  while (!others()) await sleep(20);
+                });
+                test.each([1, 2, 3, 4, 5, 6])('writes %i', () => writeFileSync(`pid${process.pid}`, ''));
+            """,
+        }
+    )
+    (project.directory / "node_modules").symlink_to(packages({"vitest": VITEST}))
+    configure(project, offload="hedge = false")
+    ran = project.run()
+    assert (ran.code, ran.counts) == (0, {"passed": 8})
+    assert {record.deciding.sandbox for record in ran.accounting.records.values() if record.deciding} == {"s1", "s2"}
+    assert all(len(record.attempts) == 1 for record in ran.accounting.records.values())
+
+
 @pytest.mark.parametrize(("suite", "part"), [(ZOD, "src/v4/mini"), (INTERCEPTORS, "src")], ids=("zod", "interceptors"))
 def test_the_tests_of_published_packages(project: Project, suite: Suite, part: str) -> None:
     """Each test of a real suite ends as it does with Vitest alone; so does each module that does not import."""

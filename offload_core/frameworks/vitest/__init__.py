@@ -78,6 +78,7 @@ class Vitest(Framework[VitestOptions]):
 
     Options = VitestOptions
     start_secs = 0.25
+    module_secs = 1.0
 
     async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
         """List the tests of a group; see `Framework.discover`."""

@@ -19,6 +19,7 @@ const HEARTBEAT_MS = 5000;
 const LOOK_MS = 20;
 const CLOSE_MS = 30000;
 const CRASHED_MS = 1000;
+const SPLIT_MS = 1000; // what it is worth to import a module a second time for
 const ROUNDS = 3; // how often a test is started that does not begin
 const NOTHING = /(?!)/;
 const ENDED = ['pass', 'fail', 'skip', 'todo'];
@@ -168,13 +169,24 @@ class Discovery {
 // It is part of each test file: it says what begins, and lets only run what is asked for.
 const SETUP = `
 import { afterEach, beforeAll, beforeEach, expect } from VITEST;
-const { appendFileSync, readFileSync } = process.getBuiltinModule?.('node:fs') ?? await import('node:fs');
+const { appendFileSync, readFileSync, statSync } = process.getBuiltinModule?.('node:fs') ?? await import('node:fs');
 const tell = (...line) => appendFileSync(BEGAN, JSON.stringify(line) + '\\n');
 const module = PROJECT + '\\0' + expect.getState().testPath;
 tell('m', module);
-const asked = JSON.parse(readFileSync(ASKED, 'utf8'))[module];
-if (asked === undefined) throw new Error('nothing of this file is asked for');
 const keys = new Map();
+let asked, version;
+
+function read() {
+  const { ino, mtimeMs, size } = statSync(ASKED);
+  const now = [ino, mtimeMs, size].join();
+  if (now === version) return false;
+  version = now;
+  asked = new Map(JSON.parse(readFileSync(ASKED, 'utf8'))[module]);
+  return true;
+}
+
+read();
+if (!asked.size) throw new Error('nothing of this file is asked for');
 
 function choose(suite, names, numbers) {
   let some = false;
@@ -182,15 +194,15 @@ function choose(suite, names, numbers) {
     const path = [...names, task.name];
     if (task.type === 'suite') {
       if (choose(task, path, numbers)) some = true;
-      else task.mode = 'skip';
+      else if (!task.result?.startTime) task.mode = 'skip';
       continue;
     }
     const name = path.join(' > ');
     const number = numbers.get(name) ?? 0;
     numbers.set(name, number + 1);
-    const key = asked[number + ' ' + name];
-    if (key === undefined) task.mode = 'skip';
-    else some = true;
+    const key = asked.get(number + ' ' + name);
+    if (key !== undefined) some = true;
+    else if (!task.result?.startTime) task.mode = 'skip';
     keys.set(task.id, key);
   }
   return some;
@@ -200,9 +212,15 @@ beforeAll(function () {
   choose([...arguments].find((each) => Array.isArray(each?.tasks)), [], new Map());
 });
 
-beforeEach(({ task }) => {
+// Another sandbox may have taken over what has not begun. See \`revoke\` for the order.
+beforeEach(({ task, skip }) => {
   const key = keys.get(task.id);
-  if (key !== undefined) tell('t', key);
+  if (key === undefined) return;
+  tell('t', key);
+  if (!read()) return;
+  keys.clear();
+  choose(task.file, [], new Map());
+  if (!keys.get(task.id)) skip();
 });
 
 // Vitest tells results late; this is for a test whose process dies just after it. What is run again does not count.
@@ -225,7 +243,7 @@ function write(file, text) {
 class Asked {
   constructor([key, id, number, file]) {
     Object.assign(this, { key, id, number, file });
-    this.began = this.finished = this.moot = false;
+    this.began = this.finished = false;
     this.passed = this.rounds = 0;
   }
 }
@@ -240,7 +258,7 @@ class Session {
     this.tasks = new Map(); // by Vitest's id: the test that was asked for
     this.logs = new Map();
     this.unhandled = new Set();
-    this.order = 0;
+    this.order = this.finished = this.spent = 0;
     this.closing = this.running = false;
     this.wake = () => {};
     this.began = `${settings.directory}/began.jsonl`;
@@ -304,45 +322,50 @@ class Session {
     this.wake();
   }
 
-  // Takes back what waits behind what Vitest works on, and of that the modules that it has not begun to import. One
-  // always stays: two idle sandboxes must not take the same tests from each other for ever. A test process says that
-  // it begins with a module before it reads what is asked for: if it has said nothing when the new list is in place,
-  // it will see that.
+  // Takes back what waits behind what Vitest works on, and of that what has not begun. Something always stays: two idle
+  // sandboxes must not take the same tests from each other for ever. A test process says that it begins with a test
+  // before it looks at what is asked for: if it has said nothing when the new list is in place, it will see that.
   revoke(keys) {
     if (!this.running) return [];
     this.look();
     const wanted = ({ key }) => keys.has(key);
     const back = this.queue.filter(wanted);
     this.queue = this.queue.filter((test) => !wanted(test));
-    const busy = [...this.modules].find(([, tests]) => tests.some((test) => !test.finished))?.[0];
-    const open = [...this.modules].filter(
-      ([module, tests]) => module !== busy && !this.imported.has(module) && tests.some(wanted),
-    );
-    if (open.length) {
-      for (const [module, tests] of open) this.modules.set(module, tests.filter((test) => !wanted(test)));
-      this.publish();
-      this.look();
-      for (const [module, tests] of open) {
-        for (const test of tests.filter(wanted)) {
-          if (this.imported.has(module)) {
-            test.moot = true; // nobody knows which list was read: it is looked at when the round is over
-          } else {
-            this.round.delete(test.key);
-            back.push(test);
-          }
-        }
+    const before = new Map(this.modules);
+    for (const [module, tests] of before) {
+      if (this.parts(module, tests, wanted)) this.modules.set(module, tests.filter((test) => !wanted(test) || test.began));
+    }
+    this.publish();
+    this.look();
+    for (const [module, tests] of before) {
+      const kept = new Set(this.modules.get(module));
+      for (const test of tests) {
+        if (kept.has(test)) continue;
+        this.round.delete(test.key);
+        if (test.began) this.queue.push(test); // nobody knows which list was read
+        else back.push(test);
       }
     }
     return back.map(({ key }) => key);
   }
 
+  // Whether tests of a module may be taken: all of one that has not begun, else only what is worth another import.
+  parts(module, tests, wanted) {
+    const open = tests.filter((test) => !test.began && !test.finished);
+    const gone = open.filter(wanted).length;
+    if (!gone) return false;
+    const busy = [...this.modules].find(([, some]) => some.some((test) => !test.finished))?.[0];
+    if (gone === tests.length && module !== busy && !this.imported.has(module)) return true;
+    const mean = this.finished ? this.spent / this.finished : 0;
+    return gone < open.length && gone * mean > SPLIT_MS;
+  }
+
   publish() {
     const asked = {};
     for (const [module, tests] of this.modules) {
-      if (!tests.length) continue;
       const [project, file] = module.split('\0');
       const start = `${moduleId(project, file)} > `.length;
-      asked[module] = Object.fromEntries(tests.map(({ id, number, key }) => [`${number} ${id.slice(start)}`, key]));
+      asked[module] = tests.map(({ id, number, key }) => [`${number} ${id.slice(start)}`, key]);
     }
     write(this.asked, JSON.stringify(asked));
   }
@@ -369,7 +392,7 @@ class Session {
     const kept = [];
     const chosen = new Map();
     const seen = new Set();
-    for (const test of this.queue) {
+    for (const test of this.queue.filter(({ finished }) => !finished)) {
       const id = this.moduleOf(test, specs);
       if (id === undefined) {
         emit({ event: 'started', key: test.key });
@@ -446,6 +469,8 @@ class Session {
   report(test, outcome, duration, { message = '', details = '' } = {}, properties = []) {
     test.finished = true;
     test.order = ++this.order;
+    this.finished += 1;
+    this.spent += duration;
     test.passed = outcome === 'passed' || outcome === 'xfailed';
     const output = this.logs.get(test.key) ?? {};
     emit({
@@ -481,6 +506,7 @@ class Session {
     const test = this.tasks.get(task.id);
     const result = task.result;
     if (!test || test.finished || !ENDED.includes(result?.state)) return;
+    if (result.state === 'skip' && !this.round.has(test.key)) return; // by `revoke`
     this.look();
     if (result.state === 'pass' || result.state === 'fail' || test.began) this.finish(test, task);
   }
@@ -518,14 +544,13 @@ class Session {
       const ended = file !== undefined && ENDED.includes(file.result?.state) && this.imported.has(module);
       for (const test of tests) this.settled(test, ended ? file : undefined, module, broken, lost);
     }
-    for (const test of this.round.values()) if (test.moot && !test.finished) this.queue.push(test);
     this.amend(lost.length ? [] : errors);
     if (lost.length) await this.crashed(lost, errors);
     for (const words of this.unhandled) say(words);
   }
 
   settled(test, file, module, broken, lost) {
-    if (test.finished || test.moot) return;
+    if (test.finished) return;
     if (!file) {
       if (test.last) return this.report(test, test.last[0], test.last[2], { message: test.last[1] });
       if (test.began || this.imported.has(module)) return lost.push(test);
