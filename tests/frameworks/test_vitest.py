@@ -11,27 +11,27 @@ import pytest
 from tests.e2e.project import Project, Ran
 from tests.frameworks.vitest_install import INTERCEPTORS, VITEST, ZOD, Suite, alone, fill, packages, same_words
 
-PASSED = """\
-test/crash.test.ts > comes after
-test/crash.test.ts > comes before
-test/crash.test.ts > comes last
-test/flaky.test.ts > passes on Vitest's own retry
-test/hooks.test.ts > whose hooks must not run for nothing > has a hook
-test/money.test.ts > add > adds what has the same currency
-test/money.test.ts > add > refuses what has not
-test/money.test.ts > split > 1 in 2 parts
-test/money.test.ts > split > 10 in 2 parts
-test/money.test.ts > split > 10 in 3 parts
-test/names.test.ts > a > b c
-test/names.test.ts > a b > c
-test/names.test.ts > is written with two digits
-test/names.test.ts > odd "names" > \
-
-test/names.test.ts > odd "names" > a > b
-test/names.test.ts > odd "names" > has (brackets) [of] {every} <kind> and $HOME and \\ and | and * and ^.?+
-test/names.test.ts > odd "names" > has spaces  and 'quotes' and `ticks`
-test/names.test.ts > odd "names" > is written in Ελληνικά, 日本語 and 🙂
-test/slow.test.ts > takes a while""".split("\n")
+PASSED = [
+    "test/crash.test.ts > comes after",
+    "test/crash.test.ts > comes before",
+    "test/crash.test.ts > comes last",
+    "test/flaky.test.ts > passes on Vitest's own retry",
+    "test/hooks.test.ts > whose hooks must not run for nothing > has a hook",
+    "test/money.test.ts > add > adds what has the same currency",
+    "test/money.test.ts > add > refuses what has not",
+    "test/money.test.ts > split > 1 in 2 parts",
+    "test/money.test.ts > split > 10 in 2 parts",
+    "test/money.test.ts > split > 10 in 3 parts",
+    "test/names.test.ts > a > b c",
+    "test/names.test.ts > a b > c",
+    "test/names.test.ts > is written with two digits",
+    'test/names.test.ts > odd "names" > ',
+    'test/names.test.ts > odd "names" > a > b',
+    'test/names.test.ts > odd "names" > has (brackets) [of] {every} <kind> and $HOME and \\ and | and * and ^.?+',
+    "test/names.test.ts > odd \"names\" > has spaces  and 'quotes' and `ticks`",
+    'test/names.test.ts > odd "names" > is written in Ελληνικά, 日本語 and 🙂',
+    "test/slow.test.ts > takes a while",
+]
 EXPECTED = {
     **dict.fromkeys(PASSED, "passed"),
     'test/names.test.ts > odd "names" > goes over\ntwo lines and has a\ttab': "passed",
@@ -117,7 +117,7 @@ def test_only_what_is_asked_for_runs(project: Project) -> None:
     asked = [
         f"test/names.test.ts > {same}",
         "test/names.test.ts > a b",
-        "test/names.test.ts > odd \"names\" > is called like another one",
+        'test/names.test.ts > odd "names" > is called like another one',
         "test/hooks.test.ts > with a broken afterAll > runs",
     ]
     ran = project.run(*asked, env={"EXAMPLE_ONLY": "1"})
@@ -125,11 +125,11 @@ def test_only_what_is_asked_for_runs(project: Project) -> None:
     assert chosen == {
         f"test/names.test.ts > {same}": "passed",
         "test/names.test.ts > a b > c": "passed",
-        "test/names.test.ts > odd \"names\" > is called like another one": "failed",
+        'test/names.test.ts > odd "names" > is called like another one': "failed",
         "test/hooks.test.ts > with a broken afterAll > runs": "error",
     }
     again = project.run("--last-failed")
-    failed = {"test/names.test.ts > odd \"names\" > is called like another one", asked[3]}
+    failed = {'test/names.test.ts > odd "names" > is called like another one', asked[3]}
     assert {id for id in again.states if " > " in id} == failed
 
 

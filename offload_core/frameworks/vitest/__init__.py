@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shlex
@@ -46,6 +47,7 @@ _LOCKS = {
 }
 _OLDEST = (2, 0)
 _SHOWN_LINES = 30
+_MAX_CHARS = 30_000
 _CORRECT = "correct `[framework] command`"
 _INSTALL = f"install Vitest (`npm install -D vitest`), or {_CORRECT}"
 _NO_FILES = "No test files found"
@@ -83,7 +85,7 @@ class Vitest(Framework[VitestOptions]):
     async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
         """List the tests of a group; see `Framework.discover`."""
         marker = secrets.token_hex(12)
-        command = await self._command(place, "discover", marker, group.filters)
+        command = await self._command(place, "discover", marker, group.filters or _files(group, place))
         try:
             process = await place.executor.exec(launched(command))
         except ExecFailed as error:
@@ -98,16 +100,11 @@ class Vitest(Framework[VitestOptions]):
                     case "tests":
                         for row in event["tests"]:
                             test = _test(group, *row)
-                            if not group.select:
+                            unmatched.difference_update(asked := _chosen(group, place, test.id, test.path))
+                            if asked:
                                 yield test
-                            elif asked := [one for one in group.select if _is_asked(test, one, place)]:
-                                unmatched.difference_update(asked)
-                                yield test
-                    case "failed":
-                        failed = CollectionFailed(
-                            path=event["path"], message=event["message"], details=event["details"]
-                        )
-                        yield failed
+                    case "failed" if _chosen(group, place, event["path"], event["file"]):
+                        yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
                     case "bye":
                         complete = True
             ended = await wire.wait()
@@ -183,8 +180,22 @@ def _test(group: Group, test_id: str, number: int, path: str, module: str, line:
     )
 
 
-def _is_asked(test: Test, one: str, place: Place) -> bool:
-    return is_asked(test.id, test.path, [one], Path(place.root))
+def _chosen(group: Group, place: Place, id: str, path: str) -> list[str]:
+    """By which of what the user asks for; by nothing in particular if everything is."""
+    root = Path(place.root)
+    return [one for one in group.select if is_asked(id, path, [one], root)] if group.select else [""]
+
+
+def _files(group: Group, place: Place) -> tuple[str, ...]:
+    """The files of what is asked for, as filters for Vitest, so that it does not import all others to list them."""
+    root = Path(place.root)
+    files: dict[str, None] = {}
+    for one in group.select:
+        file = re.sub(r"^\[[^]]*\] ", "", one).partition(" > ")[0]
+        if not (root / file).exists():
+            return ()
+        files[os.path.relpath(root / file, root)] = None
+    return tuple(files) if sum(map(len, files)) < _MAX_CHARS and "." not in files else ()
 
 
 def _explained(group: Group, command: Command, ended: Exit, said: str) -> str:

@@ -8,6 +8,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 
 const settings = JSON.parse(process.env.OFFLOAD_VITEST);
@@ -139,7 +140,7 @@ class Discovery {
       for (const suite of emptySuites(file)) errors.push({ message: `No test found in suite ${suite.name}` });
     }
     this.told.add(id);
-    if (errors.length) emit({ event: 'failed', path: id, ...failure(errors) });
+    if (errors.length) emit({ event: 'failed', path: id, file: shown, ...failure(errors) });
     const pattern = this.patterns.get(file.projectName || '');
     const rows = [...testsOf(file)]
       .filter((test) => !pattern || test.plain.match(pattern))
@@ -157,7 +158,8 @@ class Discovery {
     for (const file of files) {
       const id = moduleId(file.projectName, file.filepath);
       if (!this.told.has(id)) {
-        emit({ event: 'failed', path: id, ...failure([{ message: 'its process ended while it was imported' }, ...errors]) });
+        const ended = { message: 'its process ended while it was imported' };
+        emit({ event: 'failed', path: id, file: relative(file.filepath), ...failure([ended, ...errors]) });
       }
     }
     emit({ event: 'bye', reason: '' });
@@ -244,7 +246,8 @@ class Asked {
   constructor([key, id, number, file]) {
     Object.assign(this, { key, id, number, file });
     this.began = this.finished = false;
-    this.passed = this.rounds = 0;
+    this.passed = false;
+    this.rounds = 0;
   }
 }
 
@@ -266,8 +269,6 @@ class Session {
     fs.mkdirSync(settings.directory, { recursive: true });
     fs.writeFileSync(this.began, '');
     this.source = fs.openSync(this.began, 'r');
-    this.position = 0;
-    this.rest = '';
     prepare(vitest, (config) => {
       config.testNamePattern = undefined;
     });
@@ -278,7 +279,7 @@ class Session {
   setup(project) {
     const entry = createRequire(path.join(project.config.root, 'package.json')).resolve('vitest');
     const values = {
-      VITEST: `file://${path.join(path.dirname(entry), 'dist/index.js')}`,
+      VITEST: pathToFileURL(path.join(path.dirname(entry), 'dist/index.js')).href,
       BEGAN: this.began,
       ASKED: this.asked,
       PROJECT: nameOf(project),
@@ -412,6 +413,7 @@ class Session {
     this.publish();
     fs.truncateSync(this.began);
     this.position = 0;
+    this.rest = '';
     this.running = true;
     const looking = setInterval(() => this.look(), LOOK_MS);
     let broken;
@@ -446,7 +448,7 @@ class Session {
     const lines = this.rest.split('\n');
     this.rest = lines.pop();
     for (const line of lines) {
-      const [kind, what, ...last] = JSON.parse(Buffer.from(line, 'latin1').toString('utf8'));
+      const [kind, what, ...last] = JSON.parse(Buffer.from(line, 'latin1').toString('utf8')); // each was one write
       if (kind === 'm') {
         this.imported.add(what);
         const file = this.modules.get(what)?.[0]?.file;
@@ -551,13 +553,16 @@ class Session {
 
   settled(test, file, module, broken, lost) {
     if (test.finished) return;
+    if (test.last && !ENDED.includes(test.task?.result?.state)) {
+      return this.report(test, test.last[0], test.last[2], { message: test.last[1] });
+    }
     if (!file) {
-      if (test.last) return this.report(test, test.last[0], test.last[2], { message: test.last[1] });
       if (test.began || this.imported.has(module)) return lost.push(test);
       if (++test.rounds < ROUNDS && !broken) return this.queue.push(test);
       return this.report(test, 'error', 0, failure([broken ?? { message: 'Vitest did not run its file' }]));
     }
     const { task } = test;
+    if (test.began && !ENDED.includes(task?.result?.state)) return lost.push(test);
     const above = [...(task ? test.suites : [file])].reverse().find(({ result }) => result?.errors?.length);
     if (ENDED.includes(task?.result?.state) && task.result.state !== 'skip') return this.finish(test, task);
     if (above) return this.report(test, 'error', 0, failure(above.result.errors));
@@ -577,20 +582,20 @@ class Session {
   // Errors that belong to no test fail the last test that passed before them.
   amend(errors) {
     const done = [...this.round.values()].filter((test) => test.passed).sort((a, b) => b.order - a.order);
-    const blame = (test, error) => {
-      if (!test) return say(explained(error));
+    const blame = (test, what) => {
+      if (!test) return say(failure(what).details);
       test.passed = false;
-      emit({ event: 'teardown', key: test.key, ...failure([error]) });
+      emit({ event: 'teardown', key: test.key, ...failure(what) });
     };
-    const suites = new Set(done.flatMap((test) => test.suites));
-    for (const suite of suites) {
-      for (const error of suite.result?.errors ?? []) blame(done.find((test) => test.suites.includes(suite)), error);
+    for (const suite of new Set(done.flatMap((test) => test.suites))) {
+      const near = done.filter((test) => test.suites.includes(suite));
+      if (suite.result?.errors?.length) blame(near.find((test) => test.passed), suite.result.errors);
     }
     if (this.vitest.config.dangerouslyIgnoreUnhandledErrors) return;
     for (const error of errors) {
       const [file, name] = [error.VITEST_TEST_PATH, error.VITEST_TEST_NAME];
       const near = done.filter((test) => test.passed && (!file || test.task.file.filepath === file));
-      blame(near.find((test) => test.id.endsWith(` > ${name}`)) ?? near[0] ?? done.find((test) => test.passed), error);
+      blame(near.find((test) => test.id.endsWith(` > ${name}`)) ?? near[0] ?? done.find((test) => test.passed), [error]);
     }
   }
 }

@@ -72,7 +72,9 @@ class VitestSession(PytestSession):
                 events.append(self._noted(event))
         return events
 
-    def _typed(self, kind: str, what: str, outcome: str = "", message: str = "", ms: float = 0.0) -> SessionEvent | None:
+    def _typed(
+        self, kind: str, what: str, outcome: str = "", message: str = "", ms: float = 0.0
+    ) -> SessionEvent | None:
         match kind:
             case "m":
                 file = PurePosixPath(what.partition("\0")[2])
