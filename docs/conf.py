@@ -8,6 +8,7 @@ from pathlib import Path
 import offload_core
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+sys.path.insert(0, str(Path(__file__).parent / "examples" / "offload-ssh"))  # its options are listed
 
 project = "Offload"
 author = "the Offload developers"

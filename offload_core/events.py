@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from .abc import Attempt, SandboxRef, Test
+from .abc import Attempt, CostEstimate, SandboxRef, Test
 
 SCHEMA = 1
 """The version of the journal's format."""
@@ -231,6 +231,28 @@ class Incident:
 
 
 @frozen(kw_only=True)
+class ArtefactsCollected:
+    """Files that a session left were brought. `files` are relative to the output directory, `size` is in bytes,
+    `seconds` is how long that took.
+    """
+
+    sandbox: str
+    session: str
+    files: tuple[str, ...]
+    size: int
+    seconds: float
+
+
+@frozen(kw_only=True)
+class CostEstimated:
+    """What a sandbox that has ended cost, by its provider's prices; `seconds` is how long it was there."""
+
+    sandbox: str
+    seconds: float
+    cost: CostEstimate
+
+
+@frozen(kw_only=True)
 class RetryWaiting:
     """An operation failed and is tried again after `wait` seconds."""
 
@@ -292,6 +314,8 @@ Event = (
     | AttemptDropped
     | TestNotRun
     | Incident
+    | ArtefactsCollected
+    | CostEstimated
     | RetryWaiting
     | Warned
     | LogLine
@@ -320,8 +344,8 @@ class Bus:
     consumers: list[Consumer] = field(factory=list)
 
     def emit(self, event: Event) -> None:
-        """Stamp and hand over."""
-        stamped = Stamped(self.clock(), event)
+        """Stamp and hand over. Times are those that the journal can hold, so that all reports tell the same."""
+        stamped = Stamped(round(self.clock(), 6), event)
         broken: list[Exception] = []
         for consumer in tuple(self.consumers):
             try:

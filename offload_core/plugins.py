@@ -1,7 +1,8 @@
 """Providers, frameworks and runners that are installed. The only module that knows stevedore.
 
-A plugin is a class behind an entry point; the entry point's name is the `type` in the configuration. A run loads only
-what it names: using one provider never imports another's SDK. Nothing that goes wrong while loading is swallowed.
+A provider or framework is a class behind an entry point; the entry point's name is the `type` in the configuration. A
+runner is the path of a TOML file behind one. A run loads only what it names: using one provider never imports another's
+SDK. Nothing that goes wrong while loading is swallowed.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import importlib.metadata
 import inspect
 import re
 from importlib.metadata import EntryPoint
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import attrs
 from attrs import frozen
 
-from .abc import Framework, Provider
+from . import __version__
+from .abc import CONTRACT, OLDEST_CONTRACT, Framework, Provider
 from .errors import PluginError
 
 PROVIDERS = "offload.providers"
@@ -24,7 +27,7 @@ FRAMEWORKS = "offload.frameworks"
 RUNNERS = "offload.runners"
 
 _NOUNS = {PROVIDERS: "provider", FRAMEWORKS: "framework", RUNNERS: "runner"}
-_BASES: dict[str, type] = {PROVIDERS: Provider, FRAMEWORKS: Framework}
+_BASES: dict[str, type] = {PROVIDERS: Provider, FRAMEWORKS: Framework, RUNNERS: Traversable}
 _PACKAGES = {"default": "offload-command"}
 _INSTALLABLE = re.compile(r"[a-z0-9-]+")
 
@@ -65,6 +68,21 @@ def load_framework_class(name: str) -> type[Framework[Any]]:
     """
     loaded: type[Framework[Any]] = _load(_find(FRAMEWORKS, name))
     return loaded
+
+
+def load_runner_file(name: str) -> Traversable:
+    """The TOML file in which an installed package defines the runner of this name. Imports that package and no other.
+
+    Raises:
+        PluginError: as for `load_provider_class`.
+    """
+    loaded: Traversable = _load(_find(RUNNERS, name))
+    return loaded
+
+
+def distributions(namespace: str, name: str) -> tuple[str, ...]:
+    """The distributions that register a name, with their versions. Loads nothing."""
+    return tuple(" ".join(_origin(entry)) for entry in _entries(namespace) if entry.name == name)
 
 
 def installed(namespace: str) -> tuple[Plugin, ...]:
@@ -127,14 +145,45 @@ def _load(entry: EntryPoint) -> Any:
     try:
         loaded = One(entry.group, entry.name, on_load_failure_callback=_reraise).extensions[0].plugin
     except (Exception, SystemExit) as error:
-        raise PluginError(f"the {what} of {distribution} {version} does not load from {entry.value!r}") from error
+        hint = _missing_of_ours(error)
+        raise PluginError(f"the {what} of {distribution} {version} does not load from {entry.value!r}{hint}") from error
     wrong = _wrong(loaded, _BASES.get(entry.group, object))
     if wrong:
         raise PluginError(f"the {what} of {distribution} {version} is no plugin: {entry.value!r} {wrong}")
+    unusable = _unusable(getattr(loaded, "contract", OLDEST_CONTRACT))
+    if unusable:
+        raise PluginError(f"the {what} of {distribution} {version} cannot be used: {unusable}")
     return loaded
 
 
+def _missing_of_ours(error: BaseException) -> str:
+    """What to do if a package asks for what this version of Offload does not have."""
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == __package__:
+        return f": it needs another version of offload-core than {__version__}, which is installed; try to upgrade both"
+    return ""
+
+
+def _unusable(contract: object) -> str:
+    """Why a plugin of this version of the contracts cannot be used; empty if it can."""
+    if isinstance(contract, bool) or not isinstance(contract, int):
+        return f"its `contract` is {contract!r}, and must be a whole number"
+    if contract > CONTRACT:
+        return (
+            f"it was made for version {contract} of the contracts, and offload-core {__version__} has {CONTRACT}: "
+            "upgrade offload-core"
+        )
+    if contract < OLDEST_CONTRACT:
+        return (
+            f"it was made for version {contract} of the contracts, and offload-core {__version__} keeps none before "
+            f"{OLDEST_CONTRACT}: upgrade the package"
+        )
+    return ""
+
+
 def _wrong(loaded: object, base: type) -> str:
+    if base is Traversable:
+        is_path = isinstance(loaded, base) and not isinstance(loaded, type)
+        return "" if is_path else "is not the path of a file (pathlib, or importlib.resources.files)"
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         return f"is not a subclass of {base.__module__.partition('._')[0]}.{base.__name__}"
     if inspect.isabstract(loaded):

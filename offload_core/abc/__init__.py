@@ -4,7 +4,9 @@ One concept a file. Nothing here imports an implementation: the only other modul
 `offload_core.errors`. What ships with Offload and what third parties write meet the core here and nowhere else.
 """
 
-from ._archive import pack, unpack
+from ._archive import Member, members, pack, unpack
+from ._client import ClientProcess
+from ._contract import CONTRACT, OLDEST_CONTRACT
 from ._cost import CostEstimate
 from ._environment import inherited_environment
 from ._framework import (
@@ -40,10 +42,13 @@ from ._session import (
 from ._test import Attempt, Outcome, Section, State, Test
 
 __all__ = [
+    "CONTRACT",
     "EXEC_MARK",
+    "OLDEST_CONTRACT",
     "Attempt",
     "Bye",
     "ByteStream",
+    "ClientProcess",
     "CollectionFailed",
     "CollectionSkipped",
     "Command",
@@ -64,6 +69,7 @@ __all__ = [
     "Liveness",
     "LivenessSettings",
     "LivenessStatus",
+    "Member",
     "ModuleStarted",
     "Outcome",
     "PipeReader",
@@ -91,6 +97,7 @@ __all__ = [
     "kill_command",
     "launched",
     "mark_of",
+    "members",
     "pack",
     "unpack",
     "without_launcher",

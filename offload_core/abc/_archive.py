@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
+
+from attrs import frozen
 
 from ..errors import DownloadFailed, RemoteFileMissing
 
@@ -51,11 +54,55 @@ def _portable(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return info
 
 
-def unpack(archive: IO[bytes], files: Sequence[Download]) -> None:
+@frozen(kw_only=True)
+class Member:
+    """A file in an archive: its name as it is below `/`, its size in bytes, and its SHA-256 if that was asked for."""
+
+    name: PurePosixPath
+    size: int
+    digest: str = ""
+
+
+def members(archive: IO[bytes], *, digests: bool = False) -> Iterator[Member]:
+    """The files in one or several tar archives, one after the other, as `unpack` would write them.
+
+    Raises:
+        DownloadFailed: it is cut, or not an archive.
+    """
+    known: dict[PurePosixPath, str] = {}
+    try:
+        with tarfile.open(fileobj=archive, mode="r|", ignore_zeros=True) as tar:
+            for member in tar:
+                name = _inside(member.name)
+                if name is None or not (member.isreg() or member.islnk()):
+                    continue
+                digest = ""
+                if digests and member.isreg():
+                    digest = known[name] = _digest(tar, member)
+                elif digests:
+                    digest = known.get(_inside(member.linkname) or name, "")
+                yield Member(name=name, size=member.size, digest=digest)
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise DownloadFailed(f"not a whole tar archive: {error}", operation="download") from error
+
+
+def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    source = tar.extractfile(member)
+    assert source is not None  # regular members have data
+    digest = hashlib.sha256()
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def unpack(archive: IO[bytes], files: Sequence[Download], *, joined: bool = False) -> None:
     """Take `files` out of a tar archive, and nothing else.
 
     A member is written only where a requested path says. Absolute names, `..`, symbolic links and devices are left
     out; nothing is ever written through a link that stands in the target directory.
+
+    Args:
+        joined: there may be several archives, one after the other.
 
     Raises:
         RemoteFileMissing: a requested path has no member.
@@ -64,7 +111,7 @@ def unpack(archive: IO[bytes], files: Sequence[Download]) -> None:
     """
     unpacking = _Unpacking(files)
     try:
-        with tarfile.open(fileobj=archive, mode="r|") as tar:
+        with tarfile.open(fileobj=archive, mode="r|", ignore_zeros=joined) as tar:
             for member in tar:
                 unpacking.take(tar, member)
     except (tarfile.TarError, EOFError, ValueError) as error:

@@ -88,12 +88,22 @@ class Place:
     worker: int = 0
     log: Callable[[str], None] = lambda line: None
 
+    @property
+    def artefacts(self) -> PurePosixPath:
+        """A directory for what this session is to leave for `[report] download_globs`, besides files below `root`.
+        Need not exist.
+        """
+        return self.scratch / "artefacts" / self.name
+
 
 class Framework(ABC, Generic[OptionsT]):
     """Knows how one test framework lists its tests and runs them. Holds no state of a run."""
 
     Options: ClassVar[type]
     """A frozen attrs class: the `[framework]` table is structured into it. Unknown keys warn."""
+
+    contract: ClassVar[int] = 1
+    """The version of the contracts that it was made for. One that this version of Offload cannot use does not load."""
 
     start_secs: ClassVar[float] = 0.0
     """What it roughly costs a session to start on what `run` is given, in seconds; 0 where a warm process waits for

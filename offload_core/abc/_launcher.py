@@ -27,28 +27,37 @@ fi
 exec "$@"
 """
 
-# Killing can race with forking, hence rounds; what has died but is not yet reaped shows an empty environment. A child
-# that cleared its environment is found by the session (field 6) it shares with a marked process.
+# Killing can race with forking, hence rounds; and in the middle of an exec a process shows no environment, hence two
+# rounds that find nothing. What has died but is not yet reaped shows none either. A child that cleared its environment
+# is found by the session (field 6) it shares with a marked process.
 _KILL = """\
 read -r stat </proc/$$/stat || exit 1
 set -- "$1" ${stat##*) }
 own=$5
 sessions=" "
+empty=
 for round in 1 2 3 4 5 6 7 8 9 10; do
+    carry=" $(echo $(grep -l -s -a -e "$1" /proc/[0-9]*/environ)) "
     marked=
     for directory in /proc/[0-9]*; do
         pid=${directory#/proc/}
         { read -r stat <"$directory/stat"; } 2>/dev/null || continue
         set -- "$1" ${stat##*) }
         [ "$2" = Z ] && continue
-        if grep -q -a -e "OFFLOAD_EXEC=$1" "$directory/environ" 2>/dev/null; then
+        case $carry in
+        *" $directory/environ "*)
             marked="$marked $pid"
-            case " 0 1 $own $sessions" in *" $5 "*) ;; *) sessions="$sessions$5 " ;; esac
-        else
-            case $sessions in *" $5 "*) marked="$marked $pid" ;; esac
-        fi
+            case " 0 1 $own $sessions" in *" $5 "*) ;; *) sessions="$sessions$5 " ;; esac ;;
+        *)
+            case $sessions in *" $5 "*) marked="$marked $pid" ;; esac ;;
+        esac
     done
-    [ -n "$marked" ] || exit 0
+    if [ -z "$marked" ]; then
+        [ -n "$empty" ] && exit 0
+        empty=1
+        continue
+    fi
+    empty=
     kill -9 $marked 2>/dev/null
     [ "$round" -gt 3 ] && sleep 0.1
 done
@@ -78,6 +87,9 @@ def mark_of(command: Command) -> str | None:
     return command.env.get(EXEC_MARK)
 
 
-def kill_command(mark: str) -> Command:
-    """A command that kills all that carries the mark in the sandbox it runs in; exit code 1 if something survives."""
-    return Command(argv=("/bin/sh", "-c", _KILL, "offload-kill", mark), cwd=PurePosixPath("/"))
+def kill_command(mark: str, variable: str = EXEC_MARK) -> Command:
+    """A command that kills all that carries the mark in the sandbox it runs in; exit code 1 if something survives.
+
+    A provider whose sandboxes are marked by another variable ends a whole sandbox with it. It must not carry the mark.
+    """
+    return Command(argv=("/bin/sh", "-c", _KILL, "offload-kill", f"{variable}={mark}"), cwd=PurePosixPath("/"))

@@ -171,7 +171,14 @@ class Process(ABC):
             await _stop(outputs)
 
     async def abandon(self) -> None:
-        """Kill it because of an error that is to be raised: whatever comes of the kill does not replace that error."""
+        """Kill it because of an error that is to be raised: whatever comes of the kill does not replace that error.
+
+        A command without a mark is left alone: the core starts none but those that kill, and these end by themselves.
+        """
+        from ._launcher import mark_of
+
+        if mark_of(self.command) is None:
+            return
         with contextlib.suppress(ProviderError):
             await asyncio.shield(self.kill())
 

@@ -56,6 +56,9 @@ class Provider(ABC, Generic[OptionsT]):
     Options: ClassVar[type]
     """A frozen attrs class: the `[provider]` table is structured into it. Unknown keys warn."""
 
+    contract: ClassVar[int] = 1
+    """The version of the contracts that it was made for. One that this version of Offload cannot use does not load."""
+
     needs_sandbox_root: ClassVar[bool] = True
     """Whether the configuration must say where the project is in a sandbox (`sandbox_project_root`). A provider whose
     sandboxes know that by themselves (they override `Sandbox.root`) says no."""

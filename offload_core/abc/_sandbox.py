@@ -100,6 +100,11 @@ class Sandbox(ABC):
         return self.provider.context.sandbox_root or PurePosixPath("/")
 
     @property
+    def shares_root(self) -> bool:
+        """Whether `root` is a directory of this host that other sandboxes work in, too. The default says no."""
+        return False
+
+    @property
     def scratch(self) -> PurePosixPath:
         """A directory of this sandbox's own. Need not exist yet."""
         return PurePosixPath("/tmp") / f"offload-{self.ref.name or self.ref.id}"

@@ -6,16 +6,19 @@ import asyncio
 import os
 import secrets
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
 from .. import __version__
 from ..abc import Group
 from ..config.loading import Loaded
+from ..config.schema import HistoryTable
 from ..config.secrets import redactor, secret_values
 from ..errors import ConfigError, OffloadError
 from ..events import Bus, PrepareProgress, RunFinished, RunStarted, Stamped, TestBegan, Warned
-from ..execution import RunRequest, StopRequest, execute
+from ..execution import ArtefactRequest, RunRequest, StopRequest, execute
 from ..frameworks.selection import is_asked
 from ..results.accounting import Accounting, ExitCode, exit_code
 from ..results.console import ConsoleOptions
@@ -25,6 +28,7 @@ from ..results.reporter import Reporter
 from .configured import make_framework, make_groups, make_provider
 from .interruption import Interruption
 from .revision import Revision, start_looking
+from .run_history import RunHistory
 from .run_options import RunOptions
 
 DEFAULT_SANDBOXES_HINT = 2
@@ -51,8 +55,11 @@ def run(loaded: Loaded, options: RunOptions) -> int:
             loaded.config.report,
             console=ConsoleOptions(ci=options.ci, color=options.color),
             redact=redactor(hidden) if hidden else None,
+            trace=options.trace,
+            show_cost=options.show_estimated_cost,
+            project_dir=loaded.project_dir,
         ) as reporter:
-            composed = _Composed(loaded, options, last, groups, reporter)
+            composed = _Composed(loaded, options, last, groups, reporter, directory)
             return composed.run(looking.result())
 
 
@@ -100,8 +107,14 @@ class _Composed:
     last: LastRun
     groups: tuple[Group, ...]
     reporter: Reporter
+    directory: OutputDirectory
     run_id: str = field(factory=lambda: f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
     hash_seed: int = field(factory=_hash_seed)
+    history: RunHistory | None = field(init=False)
+
+    @history.default
+    def _history(self) -> RunHistory | None:
+        return RunHistory.of(self.loaded, self.options)
 
     def run(self, revision: Revision) -> int:
         began = time.monotonic()
@@ -124,7 +137,7 @@ class _Composed:
             # what was asked for was not run: a typing error must not look like a success
             reason, code = f"no test matches {', '.join(map(repr, unmatched))}", ExitCode.USAGE
         bus.emit(RunFinished(exit_code=code, reason=reason))
-        final = self.reporter.finish(code)
+        final = self.reporter.finish(code, self._also())
         if broken is not None:
             raise broken
         return final
@@ -135,6 +148,9 @@ class _Composed:
         for message in (*self.loaded.warnings, *self.last.notes, *self.options.warnings(provider)):
             bus.emit(Warned(message))
         config = self.loaded.config
+        known: Mapping[str, float] = self.last.durations
+        if self.history is not None:
+            known = self.history.estimates(known, lambda message: bus.emit(Warned(message)))
         request = RunRequest(
             run_id=self.run_id,
             provider=provider,
@@ -151,13 +167,31 @@ class _Composed:
             discover_in=config.framework.discover_in,
             hash_seed=self.hash_seed,
             fail_fast=self.options.fail_fast,
-            estimates=self.last.durations,
+            estimates=known,
+            default_duration_secs=(config.history or HistoryTable()).default_duration_secs,
             sandboxes_hint=self.last.sandboxes or DEFAULT_SANDBOXES_HINT,
+            artefacts=self._artefacts(),
         )
         stop = StopRequest()
         with Interruption(stop) as interruption:
             await interruption.guard(execute(request, bus, stop))
         return stop.signal
+
+    def _artefacts(self) -> ArtefactRequest | None:
+        report = self.loaded.config.report
+        if not report.download_globs:
+            return None
+        return ArtefactRequest(
+            globs=report.download_globs,
+            failure_only=report.download_globs_failure_only,
+            output_dir=self.directory.path.resolve(),
+            claim=self.directory.claim,
+            owns=self.directory.owns,
+        )
+
+    def _also(self) -> dict[str, Callable[[], Path | None]]:
+        history = self.history
+        return {"history": lambda: history.record(self.reporter.accounting)} if history else {}
 
     def _exit_code(self, signal: int) -> int:
         if signal:

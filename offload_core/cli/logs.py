@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..results.accounting import Record
 
 NO_RESULTS = 1
+NOT_ASKED = {"attempt": None, "sandbox": None}
+"""All attempts."""
 
 
 @click.command("logs", cls=OffloadCommand, help="Show results of the last run.")
@@ -22,8 +24,18 @@ NO_RESULTS = 1
 @click.option("--errors", is_flag=True, help="Only tests that erred. With --failures: either.")
 @click.option("--test", "ids", multiple=True, metavar="ID", help="Only this test. Repeatable.")
 @click.option("--test-regex", metavar="RE", help="Only tests whose id the expression is found in.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Only the attempt of this number.")
+@click.option("--sandbox", metavar="NAME", help="Only attempts in this sandbox, such as s3.")
 @click.pass_context
-def command(ctx: click.Context, failures: bool, errors: bool, ids: tuple[str, ...], test_regex: str | None) -> int:
+def command(
+    ctx: click.Context,
+    /,
+    failures: bool,
+    errors: bool,
+    ids: tuple[str, ...],
+    test_regex: str | None,
+    **only: Any,
+) -> int:
     """Read the journal of the last run, finished or not. Exit code 1 if there is none."""
     from ..abc import State
     from ..errors import ConfigError
@@ -49,28 +61,33 @@ def command(ctx: click.Context, failures: bool, errors: bool, ids: tuple[str, ..
     records = accounting_of(journal, notes).records.values()
     warn(notes)
     shown = [
-        record
+        (record, attempts)
         for record in sorted(records, key=lambda record: (record.test.id, record.test.group))
         if (not wanted or record.state in wanted)
         and (not ids or record.test.id in ids)
         and pattern.search(record.test.id)
+        and ((attempts := _attempts(record, **only)) or only == NOT_ASKED)
     ]
     if not shown:
         click.echo(f"No matching test results found in {journal}", err=True)
-    for record in shown:
-        click.echo("\n".join(_told(record)))
+    for record, attempts in shown:
+        click.echo("\n".join(_told(record, attempts)))
     return 0
 
 
-def _told(record: Record) -> Iterable[str]:
+def _attempts(record: Record, *, attempt: int | None, sandbox: str | None) -> list[Attempt]:
+    """The attempts that were asked for."""
+    return [each for each in record.attempts if attempt in (None, each.number) and sandbox in (None, each.sandbox)]
+
+
+def _told(record: Record, attempts: Sequence[Attempt]) -> Iterable[str]:
     from ..results.sanitize import printable
 
     yield f"=== {printable(record.test.id)} [{record.state.name}] ==="
     if record.not_run:
         yield record.not_run
-    attempts = record.attempts
     for attempt in attempts:
-        if len(attempts) > 1:
+        if len(record.attempts) > 1:
             yield f"--- attempt {attempt.number} [{attempt.outcome.name}], sandbox {attempt.sandbox} ---"
         yield from map(printable, _said(attempt))
     yield ""

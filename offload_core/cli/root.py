@@ -21,9 +21,14 @@ _COMMANDS = {
     "build": "Make the image, and print its id.",
     "validate": "Check the configuration.",
     "init": "Write a configuration for this project.",
+    "config": "Show the effective configuration, and where each value comes from.",
+    "runners": "List the runners that are defined.",
     "logs": "Show results of the last run.",
+    "report": "Write the reports of a run again, from its journal.",
+    "history": "Show and merge what is recorded across runs.",
     "providers": "List the installed providers and frameworks.",
     "doctor": "Check that the configured provider and framework are ready.",
+    "conformance": "Check that an installed provider keeps the contract.",
     "reap": "Terminate sandboxes that were left behind.",
 }
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -46,6 +51,12 @@ class OffloadCommand(click.Command):
         kwargs.setdefault("context_settings", _CONTEXT)
         super().__init__(*args, **kwargs)
         self.params.extend(_common_options())
+
+
+class OffloadGroup(OffloadCommand, click.Group):
+    """A subcommand with subcommands of its own: all take the common options."""
+
+    command_class = OffloadCommand
 
 
 class _Lazy(click.Group):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.command("run", cls=OffloadCommand, help="Run the tests: all, or those whose ids or paths are given.")
 @click.argument("tests", nargs=-1)
 @click.option("-p", "--parallel", type=click.IntRange(min=1), metavar="N", help="How many sandboxes at most.")
+@click.option("--runner", metavar="NAME", help="Build on this runner; `offload runners` lists them.")
 @click.option("--collect-only", is_flag=True, help="List the tests instead of running them.")
 @click.option("--last-failed", is_flag=True, help="Only what has no good verdict from the last run.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure; nothing is retried.")
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
 @click.option("--no-tests", type=click.Choice(["pass"]), help="A run without tests is a success, not exit code 5.")
 @click.option("--ci", is_flag=True, help="Plain lines instead of a live display. Also when CI=true.")
 @click.option("--record-history", is_flag=True, help="Record durations and outcomes.")
-@click.option("--trace", is_flag=True, help="Write a trace of the run.")
+@click.option("--trace", is_flag=True, help="Write trace.json, which Perfetto shows.")
 @click.option("--show-estimated-cost", is_flag=True, help="Show what the sandboxes cost.")
 @click.pass_context
-def command(ctx: click.Context, /, collect_only: bool, parallel: int | None, **given: object) -> int:
+def command(
+    ctx: click.Context, /, collect_only: bool, parallel: int | None, runner: str | None, **given: object
+) -> int:
     """Run, report, and return the exit code of `offload_core.results.accounting.ExitCode`."""
     from ..config.layers import Override
     from .composition import run
@@ -41,8 +44,11 @@ def command(ctx: click.Context, /, collect_only: bool, parallel: int | None, **g
     from .run_options import RunOptions
 
     common = settings(ctx)
-    overrides = [] if parallel is None else [Override("offload.max_parallel", parallel, "--parallel")]
-    loaded = load_configured(common, overrides)
+    overrides = [
+        Override("offload.max_parallel", parallel, "--parallel"),
+        Override("offload.runner", runner, "--runner"),
+    ]
+    loaded = load_configured(common, [each for each in overrides if each.value is not None])
     options = RunOptions(argv=tuple(sys.argv), verbose=common.verbose, color=common.color, **given)  # type: ignore[arg-type]
     return _collect(loaded, options.tests) if collect_only else run(loaded, options)
 

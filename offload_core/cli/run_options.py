@@ -11,6 +11,7 @@ from attrs import frozen
 from ..abc import PrepareRequest, Provider
 from ..config.loading import Loaded
 from ..errors import ConfigError
+from .locked_options import refuse_locked
 
 
 @frozen(kw_only=True)
@@ -45,13 +46,6 @@ class RunOptions:
             name, equals, _ = each.partition("=")
             if not (name and equals):
                 yield f"--env {each!r} is not of the form NAME=VALUE: ignored"
-        for flag, given in (
-            ("--record-history", self.record_history),
-            ("--trace", self.trace),
-            ("--show-estimated-cost", self.show_estimated_cost),
-        ):
-            if given:
-                yield f"{flag} has no effect: it is not supported yet"
         if not makes_images(provider):
             for flag, given in (("--copy-dir", bool(self.copy_dir)), ("--no-cache", self.no_cache)):
                 if given:
@@ -70,6 +64,7 @@ class RunOptions:
             raise ConfigError("--record-history needs a [history] table in the configuration")
         for each in self.copy_dir:
             _copy(each, loaded)
+        refuse_locked(loaded, self.variables, image=self.override_image_id is not None, copy=bool(self.copy_dir))
 
     def prepare_request(self, loaded: Loaded, progress: Callable[[str], None]) -> PrepareRequest:
         """What the image is to be made from. An image that was named is used as it is. `check` has been called."""
@@ -88,8 +83,9 @@ class RunOptions:
 def written(loaded: Loaded) -> tuple[PurePosixPath, ...]:
     """What Offload itself writes below the project's directory, relative to it."""
     output = Path(loaded.project_dir, loaded.config.report.output_dir).resolve()
+    history = [loaded.history_path.resolve()] if loaded.history_path else []
     project = loaded.project_dir.resolve()
-    return (PurePosixPath(output.relative_to(project)),) if project in output.parents else ()
+    return tuple(PurePosixPath(path.relative_to(project)) for path in (output, *history) if project in path.parents)
 
 
 def makes_images(provider: Provider[Any]) -> bool:

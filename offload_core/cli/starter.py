@@ -19,6 +19,7 @@ from ..abc import inherited_environment
 from ..config.schema import GroupTable, OffloadTable, ReportTable
 from ..errors import ConfigError, PluginError
 from ..plugins import FRAMEWORKS, PROVIDERS, load_framework_class, load_provider_class, names
+from .toml_text import toml
 
 _SANDBOX_ROOT = "/app"
 _WIDTH = 100
@@ -188,15 +189,15 @@ def _required(cls: type, given: Mapping[str, Any]) -> list[str]:
 def _table(name: str, cls: type, values: Mapping[str, Any], shown: tuple[str, ...] | None = None) -> str:
     """A TOML table: `values` set, what is required left to fill in, the rest (or `shown`) as comments with defaults."""
     fields = {each.name: each for each in attrs.fields(cls)}
-    lines = [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items() if key not in fields)]
+    lines = [f"[{name}]", *(f"{key} = {toml(value)}" for key, value in values.items() if key not in fields)]
     for key, each in fields.items():
         doc = each.metadata.get("doc", "")
         if key in values:
-            lines += [*_comment(doc), f"{key} = {_toml(values[key])}"]
+            lines += [*_comment(doc), f"{key} = {toml(values[key])}"]
         elif each.default is attrs.NOTHING:
-            lines += [*_comment(doc), f"{key} = {_toml(each.metadata.get('example', ''))}"]
+            lines += [*_comment(doc), f"{key} = {toml(each.metadata.get('example', ''))}"]
         elif (shown is None or key in shown) and not each.metadata.get("inert"):
-            lines += [*_comment(doc), f"# {key} = {_toml(_default(each))}"]
+            lines += [*_comment(doc), f"# {key} = {toml(_default(each))}"]
     return "\n".join(lines) + "\n"
 
 
@@ -206,17 +207,3 @@ def _comment(doc: str) -> list[str]:
 
 def _default(each: Any) -> Any:
     return each.default.factory() if isinstance(each.default, attrs.Factory) else each.default  # type: ignore[arg-type]
-
-
-def _toml(value: Any) -> str:
-    """TOML's spelling; JSON's is a part of it for all that defaults are made of."""
-    if value is None:
-        return '"…"'
-    if isinstance(value, dict):
-        pairs = ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items())
-        return f"{{ {pairs} }}" if pairs else "{}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, (bool, int, float)):
-        return json.dumps(value)
-    return json.dumps(str(value), ensure_ascii=False)

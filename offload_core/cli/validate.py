@@ -37,6 +37,11 @@ def command(ctx: click.Context, strict: bool) -> int:
     ]
     if config.offload.sandbox_init_cmd:
         lines.append(f"  Sandbox init cmd: {config.offload.sandbox_init_cmd}")
+    assembled = loaded.assembled
+    if assembled.runners:
+        lines.append(f"  Runner: {assembled.runners[-1]}")
+    if assembled.policy.path:
+        lines.append(f"  Policy: {assembled.policy.path}")
     lines += ["", "Groups:"]
     lines += [f"  {name}: retry_count = {group.retry_count}" for name, group in config.groups.items()]
     click.echo("\n".join(lines))

@@ -1,6 +1,6 @@
 """Layers of raw values, weakest first, and where each value comes from.
 
-Defaults are in the tables' classes; an organization's runner (when there is one), the project's file, variables named
+Defaults are in the tables' classes; an organization's runner, the machine's policy, the project's file, variables named
 `OFFLOAD_<TABLE>__<KEY>` and command-line flags are laid over each other here, before anything is given a type.
 """
 
@@ -27,6 +27,7 @@ class Layer(StrEnum):
 
     DEFAULT = "default"
     RUNNER = "runner"
+    POLICY = "policy"
     FILE = "file"
     ENVIRONMENT = "environment"
     FLAG = "command line"
@@ -47,6 +48,14 @@ class Origin:
 
 
 DEFAULT = Origin(Layer.DEFAULT)
+
+
+@frozen
+class Setting:
+    """A value that a layer has for a key, whether a stronger layer covers it or not."""
+
+    value: Any
+    origin: Origin
 
 
 @frozen
@@ -74,20 +83,15 @@ class EnvironmentText(str):
 
 @define
 class Layers:
-    """The values of all layers so far, and the origin of each."""
+    """The values of all layers so far, the origin of each, and for each key what was laid for it, weakest first."""
 
     values: dict[str, Any] = field(factory=dict)
     origins: dict[Path, Origin] = field(factory=dict)
+    history: dict[Path, list[Setting]] = field(factory=dict)
 
     def lay(self, values: Mapping[str, Any], origin_of: Mapping[Path, Origin], fallback: Origin) -> None:
         """Lay a stronger layer over what is there: tables are merged key by key, everything else is replaced."""
         self._merge(self.values, values, (), origin_of, fallback)
-
-    def put(self, path: tuple[str, ...], value: Any, origin: Origin) -> None:
-        """Lay a single value over what is there."""
-        for part in reversed(path):
-            value = {part: value}
-        self.lay(value, {}, origin)
 
     def origin(self, path: Path) -> Origin:
         """Where the value at `path`, or the nearest table around it, was set."""
@@ -116,6 +120,7 @@ class Layers:
             self._forget(here)
             into[name] = value
             self.origins[here] = origin_of.get(here, fallback)
+            self.history.setdefault(here, []).append(Setting(value, self.origins[here]))
             self.origins.update((each, origin) for each, origin in origin_of.items() if each[: len(here)] == here)
 
     def _forget(self, path: Path) -> None:

@@ -1,9 +1,7 @@
-"""From a file, the environment and the command line to a `Config`: layers, types, checks, and where values are from."""
+"""From a file, the environment and the command line to a `Config`: types, checks, and where values are from."""
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path as HostPath
 from typing import Any
@@ -14,10 +12,10 @@ from attrs import define, field, frozen
 from ..abc import Framework, LivenessSettings, Provider
 from ..errors import ConfigError, PluginError
 from ..plugins import load_framework_class, load_provider_class
-from . import layers as layered
+from .assembly import Assembled, assemble
+from .documents import document, read
 from .expansion import ExpansionError, expand
 from .layers import DEFAULT, EnvironmentText, Layer, Layers, Origin, Override, Path, dotted
-from .positions import lines_of
 from .schema import (
     DEFAULT_FILE,
     CheckpointTable,
@@ -36,7 +34,6 @@ from .structure import Findings, found_words, keys_of, nearest, plain, structure
 REQUIRED = ("offload", "provider", "framework", "groups")
 _TABLES = tuple(each.name for each in attrs.fields(Config))
 _GROUPS_EXAMPLE = "[groups.all]\nretry_count = 1\n"
-_TOML_POSITION = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 
 @frozen(kw_only=True)
@@ -50,6 +47,7 @@ class Loaded:
         provenance: for each key by its dotted path, where its value was set.
         warnings: sentences that the user should see.
         hash: of all effective values but secrets; equal configurations have equal hashes, whatever the layers.
+        assembled: what the values were made of: every layer's, the locks on them, the runner and the policy.
     """
 
     config: Config
@@ -60,11 +58,18 @@ class Loaded:
     provenance: Mapping[str, Origin]
     warnings: tuple[str, ...]
     hash: str
+    assembled: Assembled
 
     @property
     def output_dir(self) -> HostPath:
         """`[report] output_dir`, absolute."""
         return self.path.absolute().parent / self.config.report.output_dir
+
+    @property
+    def history_path(self) -> HostPath | None:
+        """`[history] path`, absolute; None without the table."""
+        history = self.config.history
+        return self.path.absolute().parent / history.path if history else None
 
 
 def load(
@@ -77,33 +82,22 @@ def load(
 
     Args:
         path: the file; by default `offload.toml` in the current directory.
-        environ: for `OFFLOAD_<TABLE>__<KEY>` and for `${…}` in `[provider.env]`.
+        environ: for `OFFLOAD_<TABLE>__<KEY>`, `OFFLOAD_RUNNERS`, and for `${…}` in `[provider.env]`.
         overrides: from the command line, the strongest layer.
 
     Raises:
-        ConfigError: no such file, not TOML, wrong types or values; says which key in which file and line.
-        PluginError: the provider or framework that it names cannot be used.
+        ConfigError: no such file, not TOML, wrong types or values, a key that is locked; says which key in which file
+            and line.
+        PluginError: the provider, framework or runner that it names cannot be used.
     """
     path = path or HostPath(DEFAULT_FILE)
-    return parse(read(path), path, environ=environ or {}, overrides=overrides)
-
-
-def read(path: HostPath) -> str:
-    """The text of a configuration file.
-
-    Raises:
-        ConfigError: it cannot be read; says what to do.
-    """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = read(path)
     except FileNotFoundError:
         raise ConfigError(
             f"there is no configuration file {path}: `offload init` writes one, `-c FILE` names another"
         ) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8, as TOML has to be: {error}") from None
-    except OSError as error:
-        raise ConfigError(f"{path} could not be read: {error.strerror or error}") from None
+    return parse(text, path, environ=environ or {}, overrides=overrides)
 
 
 def parse(
@@ -111,8 +105,8 @@ def parse(
 ) -> Loaded:
     """As `load`, of the text of a file that stands at `path`."""
     environ = environ or {}
-    layers = _all_layers(text, path, environ, overrides)
-    reading = _Reading(path, layers, environ)
+    assembled = assemble(document(text, str(path), Layer.FILE), environ, overrides)
+    reading = _Reading(path, assembled, environ)
     config, provider_class, framework_class = reading.config()
     return Loaded(
         config=config,
@@ -123,35 +117,8 @@ def parse(
         provenance=reading.provenance,
         warnings=tuple(reading.warnings),
         hash=config_hash(config, environ),
+        assembled=assembled,
     )
-
-
-def _all_layers(text: str, path: HostPath, environ: Mapping[str, str], overrides: Sequence[Override]) -> Layers:
-    layers = Layers()
-    # an organization's runner would be laid first
-    document = _document(text, path)
-    origins = {
-        tuple(int(part) if part.isdecimal() else part for part in where): Origin(Layer.FILE, str(path), line)
-        for where, line in lines_of(text).items()
-    }
-    origins |= {where: Origin(Layer.FILE, str(path), line) for where, line in lines_of(text).items()}
-    layers.lay(document, origins, Origin(Layer.FILE, str(path)))
-    for variable, (where, value) in layered.environment_values(environ, layers.values).items():
-        layers.put(where, value, Origin(Layer.ENVIRONMENT, variable))
-    for override in overrides:
-        layers.put(tuple(override.path.split(".")), override.value, Origin(Layer.FLAG, override.flag))
-    return layers
-
-
-def _document(text: str, path: HostPath) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        position = _TOML_POSITION.search(message)
-        # without a position it says "at end of document"
-        line, column = position.groups() if position else (text.count("\n") + 1, len(text) - text.rfind("\n"))
-        raise ConfigError(f"{path}:{line}:{column}: not valid TOML: {_TOML_POSITION.sub('', message)}") from None
 
 
 @define
@@ -159,11 +126,15 @@ class _Reading:
     """One pass over the merged layers; collects problems, so that one message names them all."""
 
     path: HostPath
-    layers: Layers
+    assembled: Assembled
     environ: Mapping[str, str]
     findings: Findings = field(factory=Findings)
     provenance: dict[str, Origin] = field(factory=dict)
     warnings: list[str] = field(factory=list)
+
+    @property
+    def layers(self) -> Layers:
+        return self.assembled.layers
 
     def config(self) -> tuple[Config, type[Provider[Any]], type[Framework[Any]]]:
         values = self.layers.values
@@ -183,6 +154,7 @@ class _Reading:
             "checkpoint": self._table("checkpoint", CheckpointTable) if "checkpoint" in values else None,
             "history": self._table("history", HistoryTable) if "history" in values else None,
         }
+        self._refuse_unknown_of_policy()
         if self.findings.problems:
             raise ConfigError(self._problems(self.findings.problems))
         tables["offload"] = self._filled_roots(tables["offload"], provider_class)
@@ -308,6 +280,19 @@ class _Reading:
             origin = self.layers.origin(where)
             self.warnings.append(f"Ignoring unrecognized config key: {dotted(where)} ({origin}{hint})")
 
+    def _refuse_unknown_of_policy(self) -> None:
+        """Elsewhere an unknown key is a warning; a policy that is not understood must not be half in force."""
+        for where, known in self.findings.unknown:
+            # an option that is not locked goes with the plugin, and that may be another one than the policy's
+            its_own = self._of_policy((where[0], "type")) if where[0] in ("provider", "framework") else True
+            if its_own and self._of_policy(where):
+                near = nearest(str(where[-1]), known)
+                words = "there is no such key" + (f"; did you mean {near}?" if near else "")
+                self.findings.problems.append((where, words))
+
+    def _of_policy(self, where: Path) -> bool:
+        return self.layers.origin(where).layer is Layer.POLICY
+
     def _filled_roots(self, table: OffloadTable, provider_class: type[Provider[Any]]) -> OffloadTable:
         """One of the two roots stands for both."""
         project, repository = "offload.sandbox_project_root", "offload.sandbox_repo_root"
@@ -319,14 +304,21 @@ class _Reading:
                 )
             return table
         if not table.sandbox_project_root:
-            self.provenance[project] = self.provenance[repository]
+            self._fill(project, repository)
         if not table.sandbox_repo_root:
-            self.provenance[repository] = self.provenance[project]
+            self._fill(repository, project)
         return attrs.evolve(
             table,
             sandbox_project_root=table.sandbox_project_root or table.sandbox_repo_root,
             sandbox_repo_root=table.sandbox_repo_root or table.sandbox_project_root,
         )
+
+    def _fill(self, missing: str, given: str) -> None:
+        """A root that is locked without a value is not set by way of the other one."""
+        self.provenance[missing] = self.provenance[given]
+        lock = self.assembled.locks.on(tuple(missing.split(".")))
+        if lock is not None and lock != self.assembled.locks.on(tuple(given.split("."))):
+            raise ConfigError(f"{self.provenance[given]}: {given} would set {missing}, too, which is {lock}")
 
     def _problems(self, problems: Iterable[tuple[Path, str]]) -> str:
         lines = []

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from attrs import NOTHING, Attribute, field, frozen
-from attrs.validators import ge, gt, optional
+from attrs.validators import ge, gt, min_len, optional
 
 from ..abc import LivenessSettings, key
 
@@ -67,9 +67,7 @@ class OffloadTable:
     sandbox_lifetime_secs: float = key(
         3600.0, "After this a sandbox ends by itself, even if nobody asks it to.", validator=gt(0)
     )
-    runner: str | None = key(
-        None, "The organization's runner that this configuration builds on.", inert="runners are not supported yet"
-    )
+    runner: str | None = key(None, "The organization's runner that this configuration builds on.")
     secrets: tuple[str, ...] = key((), "Variables whose values never appear in logs, journal or reports.")
 
 
@@ -106,12 +104,14 @@ class ReportTable:
     output_dir: str = key("test-results", "Where; relative to the configuration file.")
     junit: bool = key(True, "Write JUnit XML.")
     junit_file: str = key("junit.xml", "Its name in `output_dir`.", validator=_inside)
+    html: bool = key(False, "Write a report to open in a browser.")
+    html_file: str = key("report.html", "Its name in `output_dir`.", validator=_inside)
     download_globs: tuple[str, ...] = key(
-        (), "Files to bring from sandboxes.", inert="collecting files from sandboxes is not supported yet"
+        (),
+        "Files to bring from sandboxes into `output_dir`, as patterns relative to the project's root there; `*` also "
+        "stands for `/`.",
     )
-    download_globs_failure_only: bool = key(
-        False, "Bring them only from sessions with failures.", inert="collecting files is not supported yet"
-    )
+    download_globs_failure_only: bool = key(False, "Bring them only from sessions in which something failed.")
 
 
 @frozen(kw_only=True)
@@ -127,10 +127,18 @@ class CheckpointTable:
 class HistoryTable:
     """`[history]`: durations and outcomes kept across runs."""
 
-    record_history: Literal["flag", "always"] = key("flag", "`flag` or `always`.", inert="history is not supported yet")
-    path: str = key("offload-history.jsonl", "The history file.", inert="history is not supported yet")
-    reservoir_size: int = key(20, "Samples kept of each test.", inert="history is not supported yet")
-    default_duration_secs: float = key(1.0, "For unknown tests.", inert="history is not supported yet")
+    record_history: Literal["flag", "always"] = key(
+        "flag", "`always` records every run, `flag` those with `--record-history`."
+    )
+    path: str = key(
+        "offload-history.jsonl", "The history file, relative to the configuration file.", validator=min_len(1)
+    )
+    reservoir_size: int = key(
+        20, "Samples kept of a test's good attempts, and as many of its failed ones.", validator=ge(1)
+    )
+    default_duration_secs: float = key(
+        1.0, "How long a test takes of which, and of whose group, nothing is known.", validator=gt(0)
+    )
 
 
 @frozen(kw_only=True)

@@ -54,17 +54,36 @@ def redactor(values: Iterable[str]) -> Callable[[str], str]:
     return lambda text: pattern.sub(REDACTED, text)
 
 
+def masked(value: Any, config: Config, *environs: Mapping[str, str], name: str = "") -> Any:
+    """A value, or a table of them, as it may be shown: without what has a secret's name, and without any secret in it.
+
+    Args:
+        name: of the key that has the value, if it is not in a table.
+    """
+    hide = redactor(secret_values(config, *environs))
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: shown(each) for name, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [shown(each) for each in value]
+        return hide(value) if isinstance(value, str) else value
+
+    return shown(without_secrets({name: value}, config.offload.secrets)[name])
+
+
 def config_hash(config: Config, environ: Mapping[str, str]) -> str:
     """16 hexadecimal digits that are equal for equal effective values; secrets do not count."""
-    text = json.dumps(_without_secrets(attrs.asdict(config), config.offload.secrets), sort_keys=True, default=str)
+    text = json.dumps(without_secrets(attrs.asdict(config), config.offload.secrets), sort_keys=True, default=str)
     hidden = redactor(secret_values(config, environ))(text)
     return hashlib.sha256(hidden.encode()).hexdigest()[:16]
 
 
-def _without_secrets(value: Any, listed: Iterable[str]) -> Any:
+def without_secrets(value: Any, listed: Iterable[str] = ()) -> Any:
+    """A table without the texts of those keys in it whose names are a secret's."""
     if isinstance(value, dict):
         return {
-            name: REDACTED if isinstance(each, str) and is_secret_name(name, listed) else _without_secrets(each, listed)
+            name: REDACTED if isinstance(each, str) and is_secret_name(name, listed) else without_secrets(each, listed)
             for name, each in value.items()
         }
     return value

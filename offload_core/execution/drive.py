@@ -58,7 +58,8 @@ class Drive:
         unwanted: it was killed because what it ran is not wanted any more.
         doomed, doomed_import: what was running or being imported when the kill began.
         why_killed: for people.
-        closing: it was asked to end.
+        closing: it was asked to end. leaving: it is to be, because what it ran is not wanted any more.
+        failed: a test in it failed.
     """
 
     def __init__(
@@ -87,11 +88,14 @@ class Drive:
         self.doomed_import: str | None = None
         self.why_killed = ""
         self.closing = False
+        self.leaving = False
+        self.failed = False
         self._worker = worker
         self._dispatcher = dispatcher
         self._watch = watch
         self._test_timeout = test_timeout
         self._first = first
+        self._left: set[str] = set()
         self._bundles: list[set[str]] = []
         self._amendable: dict[str, Run] = {}
         self._wake = asyncio.Event()
@@ -171,9 +175,21 @@ class Drive:
 
     def abort(self, test: Test) -> None:
         """Stop what runs, if it is this test and no other."""
-        if list(self.running) == [test.key] and self._killing is None:
+        if list(self.running) != [test.key] or self._killing is not None:
+            return
+        if self._worker.leaves_files:  # which it writes at its end, for what it ran before, too
+            self._leave(self.running.pop(test.key))
+        else:
             self.unwanted = True
             self._kill("another attempt at its test has decided")
+
+    def _leave(self, run: Run) -> None:
+        """Let it come to its end, within `CLOSE_SECS`, and care no more for what it runs."""
+        self.leaving = True
+        self._left.add(run.test.key)
+        self._settled(run.test.key)
+        self._dispatcher.dropped(run)
+        self.wake()
 
     # -- work goes in ---------------------------------------------------------------------------------------------
 
@@ -183,7 +199,7 @@ class Drive:
                 return self._discard("the run is over")
             await self._woken()
         while self._killing is None and not self._watch.gone.done():
-            if self._dispatcher.over or (self.alone is not None and not self.owed):
+            if self._dispatcher.over or self.leaving or (self.alone is not None and not self.owed):
                 return await self._close()
             bundle = await self._next()
             if bundle is None:
@@ -237,6 +253,7 @@ class Drive:
         except ProviderError as error:
             self._worker.log(f"{error}")
         await asyncio.sleep(CLOSE_SECS)
+        self.unwanted = self.unwanted or self.leaving
         self._kill(f"its end took longer than {CLOSE_SECS:g} s")
 
     # -- events come out ------------------------------------------------------------------------------------------
@@ -254,6 +271,7 @@ class Drive:
             case TestFinished():
                 self._finish(event)
             case TeardownFailed():
+                self.failed = True
                 if (run := self._amendable.pop(event.key, None)) is not None:
                     self._dispatcher.amend(run, event)
                 else:
@@ -283,6 +301,8 @@ class Drive:
 
     def _finish(self, event: TestFinished) -> None:
         run = self.running.pop(event.key, None)
+        if run is None and event.key in self._left:
+            return
         if run is None:
             # Some tests end without having begun: their module does not import here, or their id is not found.
             test = self.held.pop(event.key, None)
@@ -290,6 +310,7 @@ class Drive:
                 return self._worker.log(f"it finished a test that it was not given: {event.key}")
             run = self.latest = self._dispatcher.began(self._worker, test)
         self._settled(event.key)
+        self.failed = self.failed or event.outcome.bad
         self._worker.finished += 1
         self._arm()
         self._amendable.pop(event.key, None)

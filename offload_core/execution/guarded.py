@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ..abc import Command, Process, Upload
+from ..abc import Command, Process, Sandbox, Upload
 from ..errors import OperationTimedOut, SandboxDead
-from ..events import Bus, Incident, IncidentKind
+from ..events import Bus, CostEstimated, Incident, IncidentKind, Warned
 from ..liveness import DeathWatch
 from ..retry import RetryPolicy
 
@@ -41,8 +41,12 @@ class GuardedExecutor:
         await self.retry.call("upload", lambda: self.watch.sandbox.upload(files), watch=self.watch)
 
 
-async def terminated(watch: DeathWatch, retry: RetryPolicy, bus: Bus) -> None:
-    """End a sandbox; a dead one once, for what may be left of it. What fails here is swept at the end of the run."""
+async def terminated(watch: DeathWatch, retry: RetryPolicy, bus: Bus, *, since: float) -> None:
+    """End a sandbox; a dead one once, for what may be left of it. What fails here is swept at the end of the run.
+
+    Args:
+        since: when it was there, in seconds of the run: it is said what it cost from then on.
+    """
     terminate = watch.sandbox.terminate
     try:
         async with asyncio.timeout(TERMINATE_SECS):
@@ -56,3 +60,15 @@ async def terminated(watch: DeathWatch, retry: RetryPolicy, bus: Bus) -> None:
     except Exception as error:  # whatever a provider raises here, it must not end the run
         reason = f"no answer in {TERMINATE_SECS:g} s" if isinstance(error, TimeoutError) else str(error) or repr(error)
         bus.emit(Incident(kind=IncidentKind.TERMINATE_FAILED, reason=reason, sandbox=watch.sandbox.ref.name))
+    finally:
+        _say_cost(watch.sandbox, bus, bus.clock() - since)
+
+
+def _say_cost(sandbox: Sandbox, bus: Bus, seconds: float) -> None:
+    try:
+        cost = sandbox.provider.cost(sandbox.ref, seconds)
+    except Exception as error:  # a provider's price list must not end the run
+        bus.emit(Warned(f"what sandbox {sandbox.ref.name} cost could not be found out: {error!r}"))
+    else:
+        if cost is not None:
+            bus.emit(CostEstimated(sandbox=sandbox.ref.name, seconds=round(seconds, 6), cost=cost))

@@ -36,7 +36,7 @@ MIN_REPLACEMENTS = 8
 CAPACITY_SECS = (5.0, 60.0)
 """After a backend said that it is full: the first and the longest time before another sandbox is asked for."""
 
-WIND_DOWN_SECS = 150.0
+WIND_DOWN_SECS = 200.0
 """Once the run is over: after so long without any sandbox ending, all that is left is cut off."""
 
 MakeWorker = Callable[[Sandbox, DeathWatch, int], Worker]
@@ -193,7 +193,7 @@ class Pool:
 
     async def _use(self, sandbox: Sandbox, name: str, number: int) -> None:
         self._bus.emit(SandboxReady(sandbox=name, ref=sandbox.ref))
-        how, reason = SandboxEnd.TERMINATED, ""
+        how, reason, since = SandboxEnd.TERMINATED, "", self._bus.clock()
         async with DeathWatch(sandbox, self._request.liveness) as watch:
             worker = self._make_worker(sandbox, watch, number)
             try:
@@ -210,7 +210,7 @@ class Pool:
                 self._unfruitful(worker, reason)
             finally:
                 try:
-                    await terminated(watch, self._retry, self._bus)
+                    await terminated(watch, self._retry, self._bus, since=since)
                 finally:
                     self._bus.emit(SandboxEnded(sandbox=name, how=how, reason=reason))
 

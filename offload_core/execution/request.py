@@ -11,6 +11,8 @@ from attrs import field, frozen
 
 from ..abc import Framework, Group, LivenessSettings, PrepareRequest, Provider
 from ..config.schema import OffloadTable, RetryTable
+from ..scheduling.estimates import UNKNOWN_SECS
+from .artefacts import ArtefactRequest
 
 
 @frozen(kw_only=True)
@@ -25,8 +27,10 @@ class RunRequest:
         framework_env: for the framework's commands, on the host and in sandboxes.
         discover_in: `"host"` or `"sandbox"`.
         hash_seed: PYTHONHASHSEED of discovery and of every session: ids can depend on it.
-        estimates: seconds per test id, from earlier runs.
+        estimates: seconds per test id, from earlier runs. Asked for the tests that are found, never copied.
+        default_duration_secs: the estimate where nothing at all is known.
         sandboxes_hint: how many sandboxes to begin with while discovery still runs.
+        artefacts: which files to bring from sandboxes; None for none.
     """
 
     run_id: str
@@ -45,7 +49,9 @@ class RunRequest:
     hash_seed: int = 0
     fail_fast: bool = False
     estimates: Mapping[str, float] = field(factory=dict)
+    default_duration_secs: float = UNKNOWN_SECS
     sandboxes_hint: int = 2
+    artefacts: ArtefactRequest | None = None
 
     @property
     def command_env(self) -> dict[str, str]:

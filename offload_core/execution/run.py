@@ -26,6 +26,7 @@ from ..frameworks.host import HostExecutor
 from ..liveness import DeathWatch
 from ..retry import RetryPolicy
 from ..scheduling import Estimates, LongestFirst
+from .artefacts import Artefacts
 from .dispatcher import Dispatcher
 from .guarded import GuardedExecutor, terminated
 from .pool import Pool
@@ -84,10 +85,11 @@ class _Run:
         self._image: Image | None = None
         self._prepared = asyncio.Event()
         self._begun: set[str] = set()
+        self._artefacts = Artefacts(request.artefacts, self._retry, bus) if request.artefacts else None
         self._warned_at = 0.0
         self.dispatcher = Dispatcher(
             LongestFirst(
-                Estimates(request.estimates),
+                Estimates(request.estimates, request.default_duration_secs),
                 start_secs=request.framework.start_secs,
                 module_secs=request.framework.module_secs,
             ),
@@ -163,6 +165,7 @@ class _Run:
         await self._prepared.wait()
         provider = self._request.provider
         sandbox = await self._retry.call("create", lambda: provider.create(self._spec("discovery")))
+        since = self._bus.clock()
         async with DeathWatch(sandbox, self._request.liveness) as watch:
             try:
                 executor = GuardedExecutor(watch, self._retry)
@@ -170,7 +173,7 @@ class _Run:
                     self._list(lambda group: self._place(sandbox, executor, f"discovery-{group.name}", 0))
                 )
             finally:
-                await terminated(watch, self._retry, self._bus)
+                await terminated(watch, self._retry, self._bus, since=since)
 
     # -- what sandboxes and sessions are made from ----------------------------------------------------------------
 
@@ -195,6 +198,7 @@ class _Run:
             watch,
             self._bus,
             request.offload.test_timeout_secs,
+            self._artefacts,
         )
 
     def _place(self, sandbox: Sandbox, executor: Executor, name: str, number: int) -> Place:

@@ -16,6 +16,7 @@ from ..errors import FrameworkError, FrameworkUnusable, ProviderError, SandboxDe
 from ..events import Bus, Incident, IncidentKind, LogLine, SessionEnded, SessionOpened
 from ..liveness import DeathWatch
 from ..scheduling import Bundle, Crash, CrashKind
+from .artefacts import Artefacts
 from .dispatcher import Dispatcher
 from .drive import END_SECS, Drive
 from .fleet import Run
@@ -42,6 +43,7 @@ class Worker:
     Args:
         place: where sessions run; each gets a name of its own.
         test_timeout: seconds.
+        artefacts: collects what sessions leave.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Worker:
         watch: DeathWatch,
         bus: Bus,
         test_timeout: float,
+        artefacts: Artefacts | None = None,
     ) -> None:
         self.name = place.name
         self.session_name = ""
@@ -64,6 +67,7 @@ class Worker:
         self._watch = watch
         self._bus = bus
         self._test_timeout = test_timeout
+        self._artefacts = artefacts
         self._drive: Drive | None = None
         self._next: Bundle | None = None
         self._pending: _Pending | None = None
@@ -77,6 +81,11 @@ class Worker:
     def held(self) -> dict[str, Test]:
         """What the session was sent and has not started, in order. What has to run alone is nobody else's to take."""
         return self._drive.held if self._drive is not None and self._drive.alone is None else {}
+
+    @property
+    def leaves_files(self) -> bool:
+        """Whether the end of a session writes what is brought then, such as coverage data."""
+        return self._artefacts is not None
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -141,6 +150,8 @@ class Worker:
         self._sessions += 1
         self.session_name = f"{self.name}.{self._sessions}"
         place = evolve(self._place, name=self.session_name, log=self.log)
+        if self._artefacts is not None:
+            place = await self._artefacts.begin(place, self._watch)
         session = await self._watch.guard(self._framework.open(place))
         first, self._next = self._next, None
         drive = self._drive = Drive(
@@ -160,7 +171,12 @@ class Worker:
         ended = "" if killed else await self._how_it_ended(drive)
         self._drive = None
         self._next = drive.left_over
-        self._after(drive, ended)
+        try:
+            self._after(drive, ended)
+        finally:
+            if self._artefacts is not None:
+                failed = drive.failed or drive.timed_out or (drive.bye is None and not drive.unwanted)
+                await self._artefacts.collect(place, self._watch, failed=failed)
 
     def _after(self, drive: Drive, ended: str) -> None:
         """A session has ended in a sandbox that, as far as anybody knows, is alive."""

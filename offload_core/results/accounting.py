@@ -14,9 +14,11 @@ from attrs import define, evolve, field
 
 from ..abc import Attempt, Outcome, State, Test
 from ..events import (
+    ArtefactsCollected,
     AttemptAmended,
     AttemptDropped,
     AttemptFinished,
+    CostEstimated,
     DiscoveryFinished,
     Event,
     Incident,
@@ -113,6 +115,8 @@ class Accounting:
     sandboxes_peak: int = 0
     sandboxes_replaced: int = 0
     sandboxes_ended: Counter[str] = field(factory=Counter)
+    artefacts: list[ArtefactsCollected] = field(factory=list)
+    costs: list[CostEstimated] = field(factory=list)
     discovery_errors: dict[str, str] = field(factory=dict)
     discovered_at: float = 0.0
     now: float = 0.0
@@ -137,6 +141,10 @@ class Accounting:
                 self.incidents.append(event)
             case Warned(message):
                 self.warnings.append(message)
+            case ArtefactsCollected():
+                self.artefacts.append(event)
+            case CostEstimated():
+                self.costs.append(event)
             case SandboxStarting() | SandboxReady() | SandboxEnded():
                 self._sandbox(event)
             case RunStarted():

@@ -24,8 +24,8 @@ class OutputDirectory:
     """`[report] output_dir`, held by one run at a time: a context manager that locks it.
 
     A manifest names every file that Offload wrote there, and only those are ever removed: the directory may be the
-    project itself. What stands where a new file has to go, and is not Offload's, is renamed, never overwritten. The one
-    exception is the JUnit file, whose name is the user's choice.
+    project itself. What stands where a new file has to go, and is not Offload's, is renamed, never overwritten. The
+    exceptions are files whose names are the user's choice, as that of the JUnit report.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,7 +83,7 @@ class OutputDirectory:
             self._move_aside(JOURNAL, notes)
             self._move_aside(SUMMARY, notes)
             kept = f"{PREVIOUS_JOURNAL}\n" if _is_journal(self.path / PREVIOUS_JOURNAL) else ""
-            _replace(self.path / MANIFEST, [kept])
+            replace_file(self.path / MANIFEST, [kept])
             self._claimed = {PREVIOUS_JOURNAL} if kept else set()
         except OSError as error:
             raise self._unusable(error) from error
@@ -106,6 +106,14 @@ class OutputDirectory:
             raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
         return path
 
+    def owns(self, path: Path) -> bool:
+        """Whether this run wrote the file, or Offload keeps it here for itself. `path` is without links."""
+        directory = self.path.resolve()
+        if not path.is_relative_to(directory):
+            return False
+        name = str(path.relative_to(directory))
+        return name in self._claimed or name in (MANIFEST, LOCK)
+
     def write(self, name: str, chunks: Iterable[str]) -> Path:
         """Write a whole file, UTF-8, so that it is either there as a whole or not at all.
 
@@ -114,7 +122,7 @@ class OutputDirectory:
         """
         path = self.claim(name)
         try:
-            _replace(path, chunks)
+            replace_file(path, chunks)
         except OSError as error:
             raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
         return path
@@ -134,6 +142,9 @@ class OutputDirectory:
         path = self.path / name
         if self._inside(name) and (path.is_symlink() or path.is_file()):
             path.unlink(missing_ok=True)
+            for directory in path.parents[: len(Path(name).parents) - 1]:
+                with suppress(OSError):  # it is not empty
+                    directory.rmdir()
 
     def _move_aside(self, name: str, notes: list[str]) -> None:
         path = self.path / name
@@ -153,7 +164,12 @@ class OutputDirectory:
         return ConfigError(f"the output directory {self.path} ([report] output_dir) cannot be used: {why}")
 
 
-def _replace(path: Path, chunks: Iterable[str]) -> None:
+def replace_file(path: Path, chunks: Iterable[str]) -> None:
+    """Write a whole file, UTF-8, so that it is either there as a whole or as it was before.
+
+    Raises:
+        OSError: it could not be written.
+    """
     draft = path.with_name(f".{path.name}.tmp")
     try:
         with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:

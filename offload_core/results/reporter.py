@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -12,11 +13,15 @@ from ..events import Consumer, RunStarted, Stamped, Warned
 from .accounting import Accounting, ExitCode
 from .console import ConsoleOptions, open_console
 from .directory import JOURNAL, LOGS, SUMMARY, OutputDirectory
-from .journal import JournalWriter
+from .github import GitHubActions
+from .html import html_report
+from .journal import JournalWriter, read_journal
 from .junit import junit_xml
 from .logs import SandboxLogs
+from .markdown import SUMMARY_MARKDOWN, summary_markdown
 from .sanitize import Redact, redacting
 from .summary import summarize, summary_json
+from .trace import TRACE, trace_json
 
 
 class Reporter:
@@ -27,6 +32,9 @@ class Reporter:
     Args:
         directory: held by this run; what it tells of the last run is to be read before this, because this rotates it.
         options: the `[report]` table.
+        trace: write `trace.json`, too.
+        show_cost: print what the sandboxes cost.
+        project_dir: the project's root on this host.
         redact: applied to every string of every event before anything else sees it; None if there are no secrets.
 
     Raises:
@@ -40,6 +48,9 @@ class Reporter:
         *,
         console: ConsoleOptions | None = None,
         redact: Redact | None = None,
+        trace: bool = False,
+        show_cost: bool = False,
+        project_dir: Path = Path(),
     ) -> None:
         self.accounting = Accounting()
         self.failures: list[ReportError] = []
@@ -48,10 +59,17 @@ class Reporter:
         self._notes = directory.begin()
         self._directory = directory
         self._options = options
+        self._trace = trace
+        self._show_cost = show_cost
         self._journal = self._open_journal()
         self._logs = SandboxLogs(directory.claim, self.failures)
         full_text = str(directory.path / (options.junit_file if options.junit else JOURNAL))
-        self._console = open_console(self.accounting, console or ConsoleOptions(), full_text)
+        console = console or ConsoleOptions()
+        self._console = open_console(self.accounting, console, full_text)
+        self._github: GitHubActions | None = None
+        if console.environ.get("GITHUB_ACTIONS") == "true":
+            self._github = GitHubActions(console.environ, project_dir, self._console.results)
+            self._github.begin()
         self._told = 0
 
     def __enter__(self) -> Reporter:
@@ -62,11 +80,16 @@ class Reporter:
     ) -> None:
         self._console.close()
         self._close_files()
+        if self._github is not None:
+            self._github.end()
 
-    def finish(self, exit_code: int) -> int:
+    def finish(self, exit_code: int, also: Mapping[str, Callable[[], Path | None]] | None = None) -> int:
         """Write the reports and print the end, also of a run that was cut short. Returns what the process exits with.
 
         That is `exit_code`, or 3 if nothing failed but a report could not be written.
+
+        Args:
+            also: what else is written, by kind. Each tells where, None for nowhere, or raises a `ReportError`.
         """
         self._console.close()
         self._close_files()
@@ -75,12 +98,29 @@ class Reporter:
             written["journal"] = str(journal)
         if self._options.junit:
             self._write("junit", self._options.junit_file, written, lambda: junit_xml(self.accounting))
+        if self._trace:
+            self._write("trace", TRACE, written, lambda: trace_json(read_journal(self._directory.path / JOURNAL)))
         if self._logs.written:
             written["logs"] = str(self._directory.path / LOGS)
+        for kind, write in (also or {}).items():
+            try:
+                if (path := write()) is not None:
+                    written[kind] = str(path)
+            except ReportError as error:
+                self.failures.append(error)
+        if self._options.html:
+            told = self._summary(exit_code, {})
+            self._write("html", self._options.html_file, written, lambda: html_report(read_journal(journal), told))
+        page = self._summary(exit_code, written)
+        self._write("markdown", SUMMARY_MARKDOWN, written, lambda: summary_markdown(self.accounting, page))
+        self._tell_github(page)
         expected = {**written, "summary": str(self._directory.path / SUMMARY)}
         self._write("summary", SUMMARY, written, lambda: [summary_json(self._summary(exit_code, expected))])
         self._tell_failures()
-        self._console.finish(self._summary(exit_code, written))
+        summary = self._summary(exit_code, written)
+        self._console.finish(self._printed(summary))
+        if self._github is not None:
+            self._github.annotate(self.accounting, summary)
         return self._final(exit_code)
 
     def _consume(self, stamped: Stamped) -> None:
@@ -122,6 +162,19 @@ class Reporter:
     def _summary(self, exit_code: int, reports: Mapping[str, str]) -> dict[str, Any]:
         failures = [str(failure) for failure in self.failures]
         return summarize(self.accounting, self._final(exit_code), reports=reports, report_failures=failures)
+
+    def _tell_github(self, summary: dict[str, Any]) -> None:
+        if self._github is not None:
+            try:
+                self._github.summarize(lambda room: summary_markdown(self.accounting, summary, room))
+            except ReportError as error:
+                self._console.notice("github", f"warning: {error}", "warn")
+
+    def _printed(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """The part of the summary that was asked for on the console."""
+        if self._show_cost and summary["cost"] is None:
+            self._console.notice("cost", "--show-estimated-cost: the provider states no price", "warn")
+        return summary if self._show_cost else {**summary, "cost": None}
 
     def _final(self, exit_code: int) -> int:
         if self.failures and exit_code in (ExitCode.OK, ExitCode.FLAKY):

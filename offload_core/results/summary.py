@@ -12,6 +12,7 @@ from typing import Any
 from ..abc import State
 from ..config.schema import DEFAULT_FILE
 from .accounting import Accounting, ExitCode, Record
+from .cost import cost_of
 from .sanitize import cut
 
 SCHEMA = 1
@@ -68,6 +69,11 @@ def summarize(
         "flaky": [_failure(record) for record in records if record.state is State.FLAKY],
         "not_run": not_run,
         "slowest": _slowest(records),
+        "cost": cost_of(accounting.costs),
+        "artefacts": [
+            {"sandbox": each.sandbox, "session": each.session, "files": list(each.files), "size": each.size}
+            for each in accounting.artefacts
+        ],
         "rerun": rerun_command(accounting) if failures or not_run else None,
         "reports": dict(reports),
         "report_failures": report_failures,

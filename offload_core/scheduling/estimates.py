@@ -11,11 +11,12 @@ UNKNOWN_SECS = 1.0
 
 
 class Estimates:
-    """Seconds per test: what is known of it, else the mean of what is known of its group, else one second."""
+    """Seconds per test: what is known of it, else the mean of what is known of its group, else `unknown`."""
 
-    def __init__(self, known: Mapping[str, float] | None = None) -> None:
-        """`known` maps a test's id to seconds."""
-        self._known = dict(known or {})
+    def __init__(self, known: Mapping[str, float] | None = None, unknown: float = UNKNOWN_SECS) -> None:
+        """`known` maps a test's id to seconds; it is asked for the tests that there are, and not copied."""
+        self._known = {} if known is None else known
+        self._unknown = unknown
         self._sums: dict[str, tuple[float, int]] = {}
         self._seen_secs = 0.0
         self._seen = 0
@@ -25,7 +26,7 @@ class Estimates:
         known = self._known.get(test.id)
         total, count = self._sums.get(test.group, (0.0, 0))
         if known is None:
-            return total / count if count else UNKNOWN_SECS
+            return total / count if count else self._unknown
         self._sums[test.group] = (total + known, count + 1)
         return max(known, 1e-4)
 

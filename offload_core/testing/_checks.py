@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
-from ..abc import ByteStream, Command, Image, Process, Provider, Sandbox, SandboxSpec, launched
+from ..abc import ByteStream, Command, Image, Liveness, Process, Provider, Sandbox, SandboxSpec, launched
 
 T = TypeVar("T")
 
@@ -24,6 +24,10 @@ kill -0 "$1" 2>/dev/null || exit 1
 { read -r stat <"/proc/$1/stat"; } 2>/dev/null || exit 0
 case $stat in *") Z "*) exit 1 ;; esac
 """
+
+
+_A_WHILE_SECS = 0.2
+"""Long enough for most calls to be in the middle of what they do. It does no harm if one is not."""
 
 
 def must(condition: object, message: str) -> None:
@@ -41,6 +45,9 @@ class Checks(ABC):
 
     enforces_lifetime: bool = True
     """Whether the backend itself ends a sandbox when `SandboxSpec.lifetime` is over."""
+
+    at_once: int = 50
+    """How many sandboxes are made at the same time."""
 
     _open = 0
 
@@ -119,10 +126,13 @@ class Checks(ABC):
             self.processes: list[Process] = []
             try:
                 yield sandbox
-            finally:
-                await sandbox.terminate()
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    await self.within(sandbox.terminate(), "the check has failed already")
+                raise
+            await self.succeeds(sandbox.terminate(), "`terminate` must return")
             for process in self.processes:
-                await self.within(drain(process), "streams must end when the sandbox is terminated")
+                await self.succeeds(drain(process), "streams must end when the sandbox is terminated")
 
     async def within(self, awaitable: Awaitable[T], message: str) -> T:
         """The result of something that has to end."""
@@ -134,6 +144,15 @@ class Checks(ABC):
                 raise
             raise AssertionError(f"{message} (waited {self.patience_secs:g} s)") from None
 
+    async def succeeds(self, awaitable: Awaitable[T], message: str) -> T:
+        """The result of something that has to end, and that must not fail."""
+        try:
+            return await self.within(awaitable, message)
+        except AssertionError:
+            raise
+        except Exception as error:
+            raise AssertionError(f"{message}; it raised {error!r}") from error
+
     async def eventually(self, happened: Callable[[], Awaitable[bool]], message: str) -> None:
         """Wait until something is so."""
         deadline = time.monotonic() + self.patience_secs
@@ -142,6 +161,36 @@ class Checks(ABC):
             must(time.monotonic() < deadline, f"{message} (waited {self.patience_secs:g} s)")
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.5)
+
+    async def until_dead(self, sandbox: Sandbox) -> Liveness:
+        """Wait until a probe says that a sandbox has died."""
+        answers: list[Liveness] = []
+
+        async def dead() -> bool:
+            answers.append(await self.succeeds(sandbox.probe(), "`probe` must return, also for a dead sandbox"))
+            return answers[-1].is_dead
+
+        await self.eventually(dead, "`probe` must say dead of a sandbox that has died, not fail and not say unknown")
+        return answers[-1]
+
+    async def nothing_left(self, provider: Provider[Any], run: str, message: str) -> None:
+        """Wait until a run has no sandbox."""
+
+        async def gone() -> bool:
+            return not await provider.list(run)
+
+        await self.eventually(gone, message)
+
+    async def cancelled(self, call: Awaitable[T], moment: int | None, message: str) -> asyncio.Future[T]:
+        """A call that was cancelled after so many turns of the event loop, None for a while, and has ended."""
+        running = asyncio.ensure_future(call)
+        if moment is None:
+            await asyncio.wait({running}, timeout=_A_WHILE_SECS)
+        for _ in range(moment or 0):
+            await asyncio.sleep(0)
+        running.cancel()
+        await self.within(asyncio.wait({running}), message)
+        return running
 
     async def start(self, sandbox: Sandbox, script: str, *arguments: str, **changes: Any) -> Process:
         """Start a POSIX shell script as the core would."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from ..abc import Provider, SandboxRef
+from ..abc import SandboxRef
 from ._checks import Checks, must, new_run, shell
-
-_MANY = 20
 
 
 class EndChecks(Checks):
@@ -22,15 +19,15 @@ class EndChecks(Checks):
                 run = new_run()
                 first = await self.create(provider, run_id=run)
                 second = await self.create(provider, run_id=run)
-                await self.within(asyncio.gather(first.terminate(), first.terminate()), "`terminate` must return")
-                await self.within(first.terminate(), "a second `terminate` must succeed")
+                await self.succeeds(asyncio.gather(first.terminate(), first.terminate()), "`terminate` must return")
+                await self.succeeds(first.terminate(), "a second `terminate` must succeed")
                 await self.kill_sandbox(second)
-                await self.within(second.terminate(), "`terminate` of a dead sandbox must succeed")
+                await self.succeeds(second.terminate(), "`terminate` of a dead sandbox must succeed")
                 for sandbox in (first, second):
                     answer = await sandbox.probe()
                     must(answer.is_dead, f"after `terminate`, `probe` must say dead: {answer}")
                     attached = provider.attach(sandbox.ref)
-                    await self.within(attached.terminate(), "`terminate` of what is gone must succeed")
+                    await self.succeeds(attached.terminate(), "`terminate` of what is gone must succeed")
                 failed = await provider.terminate_many([first.ref, second.ref])
                 must(failed == {}, f"`terminate_many` of what is gone must return nothing: {failed}")
                 must(not await provider.list(run), "what was terminated must not be listed")
@@ -43,7 +40,7 @@ class EndChecks(Checks):
         async def check() -> None:
             async with self.sandbox() as sandbox:
                 await self.start(sandbox, "cat /dev/zero")
-                await self.within(sandbox.terminate(), "`terminate` must not wait for anybody to read")
+                await self.succeeds(sandbox.terminate(), "`terminate` must not wait for anybody to read")
 
         self.run(check())
 
@@ -86,10 +83,10 @@ class EndChecks(Checks):
                 )
                 waiting = asyncio.create_task(attached.wait_dead())
                 pushed = asyncio.create_task(sandbox.wait_dead())
-                failed = await self.within(other.terminate_many([ref]), "`terminate_many` must return")
+                failed = await self.succeeds(other.terminate_many([ref]), "`terminate_many` must return")
                 must(failed == {}, f"`terminate_many` must end what another process made: {failed}")
                 both = asyncio.gather(waiting, pushed)
-                await self.within(both, "`wait_dead` must return when another process ended the sandbox")
+                await self.succeeds(both, "`wait_dead` must return when another process ended the sandbox")
                 must(not await maker.list(run), "what was terminated must not be listed")
                 await sandbox.terminate()
 
@@ -102,41 +99,41 @@ class EndChecks(Checks):
             async with self.provider() as provider:
                 for moment in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55):
                     run = new_run()
-                    creating = asyncio.create_task(self.create(provider, run_id=run))
-                    for _ in range(moment):
-                        await asyncio.sleep(0)
-                    creating.cancel()
-                    await self.within(asyncio.wait({creating}), "a cancelled `create` must return")
+                    creating = await self.cancelled(
+                        self.create(provider, run_id=run), moment, "a cancelled `create` must return"
+                    )
                     if not creating.cancelled():
                         await creating.result().terminate()
-                    await self._nothing_left(provider, run, "a cancelled `create` must leave no sandbox")
+                    await self.nothing_left(provider, run, "a cancelled `create` must leave no sandbox")
 
         self.run(check())
 
     def test_many_at_once(self) -> None:
-        """Twenty sandboxes are made, used and ended at the same time, without getting in each other's way."""
+        """Fifty sandboxes (`at_once`) are made, used and ended at the same time, none in the way of another."""
 
         async def check() -> None:
+            many = self.at_once
             async with self.provider() as provider:
                 run = new_run()
-                creating = (self.create(provider, run_id=run, name=f"check-{number}") for number in range(_MANY))
+                creating = (self.create(provider, run_id=run, name=f"check-{number}") for number in range(many))
                 sandboxes = await asyncio.gather(*creating)
-                must(len({sandbox.ref for sandbox in sandboxes}) == _MANY, "each sandbox must have an id of its own")
-                must(len(await provider.list(run)) == _MANY, "`list` must show all sandboxes of a run")
-                script = 'mkdir -p "$1"; echo "$2" >"$1/own"; cat "$1/own"'
-                running = (
-                    sandbox.run(shell(script, str(sandbox.scratch), str(number)))
-                    for number, sandbox in enumerate(sandboxes)
-                )
-                told = [int(done.stdout) for done in await asyncio.gather(*running)]
-                must(told == list(range(_MANY)), f"`scratch` must be each sandbox's own: {told}")
+                must(len({sandbox.ref for sandbox in sandboxes}) == many, "each sandbox must have an id of its own")
+                must(len(await provider.list(run)) == many, "`list` must show all sandboxes of a run")
+                for script in ('mkdir -p "$1"; echo "$2" >"$1/own"', 'cat "$1/own"'):
+                    running = (
+                        sandbox.run(shell(script, str(sandbox.scratch), str(number)))
+                        for number, sandbox in enumerate(sandboxes)
+                    )
+                    done = await self.succeeds(asyncio.gather(*running), "all must be able to run commands at once")
+                told = [int(each.stdout) for each in done]
+                must(told == list(range(many)), f"`scratch` must be each sandbox's own: {told}")
                 refs = [sandbox.ref for sandbox in sandboxes]
                 alive = await provider.probe_many(refs)
                 must(set(alive) == set(refs), "`probe_many` must answer for each sandbox it was asked about")
                 must(not any(answer.is_dead for answer in alive.values()), f"`probe_many` must say alive: {alive}")
-                failed = await self.within(provider.terminate_many(refs), "`terminate_many` must return")
+                failed = await self.succeeds(provider.terminate_many(refs), "`terminate_many` must return")
                 must(failed == {}, f"`terminate_many` must end them all: {failed}")
-                await self._nothing_left(provider, run, "`terminate_many` must leave no sandbox")
+                await self.nothing_left(provider, run, "`terminate_many` must leave no sandbox")
 
         self.run(check())
 
@@ -154,9 +151,3 @@ class EndChecks(Checks):
                 must(failed == {}, f"`terminate_many` of what is not there must be success: {failed}")
 
         self.run(check())
-
-    async def _nothing_left(self, provider: Provider[Any], run: str, message: str) -> None:
-        async def gone() -> bool:
-            return not await provider.list(run)
-
-        await self.eventually(gone, message)

@@ -65,7 +65,7 @@ done
 
         async def check() -> None:
             async with self.sandbox() as sandbox:
-                done = await self.within(sandbox.run(shell(script)), "large output on both streams must not block")
+                done = await self.succeeds(sandbox.run(shell(script)), "large output on both streams must not block")
                 must(
                     done.stdout == b"a" * 4 * _MIB, f"4 MiB must arrive whole on `stdout`: got {len(done.stdout)} bytes"
                 )
@@ -83,25 +83,30 @@ done
                 process = await self.start(sandbox, 'while read -r line; do echo "got $line"; done')
                 for word in (b"one", b"two"):
                     await process.write(word + b"\n")
-                    reading = self.within(read_lines(process, 1), "output must arrive before the process ends")
+                    reading = self.succeeds(read_lines(process, 1), "output must arrive before the process ends")
                     must(await reading == [b"got " + word], "what is written must reach standard input, in order")
                 await process.close_stdin()
                 await process.close_stdin()
-                ended = await self.within(process.wait(), "`close_stdin` must be seen as the end of standard input")
+                ended = await self.succeeds(process.wait(), "`close_stdin` must be seen as the end of standard input")
                 must(ended.ok, f"the process ended with {ended}")
                 again = await asyncio.gather(process.wait(), process.wait())
                 must(list(again) == [ended, ended], "`wait` must return the same each time, as often as it is called")
 
         self.run(check())
 
-    def test_exec_stdin_binary(self) -> None:
-        """All bytes pass in both directions unchanged."""
+    def test_exec_binary(self) -> None:
+        """All bytes pass unchanged: in, and out on both streams."""
         data = random.Random(1).randbytes(_MIB) + bytes(range(256)) + b"\r\n\x04\x1a\xff\xfe"
 
         async def check() -> None:
             async with self.sandbox() as sandbox:
-                done = await self.within(sandbox.run(shell("cat"), stdin=data), "`write` must not block for ever")
-                must(done.stdout == data, "bytes must not be changed, decoded or lost on their way in and out")
+                script = 'mkdir -p "$1"; cat >"$1/in"; cat "$1/in"; cat "$1/in" >&2'
+                command = shell(script, str(sandbox.scratch))
+                done = await self.succeeds(sandbox.run(command, stdin=data), "`write` must not block for ever")
+                for name, came in (("stdout", done.stdout), ("stderr", done.stderr)):
+                    must(
+                        came == data, f"bytes must not be changed, decoded or lost on their way in and out by `{name}`"
+                    )
 
         self.run(check())
 
@@ -111,7 +116,7 @@ done
         async def check() -> None:
             async with self.sandbox() as sandbox:
                 process = await self.start(sandbox, "exec <&-; exit 0")
-                await self.within(process.wait(), "`wait` must return when the process has ended")
+                await self.succeeds(process.wait(), "`wait` must return when the process has ended")
 
                 async def write() -> None:
                     try:
@@ -121,7 +126,7 @@ done
                         pass
                     await process.close_stdin()
 
-                await self.within(write(), "`write` to a process that has ended must raise ConnectionLost or return")
+                await self.succeeds(write(), "`write` to a process that has ended must raise ConnectionLost or return")
 
         self.run(check())
 
@@ -180,9 +185,10 @@ done
                 place = str(sandbox.scratch)
                 first = self.start(sandbox, waiting, place, "b", "a")
                 second = self.start(sandbox, 'mkdir -p "$1"; : >"$1/b"; ' + waiting, place, "a", "c")
-                processes = await asyncio.gather(first, second)
+                message = "two commands of one sandbox must be able to run at the same time"
+                processes = await self.succeeds(asyncio.gather(first, second), message)
                 waits = asyncio.gather(*(process.wait() for process in processes))
-                ended = await self.within(waits, "two commands of one sandbox must be able to run at the same time")
+                ended = await self.succeeds(waits, message)
                 must(ended == [Exit(0), Exit(0)], f"both must end well: {ended}")
 
         self.run(check())
@@ -206,7 +212,7 @@ done
                 finally:
                     tracemalloc.stop()
                 sizes = asyncio.gather(_size(process, "stdout"), _size(process, "stderr"))
-                told = await self.within(sizes, "reading must go on where it stopped")
+                told = await self.succeeds(sizes, "reading must go on where it stopped")
                 must(list(told) == [_UNREAD, _UNREAD], f"all {_UNREAD} bytes of each stream must arrive: {told}")
 
         self.run(check())
@@ -219,12 +225,8 @@ done
                 await sandbox.run(shell('mkdir -p "$1"', str(sandbox.scratch)))
                 for moment in range(12):
                     note = f"{sandbox.scratch}/pid-{moment}"
-                    starting = asyncio.create_task(
-                        sandbox.exec(launched(shell('echo $$ >"$1.new"; mv "$1.new" "$1"; exec sleep 600', note)))
-                    )
-                    for _ in range(moment):
-                        await asyncio.sleep(0)
-                    starting.cancel()
+                    command = launched(shell('echo $$ >"$1.new"; mv "$1.new" "$1"; exec sleep 600', note))
+                    starting = await self.cancelled(sandbox.exec(command), moment, "a cancelled `exec` must return")
                     outcome = (await asyncio.gather(starting, return_exceptions=True))[0]
                     if isinstance(outcome, Process):
                         await outcome.kill()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from ..abc import Download, Sandbox, Upload
+from attrs import evolve
+
+from ..abc import Command, Download, Process, Sandbox, Upload
 from ..errors import ProviderError, RemoteFileMissing
 from ._checks import Checks, must, shell
 
@@ -27,6 +29,9 @@ NAMES = (
     ".dot",
 )
 _LARGE = 8 << 20
+
+_RUNNING = 'grep -l -s -a -e "OFFLOAD_CHECK=$1" /proc/[0-9]*/environ'
+"""Prints where a process is that carries a mark."""
 
 
 class FileChecks(Checks):
@@ -51,10 +56,10 @@ class FileChecks(Checks):
                             source = here / "up" / name
                             source.write_bytes(content)
                         uploads.append(Upload(source, place / name))
-                    await self.within(sandbox.upload(uploads), "`upload` must return")
-                    await self.within(sandbox.upload(uploads), "`upload` must be idempotent")
+                    await self.succeeds(sandbox.upload(uploads), "`upload` must return")
+                    await self.succeeds(sandbox.upload(uploads), "`upload` must be idempotent")
                     downloads = [Download(place / name, here / "down" / "here" / name) for name in contents]
-                    await self.within(sandbox.download(downloads), "`download` must return")
+                    await self.succeeds(sandbox.download(downloads), "`download` must return")
                     for name, content in contents.items():
                         back = (here / "down" / "here" / name).read_bytes()
                         must(
@@ -78,6 +83,7 @@ class FileChecks(Checks):
                     await sandbox.download(wanted)
                     back = [(here / str(n)).read_text() for n in range(300)]
                     must(back == [str(n) for n in range(300)], "all files of one call must arrive, each in its place")
+                    must((here / "again").is_file(), "a file that is wanted twice must arrive twice")
                     must((here / "again").read_text() == "0", "a file that is wanted twice must arrive twice")
 
         self.run(check())
@@ -174,25 +180,42 @@ class FileChecks(Checks):
                 with _directory() as here:
                     target = sandbox.scratch / "file"
                     await sandbox.upload([Upload(content, target)])
-                    for moment in range(0, 30, 3):
-                        for transfer in (
-                            sandbox.upload([Upload(content, target)]),
-                            sandbox.download([Download(target, here / "file")]),
-                        ):
-                            running = asyncio.ensure_future(transfer)
-                            for _ in range(moment):
-                                await asyncio.sleep(0)
-                            running.cancel()
-                            await self.within(asyncio.wait({running}), "a cancelled transfer must return")
+                    uploads, downloads = [Upload(content, target)], [Download(target, here / "file")]
+                    with _marking(sandbox) as mark:
+                        for moment in (0, 1, 3, 9, 27, None):
+                            await self.cancelled(sandbox.upload(uploads), moment, "a cancelled `upload` must return")
+                            back = sandbox.download(downloads)
+                            await self.cancelled(back, moment, "a cancelled `download` must return")
+
+                    async def over() -> bool:
+                        return (await sandbox.run(shell(_RUNNING, mark))).stdout == b""
+
+                    await self.eventually(over, "a cancelled transfer must leave no command running in the sandbox")
                     await self._still_works(sandbox, here)
 
         self.run(check())
 
     async def _still_works(self, sandbox: Sandbox, here: Path) -> None:
         target = sandbox.scratch / "after"
-        await self.within(sandbox.upload([Upload(b"after", target)]), "`upload` must work after a cancelled one")
-        await self.within(sandbox.download([Download(target, here / "after")]), "`download` must work after, too")
+        await self.succeeds(sandbox.upload([Upload(b"after", target)]), "`upload` must work after a cancelled one")
+        await self.succeeds(sandbox.download([Download(target, here / "after")]), "`download` must work after, too")
         must((here / "after").read_bytes() == b"after", "files must arrive whole after a cancelled transfer")
+
+
+@contextmanager
+def _marking(sandbox: Sandbox) -> Iterator[str]:
+    """Meanwhile, every command that is started through the handle carries a mark, also by the provider's own code."""
+    mark = secrets.token_hex(8)
+    start = sandbox.exec
+
+    async def marked(command: Command) -> Process:
+        return await start(evolve(command, env={**command.env, "OFFLOAD_CHECK": mark}))
+
+    sandbox.exec = marked  # type: ignore[method-assign]
+    try:
+        yield mark
+    finally:
+        sandbox.exec = start  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -29,10 +29,10 @@ class KillChecks(Checks):
         async def check() -> None:
             async with self.sandbox() as sandbox:
                 bystander = await self.start(sandbox, "echo $$; exec sleep 600")
-                (other,) = await self.within(read_lines(bystander, 1), "output must arrive as it comes")
+                (other,) = await self.succeeds(read_lines(bystander, 1), "output must arrive as it comes")
                 process = await self.start(sandbox, _FAMILY)
-                family = await self.within(read_lines(process, 6), "output must arrive as it comes")
-                await self.within(process.kill(), "`kill` must return")
+                family = await self.succeeds(read_lines(process, 6), "output must arrive as it comes")
+                await self.succeeds(process.kill(), "`kill` must return")
 
                 async def over() -> bool:
                     return not any([await self.alive(sandbox, pid) for pid in family])
@@ -43,7 +43,7 @@ class KillChecks(Checks):
                     "of their own or without a living parent",
                 )
                 must(await self.alive(sandbox, other), "`kill` must not touch other commands of the sandbox")
-                ended = await self.within(process.wait(), "`wait` must return after `kill`")
+                ended = await self.succeeds(process.wait(), "`wait` must return after `kill`")
                 must(not ended.ok, f"a killed command must not look as if it had ended well: {ended!r}")
                 await bystander.kill()
 
@@ -55,11 +55,11 @@ class KillChecks(Checks):
         async def check() -> None:
             async with self.sandbox() as sandbox:
                 process = await self.start(sandbox, "exec sleep 600")
-                await self.within(asyncio.gather(process.kill(), process.kill()), "two `kill` at once must return")
-                await self.within(process.kill(), "a second `kill` must return")
+                await self.succeeds(asyncio.gather(process.kill(), process.kill()), "two `kill` at once must return")
+                await self.succeeds(process.kill(), "a second `kill` must return")
                 process = await self.start(sandbox, "exit 3")
                 before = await process.wait()
-                await self.within(process.kill(), "`kill` after the end must return")
+                await self.succeeds(process.kill(), "`kill` after the end must return")
                 after = await process.wait()
                 must(before == after, f"`kill` after the end must not change the exit: {before}, then {after}")
                 must((await sandbox.run(shell("true"))).exit.ok, "the sandbox must go on after `kill`")
@@ -72,9 +72,9 @@ class KillChecks(Checks):
         async def check() -> None:
             async with self.sandbox() as sandbox:
                 process = await self.start(sandbox, "cat /dev/zero")
-                await self.within(process.kill(), "`kill` must not need anybody to read the streams")
-                await self.within(process.wait(), "`wait` must return after `kill`")
-                await self.within(drain(process), "the streams must end after `kill`")
+                await self.succeeds(process.kill(), "`kill` must not need anybody to read the streams")
+                await self.succeeds(process.wait(), "`wait` must return after `kill`")
+                await self.succeeds(drain(process), "the streams must end after `kill`")
 
         self.run(check())
 
@@ -92,7 +92,7 @@ class KillChecks(Checks):
 
                 await self.eventually(started, "the command must start")
                 running.cancel()
-                await self.within(asyncio.wait({running}), "a cancelled `run` must return")
+                await self.succeeds(asyncio.wait({running}), "a cancelled `run` must return")
                 pid = (await sandbox.run(shell('cat "$1"', note))).stdout.strip()
 
                 async def over() -> bool:

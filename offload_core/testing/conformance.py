@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._cancel_checks import CancelChecks
+from ._death_checks import DeathChecks
 from ._end_checks import EndChecks
 from ._exec_checks import ExecChecks
 from ._file_checks import FileChecks
@@ -9,7 +11,8 @@ from ._kill_checks import KillChecks
 from ._life_checks import LifeChecks
 
 
-class ProviderConformance(ExecChecks, KillChecks, FileChecks, LifeChecks, EndChecks):
+# pytest runs the checks of the last base first: what commands do, before how sandboxes die.
+class ProviderConformance(EndChecks, CancelChecks, DeathChecks, LifeChecks, FileChecks, KillChecks, ExecChecks):
     """Everything that the core relies on in a provider, as tests for pytest.
 
     Subclass it in a test module under a name that starts with `Test`, and fill in two methods:
@@ -21,7 +24,7 @@ class ProviderConformance(ExecChecks, KillChecks, FileChecks, LifeChecks, EndChe
             async def kill_sandbox(self, sandbox):
                 ...  # end it as the backend would: kill its process, delete its container
 
-    `make_image`, `patience_secs` and `enforces_lifetime` can be overridden. Each check makes sandboxes of its own, of a
-    run of its own, and ends them. Sandboxes need a POSIX `sh` with the usual commands, and `tar` where the provider
-    does not override `upload` and `download`.
+    `make_image`, `patience_secs`, `at_once` and `enforces_lifetime` can be overridden. Each check makes sandboxes of
+    its own, of a run of its own, and ends them. Sandboxes need a POSIX `sh` with the usual commands, and `tar` where
+    the provider does not override `upload` and `download`.
     """

@@ -160,6 +160,11 @@ class FaultySandbox(Sandbox):
         return self.inner.root
 
     @property
+    def shares_root(self) -> bool:
+        """The inner one's."""
+        return self.inner.shares_root
+
+    @property
     def scratch(self) -> PurePosixPath:
         """The inner one's."""
         return self.inner.scratch

@@ -6,7 +6,16 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("orchestration", "networkx_suite", "docker_sandboxes", "modal_dead", "modal_many")
+BENCHMARKS = (
+    "orchestration",
+    "estimates",
+    "history",
+    "report",
+    "networkx_suite",
+    "docker_sandboxes",
+    "modal_dead",
+    "modal_many",
+)
 
 
 def main() -> int:

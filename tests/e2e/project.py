@@ -158,7 +158,7 @@ def a_project(tmp_path: Path) -> Iterator[Project]:
     directory, temporary = tmp_path / "project", tmp_path / "tmp"
     directory.mkdir()
     temporary.mkdir()
-    hidden = ("OFFLOAD_", "PYTEST_", "COV_", "COVERAGE_", "DOCKER_")
+    hidden = ("OFFLOAD_", "PYTEST_", "COV_", "COVERAGE_", "DOCKER_", "GITHUB_")
     outside = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     for name in ("CI", "NO_COLOR", "FORCE_COLOR", "PYTHONHASHSEED"):
         outside.pop(name, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psutil
@@ -27,11 +27,11 @@ SUITE = """
 """
 
 
-def start(project: Project, victim: int, *, parallel: int = 2) -> tuple[Running, str]:
+def start(project: Project, victim: int, *, parallel: int = 2, arguments: Sequence[str] = ()) -> tuple[Running, str]:
     """A run that has come to its victim, and the id of the sandbox that the victim runs in."""
     project.write({"test_a.py": SUITE.format(victim=victim)})
     project.configure(parallel)
-    running = project.start()
+    running = project.start(*arguments)
     told = project.directory / "victim"
     running.wait_until(told.exists, "the victim runs")
     return running, told.read_text(encoding="utf-8")

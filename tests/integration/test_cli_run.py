@@ -135,10 +135,8 @@ def test_options_change_configuration_and_environment(project: Path) -> None:
 
 
 def test_options_without_effect_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """Not supported yet, not for this provider, not of the right form."""
+    """Not for this provider, not of the right form."""
     arguments = [
-        "--trace",
-        "--show-estimated-cost",
         "--no-cache",
         "--copy-dir",
         "tests:/x",
@@ -149,8 +147,6 @@ def test_options_without_effect_say_so(capsys: pytest.CaptureFixture[str]) -> No
     ]
     assert main(["run", "--ci", "tests/slow", *arguments]) == 0
     err = capsys.readouterr().err
-    assert "--trace has no effect: it is not supported yet" in err
-    assert "--show-estimated-cost has no effect" in err
     assert "--no-cache has no effect: the provider 'local' makes no images" in err
     assert "--copy-dir has no effect" in err
     assert "--env 'BAD' is not of the form NAME=VALUE" in err

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from offload_core.abc import Download, Upload, _archive, pack, unpack
+from offload_core.abc import Download, Upload, _archive, members, pack, unpack
 from offload_core.errors import DownloadFailed, RemoteFileMissing
 
 Member = tuple[str, bytes | None, dict[str, object]]
@@ -141,3 +141,50 @@ def test_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(DownloadFailed, match="cannot be written"):
         unpack(_tar([("file", b"x", {})]), [Download(PurePosixPath("/file"), tmp_path / "file")])
+
+
+def _joined() -> io.BytesIO:
+    """Two archives one after the other, and something hostile in the second."""
+    first = _tar([("./a", b"first", {}), ("d/b", b"", {})])
+    second = _tar([("./c", b"third", {}), ("../up", b"x", {}), ("/abs", b"x", {}), ("l", None, {"type": b"2"})])
+    return io.BytesIO(first.getvalue() + second.getvalue())
+
+
+def test_members_of_archives_one_after_the_other() -> None:
+    """All files of all of them, by their names as `unpack` takes them; what it would leave out is left out."""
+    told = [(str(member.name), member.size, member.digest) for member in members(_joined())]
+    assert told == [("a", 5, ""), ("d/b", 0, ""), ("c", 5, "")]
+
+
+def test_members_with_digests(tmp_path: Path) -> None:
+    """The same content has the same digest, under every name, and second names of one file have it, too."""
+    (tmp_path / "one").write_bytes(b"content")
+    (tmp_path / "two").write_bytes(b"content")
+    (tmp_path / "three").write_bytes(b"other")
+    (tmp_path / "twin").hardlink_to(tmp_path / "three")
+    archive = io.BytesIO()
+    pack([Upload(tmp_path, PurePosixPath("/in"))], archive)
+    archive.seek(0)
+    digests = {member.name.name: member.digest for member in members(archive, digests=True)}
+    assert digests.keys() == {"one", "two", "three", "twin"}
+    assert digests["one"] == digests["two"] != digests["three"] == digests["twin"]
+    assert len(digests["one"]) == 64
+
+
+def test_members_of_what_is_no_archive() -> None:
+    """Cut in a file, or something else: an error, not an end."""
+    whole = _tar([("file", b"x" * 5000, {})]).getvalue()
+    with pytest.raises(DownloadFailed):
+        list(members(io.BytesIO(whole[:2000])))
+    with pytest.raises(DownloadFailed):
+        list(members(io.BytesIO(b"")))
+
+
+def test_unpack_archives_one_after_the_other(tmp_path: Path) -> None:
+    """Each file goes where it was asked for, and nothing else is written; without `joined` only the first is read."""
+    files = [Download(PurePosixPath("/", name), tmp_path / "out" / name) for name in ("a", "c")]
+    with pytest.raises(RemoteFileMissing):
+        unpack(_joined(), files)
+    unpack(_joined(), files, joined=True)
+    assert _files(tmp_path) == {"out", "out/a", "out/c"}
+    assert (tmp_path / "out/c").read_bytes() == b"third"

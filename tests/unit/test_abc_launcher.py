@@ -87,6 +87,22 @@ def test_kill_command(tmp_path: Path) -> None:
             process.communicate()
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up under /proc")
+def test_kill_command_of_another_variable() -> None:
+    """What carries a mark of a provider's own is killed by it, and nothing that carries the same value elsewhere."""
+    started = [
+        subprocess.Popen(["sleep", "600"], env={**os.environ, name: "here"}) for name in ("A_SANDBOX", "A_STRANGER")
+    ]
+    try:
+        assert subprocess.run(kill_command("here", "A_SANDBOX").argv, check=False).returncode == 0
+        assert started[0].wait() == -9
+        assert started[1].poll() is None
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
 def _runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"

@@ -299,11 +299,10 @@ def test_dead_keys_of_real_configurations_only_warn() -> None:
 
 def test_inert_keys_warn_when_they_are_set() -> None:
     """A key that is accepted and does nothing says so; a table of such keys once."""
-    text = document("", 'old = "x"', rest='[history]\npath = "x"\n[report]\ndownload_globs = ["x"]')
+    text = document("", 'old = "x"', rest='[checkpoint]\nbuild_inputs = ["x"]\n')
     assert parsed(text).warnings == (
         "provider.old has no effect: nobody needs it any more (offload.toml:5)",
-        "report.download_globs has no effect: collecting files from sandboxes is not supported yet (offload.toml:13)",
-        "history has no effect: history is not supported yet (offload.toml:10)",
+        "checkpoint has no effect: image checkpoints are not supported yet (offload.toml:10)",
     )
     assert parsed(document()).warnings == ()
 
@@ -314,6 +313,14 @@ def test_an_older_name_is_an_alias() -> None:
     assert loaded.config.offload.hedge is False
     assert loaded.warnings == ()
     assert loaded.provenance["offload.hedge"].line == 2
+
+
+def test_an_older_name_covers_the_newer_one_of_a_weaker_layer() -> None:
+    """What counts is the layer, not the name; within one file today's name counts."""
+    text = document("hedge = true")
+    assert parsed(text, OFFLOAD_OFFLOAD__IMPATIENTLY_REQUEUE_BATCHES="false").config.offload.hedge is False
+    loaded = parsed(document("hedge = true\nimpatiently_requeue_batches = false"))
+    assert (loaded.config.offload.hedge, loaded.provenance["offload.hedge"].line) == (True, 2)
 
 
 def test_layers_cover_each_other_and_every_value_knows_its_origin() -> None:

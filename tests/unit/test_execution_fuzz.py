@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 
 from offload_core.abc import Exit, LivenessSettings, Outcome, Test
 from offload_core.errors import CapacityExhausted, CreateFailed
-from offload_core.execution import StopRequest
+from offload_core.events import Stamped
+from offload_core.execution import ArtefactRequest, StopRequest
 from offload_core.results.accounting import Record
+from offload_core.results.trace import trace_json
 from tests.simulation import Backend, Behaviour, Simulated, simulate
 from tests.soundness import check_sound
+from tests.synthetic import started
+from tests.trace_rules import check_trace
 from tests.virtual_time import run_virtually
 
 RUNS = 300
 PER_TEST = 20
 HANG = 1e6
+COLLECT = ArtefactRequest(globs=("*",), failure_only=False, output_dir=Path(), claim=Path, owns=lambda path: False)
 
 
 class Chaos:
@@ -56,6 +62,8 @@ class Chaos:
             "max_replacements": chance.choice([None, None, 2]),
         }
         self.fail_fast = chance.random() < 0.1
+        self.artefacts = COLLECT if chance.random() < 0.3 else None
+        self.backend.collect_secs = chance.choice([0.0, 0.5, 2.0, HANG])
 
     def _behaviour(self) -> Behaviour:
         chance = self.random
@@ -120,6 +128,7 @@ class Chaos:
                 liveness=LivenessSettings(),
                 stop=self.stop,
                 fail_fast=self.fail_fast,
+                artefacts=self.artefacts,
                 sandboxes_hint=self.random.randrange(1, 4),
                 limit=20_000,
             )
@@ -149,11 +158,12 @@ def explained(record: Record, behaviour: Behaviour) -> bool:
 
 @pytest.mark.parametrize("first", range(0, RUNS, PER_TEST))
 def test_whatever_happens(first: int) -> None:
-    """Every run ends, in sound accounts, with no test blamed for what it did not do, and nothing left behind."""
+    """Every run ends, in sound accounts and a sound trace, with no test blamed for what it did not do."""
     for seed in range(first, first + PER_TEST):
         chaos = Chaos(seed)
         simulated = run_virtually(chaos.run())
         check_sound(simulated, chaos.tests)
+        check_trace("".join(trace_json([Stamped(0.0, started()), *simulated.events])), until=simulated.events[-1].at)
         for key, record in simulated.accounting.records.items():
             assert explained(record, chaos.suite[key]), (seed, key, chaos.suite[key], record)
 

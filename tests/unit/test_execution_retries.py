@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from attrs import evolve
 from offload_core.abc import LivenessSettings, SandboxRef
 from offload_core.errors import ConnectionLost
 from offload_core.events import AttemptDropped, Incident, IncidentKind, SessionEnded, SessionOpened, Stamped, TestBegan
+from offload_core.execution import ArtefactRequest
 from tests.simulation import Backend, Behaviour, Simulated, make_tests
 from tests.soundness import sound_run
 
@@ -206,7 +208,7 @@ def test_a_kill_that_fails(how: str) -> None:
 SLOW_ONCE = Behaviour(secs=500.0, then_secs=1.0)
 
 
-def hedged(behaviour: Behaviour, *, retries: int = 0, hedge: bool = True) -> Simulated:
+def hedged(behaviour: Behaviour, *, retries: int = 0, hedge: bool = True, **more: Any) -> Simulated:
     """A run in which one test is slow the first time, and everybody else is idle soon."""
     behaviours = suite(t7=behaviour)
     return sound_run(
@@ -214,6 +216,7 @@ def hedged(behaviour: Behaviour, *, retries: int = 0, hedge: bool = True) -> Sim
         Backend(suite=behaviours),
         offload={"hedge": hedge},
         estimates=dict.fromkeys(behaviours, 1.0),
+        **more,
     )
 
 
@@ -237,6 +240,25 @@ def test_a_hedge_that_fails_first(retries: int, state: str) -> None:
     assert simulated.states()["t7"] == state
     assert outcomes(simulated, "t7") == ["failed", "passed"][: retries + 1]
     assert simulated.events[-1].at < 60
+
+
+@pytest.mark.parametrize("secs", [20.0, 40.0, 90.0, 500.0])
+@pytest.mark.parametrize(
+    ("retries", "said", "state"), [(0, "passed", "passed"), (0, "failed", "failed"), (1, "failed", "flaky")]
+)
+def test_a_session_that_leaves_files_is_let_to_its_end(secs: float, retries: int, said: str, state: str) -> None:
+    """For a minute at most, while the other attempt's verdict is the one that counts, and its end is no incident."""
+    collect = ArtefactRequest(globs=("*",), failure_only=False, output_dir=Path(), claim=Path, owns=lambda path: False)
+    slow = Behaviour(secs=secs, then_secs=1.0, outcomes=("passed", said, "passed"))
+    simulated = hedged(slow, retries=retries, artefacts=collect)
+    assert simulated.states()["t7"] == state
+    assert outcomes(simulated, "t7") == [said, "passed"][: retries + 1]
+    assert [(event.test, event.number) for event in simulated.of(AttemptDropped)] == [("t7", 1)]
+    assert simulated.of(Incident) == []
+    slow_one = simulated.of(TestBegan)[[event.test for event in simulated.of(TestBegan)].index("t7")].session
+    (end,) = (event for event in simulated.of(SessionEnded) if event.session == slow_one)
+    assert end.complete == (secs < 60)
+    assert simulated.events[-1].at < min(secs, 75) + 10
 
 
 def test_no_hedging_when_it_is_off() -> None:

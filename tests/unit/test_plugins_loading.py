@@ -140,3 +140,21 @@ def test_an_unknown_framework_lists_frameworks(distributions: Any) -> None:
     assert "the framework 'toy' is not installed" in str(raised.value)
     assert "toy" not in str(raised.value).partition("Installed frameworks:")[2]
     assert all(plugin.name != "toy" for plugin in installed(FRAMEWORKS))
+
+
+@pytest.mark.parametrize(
+    ("contract", "words"),
+    [
+        ("2", r"made for version 2 of the contracts, and offload-core \S+ has 1: upgrade offload-core"),
+        ("0", r"made for version 0 of the contracts, and offload-core \S+ keeps none before 1: upgrade the package"),
+        ("'1'", "its `contract` is '1', and must be a whole number"),
+    ],
+)
+def test_a_version_of_the_contracts_that_cannot_be_used_is_refused(
+    distributions: Any, contract: str, words: str
+) -> None:
+    """When it is loaded, for providers and frameworks alike, with what to upgrade."""
+    source = PROVIDER.replace("    Options = Options", f"    Options = Options\n    contract = {contract}")
+    distributions.add("offload-later", provides(later="toy_later:Toy"), {"toy_later": source})
+    with pytest.raises(PluginError, match=words):
+        load_provider_class("later")

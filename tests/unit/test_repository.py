@@ -16,6 +16,11 @@ from offload_core.results.accounting import ExitCode
 
 ROOT = Path(__file__).parents[2]
 PROVIDERS = {"local", "docker", "modal", "command"}
+PACKAGES = sorted(
+    path for place in ("providers/*/offload_*", "docs/examples/offload-*/offload_*") for path in ROOT.glob(place)
+)
+"""The packages of the providers that ship with Offload, and of the examples."""
+PRIVATE = re.compile("_(?!_)")
 PUBLIC_MODULES = {"abc", "errors", "liveness", "testing"}
 TOP_LEVEL = {
     ".ci",
@@ -104,7 +109,7 @@ def test_core_names_no_provider_but_to_say_how_to_install_it() -> None:
     """No branch, table or message of the core depends on which provider it is. `plugins.py` may know the names of the
     distributions that are ours, for the `pip install` command, and `init` the one that it writes by default.
     """
-    named = re.compile(rf"(?i)\boffload[-_]({'|'.join(PROVIDERS)})\b|\b(docker|modal)\b")
+    named = re.compile(rf"(?i)\boffload[-_]({'|'.join(PROVIDERS)})\b|\b(docker|modal)\b|^local$")
     excused = {ROOT / "offload_core" / "plugins.py"}
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {text!r}"
@@ -116,15 +121,17 @@ def test_core_names_no_provider_but_to_say_how_to_install_it() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("package", sorted(path.name for path in (ROOT / "providers").iterdir() if path.is_dir()))
-def test_providers_use_the_public_door(package: str) -> None:
-    """A provider that ships with Offload imports what a third party may import, and nothing else of the core."""
-    wrong = [
-        f"{path.relative_to(ROOT)}: {name}"
-        for path in sources(f"providers/{package}/offload_{package}")
-        for name in imported(path)
-        if name.startswith("offload_core") and name != "offload_core" and name.split(".")[1] not in PUBLIC_MODULES
-    ]
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_providers_use_the_public_door(package: Path) -> None:
+    """A provider that ships with Offload, or is an example, imports what a third party may import: the public modules,
+    and none of the private ones below them.
+    """
+    wrong = []
+    for path in sources(str(package.relative_to(ROOT))):
+        for name in imported(path):
+            top, *rest = name.split(".")
+            if top == "offload_core" and rest and (rest[0] not in PUBLIC_MODULES or any(map(PRIVATE.match, rest))):
+                wrong.append(f"{path.relative_to(ROOT)}: {name}")
     assert not wrong
 
 
@@ -141,8 +148,9 @@ def test_contracts_import_no_implementation() -> None:
 
 def test_every_package_is_typed() -> None:
     """Each distribution carries `py.typed`."""
-    packages = [ROOT / "offload_core", *(ROOT / "providers").glob("*/offload_*")]
-    assert [str(package) for package in packages if not (package / "py.typed").is_file()] == []
+    assert [
+        str(package) for package in (ROOT / "offload_core", *PACKAGES) if not (package / "py.typed").is_file()
+    ] == []
 
 
 def test_no_registry_is_named() -> None:

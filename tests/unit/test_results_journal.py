@@ -17,6 +17,7 @@ from offload_core.abc import Outcome
 from offload_core.errors import ReportError
 from offload_core.events import (
     AttemptFinished,
+    Bus,
     Event,
     LogLine,
     PrepareProgress,
@@ -24,6 +25,7 @@ from offload_core.events import (
     RunStarted,
     Stamped,
     TestDiscovered,
+    Warned,
 )
 from offload_core.results.journal import EVENTS, NOT_IN_JOURNAL, JournalWriter, encoded, read_journal
 from tests.synthetic import began, ended, found, run_of, stamped, started
@@ -192,3 +194,13 @@ def test_a_large_event(tmp_path: Path) -> None:
     assert isinstance(read[1].event, TestDiscovered)
     assert isinstance(read[2].event, AttemptFinished)
     assert read[2].event == event
+
+
+def test_times_are_those_that_consumers_saw(tmp_path: Path) -> None:
+    """What is made from events as they come and what is made from the journal later cannot differ by a rounding."""
+    seen: list[Stamped] = []
+    times = iter([0.0, 1.0004994999, 2.00049950049])
+    bus = Bus(clock=lambda: next(times), consumers=[seen.append, JournalWriter(tmp_path / "events.jsonl", [])])
+    for event in (started(), Warned("one"), Warned("two")):
+        bus.emit(event)
+    assert [each.at for each in read_journal(tmp_path / "events.jsonl")] == [each.at for each in seen]

@@ -50,13 +50,13 @@ LOG = LogLine(sandbox="box-1", session="s1", line="starting")
 
 
 def test_everything_is_written(tmp_path: Path) -> None:
-    """A run leaves journal, JUnit report, summary and logs, and says where they are."""
+    """A run leaves journal, JUnit report, summaries and logs, and says where they are."""
     ran = Ran(tmp_path, *run_of(found("a"), LOG, ended("a")))
     assert (ran.exit_code, ran.failures) == (0, [])
     assert len(list(read_journal(tmp_path / "events.jsonl"))) == len(run_of(found("a"), ended("a")))
     assert [case.name for case in read_junit(tmp_path / "junit.xml")] == ["tests/test_a.py::a"]
     reports = json.loads((tmp_path / "summary.json").read_text())["reports"]
-    assert reports.keys() == {"journal", "junit", "logs", "summary"}
+    assert reports.keys() == {"journal", "junit", "logs", "markdown", "summary"}
     assert "starting" in (tmp_path / "logs/box-1.s1.log").read_text()
     for path in reports.values():
         assert Path(path).exists()

@@ -246,10 +246,11 @@ def durations_of(policy: LongestFirst, tests: Sequence[Test]) -> list[float]:
 
 
 def test_estimates() -> None:
-    """Known durations; else the mean of the group as far as it is known; else a second; never zero."""
+    """Known durations; else the mean of the group as far as it is known; else a second, or what is said; never zero."""
     policy = LongestFirst(Estimates({"a": 4.0, "b": 2.0, "zero": 0.0}))
     assert durations_of(policy, [make("x"), make("a"), make("b"), make("y"), make("zero")]) == [1, 4, 2, 3, 0]
     assert policy.estimate(make("zero")) > 0
+    assert durations_of(LongestFirst(Estimates({}, 7.0)), [make("x")]) == [7]
 
 
 def test_what_this_run_shows() -> None:

@@ -171,7 +171,7 @@ class Pytest(Framework[PytestOptions]):
             "stream": self.options.stream,
             "worker": place.worker,
             "run": place.env.get("OFFLOAD_RUN_ID") or f"offload-{place.env.get('PYTHONHASHSEED', '')}",
-            "environ": {"COVERAGE_FILE": str(place.scratch / f".coverage.{place.name}")},
+            "environ": {"COVERAGE_FILE": str(place.artefacts / ".coverage")},
         }
         own = ("-p", _PLUGIN, "-o", f"cache_dir={place.scratch / 'pytest-cache'}")
         options = self.options

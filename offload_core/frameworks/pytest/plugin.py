@@ -844,10 +844,10 @@ def _start() -> Any:
             del os.environ["PYTHONPATH"]
     for name, value in settings["environ"].items():
         os.environ.setdefault(name, value)
-    temporary = os.environ.get("TMPDIR")
-    if temporary:
-        with contextlib.suppress(OSError):
-            os.makedirs(temporary, exist_ok=True)
+    for directory in (os.environ.get("TMPDIR"), os.path.dirname(os.environ.get("COVERAGE_FILE", ""))):
+        if directory:
+            with contextlib.suppress(OSError):
+                os.makedirs(directory, exist_ok=True)
     state = _State(settings)
     # Not threading.Thread: tests may count threads.
     _thread.start_new_thread(state.channel.beat, ())

@@ -43,6 +43,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'es' if noun.endswith('x') else 's'}"
 
 
+def money(amount: float, currency: str) -> str:
+    """`$0.0123`, `0.0123 EUR`."""
+    return f"${amount:.4f}" if currency == "USD" else f"{amount:.4f} {one_line(currency, 20)}"
+
+
 def where(record: Record, attempt: Attempt) -> str:
     """The group, sandbox and attempt, in words."""
     parts = [f"group {name_line(record.test.group)}"] if record.test.group else []
@@ -159,10 +164,13 @@ def ending(summary: Mapping[str, Any]) -> Iterator[Line]:
         for each in slowest:
             yield Line(f"  {duration(each['seconds']):>8}  {name_line(each['id'])}")
     yield from _results(summary)
+    yield from _cost(summary["cost"])
     if reports := summary["reports"]:
         yield from _heading("Reports:")
         for path in reports.values():
             yield Line(f"  {path}")
+    if brought := sum(len(each["files"]) for each in summary["artefacts"]):
+        yield Line(f"  and {count(brought, 'file')} of tests, in a directory of each sandbox beside these")
     if rerun := summary["rerun"]:
         yield from _heading("Run again what has no good result:")
         yield Line(f"  {one_line(rerun, MAX_LINE)}", "strong")
@@ -170,6 +178,18 @@ def ending(summary: Mapping[str, Any]) -> Iterator[Line]:
     if reason := one_line(summary["reason"], MAX_LINE):
         yield Line(f"The run ended early: {reason}", "warn")
     yield Line(one_line(summary["verdict"], MAX_LINE), _style(summary["exit_code"]))
+
+
+def _cost(cost: Mapping[str, Any] | None) -> Iterator[Line]:
+    if cost is None:
+        return
+    without = f" (without {one_line(cost['leaves_out'])})" if cost["leaves_out"] else ""
+    yield from _heading(f"Estimated cost{without}:")
+    for currency, amount in cost["by_currency"].items():
+        yield Line(f"  {money(amount, currency):>12}  in all")
+    for name, each in islice(cost["sandboxes"].items(), MAX_NAMES):
+        yield Line(f"  {money(each['amount'], each['currency']):>12}  {name_line(name)}, {duration(each['seconds'])}")
+    yield from _more(len(cost["sandboxes"]))
 
 
 def _style(exit_code: int) -> str:

@@ -24,7 +24,7 @@ class TestDockerProvider(ProviderConformance):
 
     def make_provider(self) -> DockerProvider:
         """One that knows the engine by its URL."""
-        context = Context(name="docker", sandbox_root=PurePosixPath("/work"), max_parallel=20)
+        context = Context(name="docker", sandbox_root=PurePosixPath("/work"), max_parallel=50)
         return DockerProvider(DockerOptions(image=BASE, hosts=(self.engine.url,)), context)
 
     async def make_image(self, provider: Provider[DockerOptions]) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -181,3 +182,29 @@ def test_interrupted(engine: Engine, project: Project) -> None:
     assert ran.code == 130
     assert ran.counts["passed"] >= 2
     assert containers(engine) == []
+
+
+def test_files_of_tests_are_brought(engine: Engine, project: Project) -> None:
+    """From the project's root and from the session's own directory, each container's own; not what was in the image."""
+    suite = """
+        import os, pathlib
+        import pytest
+
+        @pytest.mark.parametrize("n", range(4))
+        def test_it(n):
+            pathlib.Path("out").mkdir(exist_ok=True)
+            pathlib.Path(f"out/{n}.txt").write_text(os.environ["HOSTNAME"])
+            pathlib.Path(os.environ["OFFLOAD_ARTEFACTS"], f"own {n}.txt").write_text("own")
+    """
+    project.write({"test_a.py": suite, "test_b.py": suite.replace("range(4)", "range(4, 8)"), "old.txt": "here"})
+    configure(project, [engine], 2)
+    with (project.directory / "offload.toml").open("a", encoding="utf-8") as config:
+        config.write('\n[report]\ndownload_globs = ["*.txt"]\n')
+    ran = project.run()
+    assert ran.code == 0, ran.out + ran.err
+    brought = [Path(file) for each in ran.accounting.artefacts for file in each.files]
+    expected = {name for n in range(8) for name in (f"out/{n}.txt", f"own {n}.txt")}
+    assert sorted(str(Path(*path.parts[2:])) for path in brought) == sorted(expected)
+    hosts = {path.parts[0]: (ran.results / path).read_text() for path in brought if "out" in path.parts}
+    assert len(set(hosts.values())) == len(hosts)
+    assert "warning" not in ran.err

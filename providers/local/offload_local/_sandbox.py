@@ -61,6 +61,11 @@ class LocalSandbox(Sandbox):
         return PurePosixPath(self._made.root if self._made else self.provider.working_dir)
 
     @property
+    def shares_root(self) -> bool:
+        """Unless each has its copy."""
+        return self.provider.options.isolation == "none"
+
+    @property
     def scratch(self) -> PurePosixPath:
         """A directory in the private one, which goes when the sandbox ends."""
         return PurePosixPath(self.provider.directory_of(self.ref)) / "scratch"

@@ -58,7 +58,7 @@ class TestModal(ProviderConformance):
     def make_provider(self) -> ModalProvider:
         """With sandboxes from an image that has nothing of its own."""
         settings = LivenessSettings(interval_secs=0.2)
-        context = Context(name="modal", sandbox_root=PurePosixPath("/"), max_parallel=20, liveness=settings)
+        context = Context(name="modal", sandbox_root=PurePosixPath("/"), max_parallel=50, liveness=settings)
         return ModalProvider(ModalOptions(image="debian:12"), context)
 
     async def make_image(self, provider: Provider[Any]) -> Image | None:

@@ -221,10 +221,10 @@ def test_coverage_data(suite: Suite) -> None:
     suite.write({"thing.py": "def one():\n    return 1\n", "pytest.ini": "[pytest]\naddopts = --cov=thing\n"})
     suite.write({"test_a.py": "import thing\ndef test_it(): assert thing.one()\n"})
     tests = suite.discover(run_args="-p no:cacheprovider").tests
-    assert not list(suite.scratch.glob(".coverage*"))
+    assert not list(suite.scratch.rglob(".coverage*"))
     ran = suite.run(tests)
     assert ran.outcomes == {"test_a.py::test_it": "passed"}
-    assert len(list(suite.scratch.glob(".coverage.*"))) == 1
+    assert len(list(suite.scratch.glob("artefacts/*/.coverage"))) == 1
 
 
 def test_plugin_is_uploaded_once(suite: Suite) -> None:

@@ -18,12 +18,10 @@ from pathlib import Path, PurePosixPath
 from attrs import frozen
 
 from offload_core.abc import (
+    ClientProcess,
     Command,
     Context,
-    Exit,
     Liveness,
-    PipeReader,
-    PipeWriter,
     Process,
     Provider,
     Sandbox,
@@ -32,7 +30,7 @@ from offload_core.abc import (
     inherited_environment,
     key,
 )
-from offload_core.errors import ConnectionLost, CreateFailed, ExecFailed, SandboxDead
+from offload_core.errors import CreateFailed, SandboxDead
 
 
 @frozen(kw_only=True)
@@ -46,12 +44,13 @@ class ExampleProvider(Provider[ExampleOptions]):
     """Makes directories, named RUN.NAME: the label is there as soon as the sandbox is."""
 
     Options = ExampleOptions
+    contract = 1
     needs_sandbox_root = False
 
     def __init__(self, options: ExampleOptions, context: Context) -> None:
         super().__init__(options, context)
         self.directory = Path(options.directory)
-        self.processes: dict[str, list[asyncio.subprocess.Process]] = {}
+        self.processes: dict[str, list[ClientProcess]] = {}
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
         ref = SandboxRef(id=f"{spec.run_id}.{spec.name}", run_id=spec.run_id, name=spec.name)
@@ -91,20 +90,14 @@ class ExampleSandbox(Sandbox):
         if not self._directory.exists():
             raise SandboxDead("its directory is gone", operation="exec", sandbox=self.ref.id)
         env, cwd = {**self._env, **command.env}, command.cwd or self._cwd
-        (stdin, ours_in), (ours_out, stdout), (ours_err, stderr) = os.pipe(), os.pipe(), os.pipe()
-        pipes = PipeWriter(ours_in), PipeReader(ours_out), PipeReader(ours_err)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command.argv, env=env, cwd=cwd, start_new_session=True, stdin=stdin, stdout=stdout, stderr=stderr
-            )
-        except OSError as error:
-            raise ExecFailed(str(error), operation="exec", sandbox=self.ref.id) from error
-        finally:
-            for descriptor in (stdin, stdout, stderr):
-                os.close(descriptor)
+        process = await ClientProcess.start(self, command, command.argv, env=env, cwd=cwd)
         self._processes.append(process)
-        (self._directory / str(process.pid)).touch()
-        return ExampleProcess(self, command, process, pipes)
+        try:
+            (self._directory / str(process.client.pid)).touch()
+        except FileNotFoundError as error:  # it died meanwhile
+            await process.kill()
+            raise SandboxDead("its directory is gone", operation="exec", sandbox=self.ref.id) from error
+        return process
 
     async def probe(self) -> Liveness:
         return Liveness.alive() if self._directory.exists() else Liveness.dead("its directory is gone")
@@ -115,31 +108,3 @@ class ExampleSandbox(Sandbox):
                 os.killpg(group, signal.SIGKILL)
         await asyncio.gather(*(process.wait() for process in self._processes))
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
-
-
-class ExampleProcess(Process):
-    """A process of this machine."""
-
-    def __init__(
-        self,
-        sandbox: Sandbox,
-        command: Command,
-        process: asyncio.subprocess.Process,
-        pipes: tuple[PipeWriter, PipeReader, PipeReader],
-    ) -> None:
-        super().__init__(sandbox, command)
-        self._process = process
-        self._stdin, self.stdout, self.stderr = pipes
-
-    async def write(self, data: bytes) -> None:
-        try:
-            await self._stdin.write(data)
-        except BrokenPipeError as error:
-            raise ConnectionLost("the process does not read", operation="write", sandbox=self.sandbox.ref.id) from error
-
-    async def close_stdin(self) -> None:
-        await self._stdin.close()
-
-    async def wait(self) -> Exit:
-        code = await self._process.wait()
-        return Exit(signal=-code) if code < 0 else Exit(code)

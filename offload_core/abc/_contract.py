@@ -1,0 +1,9 @@
+"""The version of the contracts: what a plugin says it was made for, and what this version of Offload can use."""
+
+from __future__ import annotations
+
+CONTRACT = 1
+"""The newest version of the contracts that this version of Offload keeps."""
+
+OLDEST_CONTRACT = 1
+"""The oldest version of the contracts that this version of Offload still keeps."""

@@ -1,0 +1,99 @@
+"""`offload report`: every report of a run, made again from its journal alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .root import OffloadCommand, Settings, settings
+
+if TYPE_CHECKING:
+    from ..results.rebuilt import Format, Rebuilt
+
+HELP = """Write the reports of a run again, from its journal (events.jsonl) alone.
+
+RUN_DIR is the directory that the run wrote to, or a journal; by default the one that the configuration names. Without
+an option that says which, all reports are written, to where the run writes them.
+"""
+
+
+def _format_options(command: Callable[..., int]) -> Callable[..., int]:
+    for option, what in (
+        ("--summary", "summary.json, for scripts."),
+        ("--markdown", "summary.md, a page for people."),
+        ("--trace", "A trace that Perfetto opens."),
+        ("--junit", "JUnit XML, for CI."),
+        ("--html", "A page to open in a browser."),
+    ):
+        command = click.option(option, is_flag=True, help=what)(command)
+    return command
+
+
+@click.command("report", cls=OffloadCommand, help=HELP)
+@click.argument("run_dir", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--output", metavar="FILE", help="Write the one report here instead; `-` for standard output.")
+@_format_options
+@click.pass_context
+def command(ctx: click.Context, /, run_dir: Path | None, output: str | None, **asked: bool) -> int:
+    """Rebuild what was asked for, and say where it is."""
+    from ..errors import ConfigError
+    from ..results.rebuilt import FORMATS, Rebuilt
+    from .saying import warn
+
+    wanted = [name for name in FORMATS if asked.get(name)]
+    if output is not None and not wanted:
+        wanted = ["html"]
+    if output is not None and len(wanted) > 1:
+        raise click.UsageError("-o takes one report: name one of " + ", ".join(f"--{name}" for name in FORMATS))
+    journal, names = _located(run_dir, settings(ctx))
+    if not journal.exists():
+        raise ConfigError(f"there is no journal at {journal}; `offload run` writes it")
+    notes: list[str] = []
+    rebuilt = Rebuilt.of(journal, names, notes)
+    warn(notes)
+    if output is None:
+        _write_beside(rebuilt, wanted or list(FORMATS))
+    else:
+        _write_to(output, FORMATS[wanted[0]], rebuilt)
+    return 0
+
+
+def _located(run_dir: Path | None, common: Settings) -> tuple[Path, Mapping[str, str]]:
+    """The journal, and the names that the configuration gives to reports, where there is one to ask."""
+    from ..results.directory import JOURNAL
+    from .configured import load_configured
+
+    if run_dir is None:
+        loaded = load_configured(common)
+        report = loaded.config.report
+        return loaded.output_dir / JOURNAL, {"junit": report.junit_file, "html": report.html_file}
+    return (run_dir / JOURNAL if run_dir.is_dir() else run_dir).absolute(), {}
+
+
+def _write_beside(rebuilt: Rebuilt, wanted: Iterable[str]) -> None:
+    """Into the run's own directory, where the next run removes them as it does its own."""
+    from ..results.directory import OutputDirectory
+    from ..results.rebuilt import FORMATS
+
+    with OutputDirectory(rebuilt.journal.parent) as directory:
+        for name in wanted:
+            click.echo(directory.write(rebuilt.names[name], FORMATS[name].make(rebuilt)))
+
+
+def _write_to(output: str, format: Format, rebuilt: Rebuilt) -> None:
+    from ..errors import ReportError
+    from ..results.directory import replace_file
+
+    chunks: Any = format.make(rebuilt)
+    if output == "-":
+        for chunk in chunks:
+            click.echo(chunk.encode(errors="backslashreplace"), nl=False)
+        return
+    try:
+        replace_file(Path(output), chunks)
+    except OSError as error:
+        raise ReportError(f"{output} could not be written: {error.strerror or error}") from error
+    click.echo(output)

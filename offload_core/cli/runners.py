@@ -1,0 +1,127 @@
+"""`offload runners`: the runners that are defined, and what each of them sets."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .root import OffloadGroup, settings
+
+if TYPE_CHECKING:
+    from ..config.catalog import Catalog, Listed
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command(
+    "runners",
+    cls=OffloadGroup,
+    invoke_without_command=True,
+    help="List the runners that are defined, wherever that is.",
+)
+@_JSON
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> int | None:
+    """Each with where it is from; one that cannot be used with the reason. Needs no offload.toml. Exit code 0."""
+    if ctx.invoked_subcommand is not None:
+        if as_json:
+            raise click.UsageError("Options belong behind the name of the subcommand.")
+        return None
+    listed = _catalog(ctx).listing()
+    if as_json:
+        click.echo(json.dumps([_plain(each) for each in listed], indent=2))
+        return 0
+    if not listed:
+        click.echo("No runners are defined.")
+    width = max((len(each.name) for each in listed), default=0)
+    for each in listed:
+        click.echo(f"{each.name:<{width}}  {_summary(each)}".rstrip())
+        click.echo(f"{'':<{width}}  {each.where}")
+        if each.note:
+            click.echo(f"{'':<{width}}  {each.note}")
+    return 0
+
+
+@command.command("show", help="Show what a runner sets and locks, with all that it extends.")
+@click.argument("name")
+@_JSON
+@click.pass_context
+def show(ctx: click.Context, name: str, as_json: bool) -> int:
+    """Exit code 4 if there is no such runner, or it cannot be used."""
+    from ..config.assembly import resolved
+    from ..config.layers import dotted
+    from ..config.secrets import without_secrets
+    from .toml_text import toml
+
+    chain = _catalog(ctx).chain(name, "offload runners show")
+    runner = chain[-1]
+    layers, locks = resolved(chain)
+    values = [(path, laid[-1]) for path, laid in layers.history.items()]
+    if as_json:
+        told = {
+            "name": name,
+            "description": runner.table.description,
+            "chain": [{"name": each.name, "origin": str(each.origin)} for each in reversed(chain)],
+            "values": without_secrets(layers.values),
+            "origins": {dotted(path): str(each.origin) for path, each in values},
+            "locks": [
+                {"key": dotted(each.path), "by": each.owner, "origin": str(each.origin), "reason": each.reason}
+                for each in locks.locks
+            ],
+        }
+        click.echo(json.dumps(told, indent=2, default=str))
+        return 0
+    click.echo(f"{name}: {runner.table.description}".rstrip(": "))
+    click.echo("  " + " -> ".join(map(str, reversed(chain))))
+    for path, each in values:
+        [value] = without_secrets({str(path[-1]): each.value}).values()
+        click.echo(f"  {dotted(path)} = {toml(value)}  # {each.origin}")
+    for lock in locks.locks:
+        click.echo(f"  {dotted(lock.path)} is {lock}")
+    return 0
+
+
+def _catalog(ctx: click.Context) -> Catalog:
+    from ..config.assembly import catalog
+    from ..config.documents import document, read
+    from ..config.layers import Layer
+    from ..config.schema import DEFAULT_FILE
+    from ..errors import ConfigError
+
+    path = settings(ctx).config
+    try:
+        file = document(read(path or Path(DEFAULT_FILE)), str(path or DEFAULT_FILE), Layer.FILE)
+    except FileNotFoundError:
+        if path is not None:
+            raise ConfigError(f"there is no configuration file {path}") from None
+        file = None
+    return catalog(os.environ, file)
+
+
+def _plain(listed: Listed) -> dict[str, Any]:
+    runner = listed.runner
+    return {
+        "name": listed.name,
+        "description": runner.table.description if runner else "",
+        "extends": runner.table.extends if runner else None,
+        "locked": list(runner.table.locked) if runner else [],
+        "place": listed.place.value,
+        "origin": listed.where,
+        "note": listed.note,
+    }
+
+
+def _summary(listed: Listed) -> str:
+    runner = listed.runner
+    if runner is None:
+        return "broken"
+    parts = [runner.table.description]
+    if runner.table.extends:
+        parts.append(f"(extends {runner.table.extends})")
+    if runner.table.locked:
+        parts.append(f"(locks {', '.join(runner.table.locked)})")
+    return " ".join(filter(None, parts))

@@ -1,0 +1,271 @@
+"""Brings files that tests wrote from sandboxes: `[report] download_globs`.
+
+Once a session has ended, one command in its sandbox packs what matches and is new, and one download brings it. What
+goes wrong there is a warning: it is no test's failure, and keeps the run for a bounded time only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import tempfile
+import time
+from collections.abc import Callable, Container, Sequence
+from pathlib import Path, PurePosixPath
+
+from attrs import define, evolve, field, frozen
+
+from ..abc import Command, Download, Member, Place, launched, members, unpack
+from ..errors import DownloadFailed, OffloadError, SandboxDead, SandboxLost
+from ..events import ArtefactsCollected, Bus, Warned
+from ..liveness import DeathWatch
+from ..retry import RetryPolicy
+
+VARIABLE = "OFFLOAD_ARTEFACTS"
+"""Names a directory of the session's own, in its environment: what is in it is looked at, too."""
+
+COLLECT_SECS = 60.0
+"""How long a collection may take. A sandbox in which one takes longer is not asked again."""
+
+ABANDON_SECS = 10.0
+"""How long the end of a command may take that took too long."""
+
+MAX_BYTES = 1 << 30
+"""Of one session. More is not brought at all."""
+
+MAX_FILES = 10_000
+"""Of one session; the others are left out."""
+
+# BusyBox's find compares whole seconds: what the session writes must not be of the same one as the marker.
+_BEGIN = """\
+mkdir -p -- "$1" && : >"$2" || exit
+case $(find --help 2>&1) in *BusyBox*) sleep 1 ;; esac
+"""
+
+# `find` may start `tar` several times: each output is several archives one after the other, or nothing.
+_COLLECT = """\
+root=$1 own=$2 marker=$3 skip=$4 archive=$5 limit=$6
+shift 6
+for glob do shift; set -- "$@" -o -path "./$glob"; done
+shift
+pack() {
+    cd -- "$1" || exit
+    into=$2
+    shift 2
+    find . "$@" -exec tar -cf - {} + | head -c "$limit" >"$into"
+    wc -c <"$into"
+}
+(pack "$root" "$archive" -path "$skip" -prune -o -type f -newer "$marker" \\( "$@" \\)) &&
+(pack "$own" "$archive.own" -type f \\( "$@" \\))
+"""
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@frozen(kw_only=True)
+class ArtefactRequest:
+    """What to bring.
+
+    Attributes:
+        globs: patterns as in `find -path`, relative to the project's root in the sandbox: `*` crosses `/`. `**/` in
+            front stands for any directories or none.
+        failure_only: only from sessions in which something failed.
+        output_dir: where reports go, on this host.
+        claim: gives the path for a file's name in `output_dir`, or raises ReportError.
+        owns: whether a file on this host is one that the run itself wrote.
+    """
+
+    globs: tuple[str, ...]
+    failure_only: bool
+    output_dir: Path
+    claim: Callable[[str], Path]
+    owns: Callable[[Path], bool]
+
+
+@define(eq=False)
+class _Session:
+    """Where one session's files are, and where they go."""
+
+    place: Place
+    watch: DeathWatch
+    sandbox: str
+
+    @property
+    def marker(self) -> PurePosixPath:
+        return self.place.artefacts.with_name(f"{self.place.name}.began")
+
+    @property
+    def archive(self) -> PurePosixPath:
+        """The same for all sessions of a sandbox: the next one overwrites it."""
+        return self.place.artefacts.with_name("archive.tar")
+
+
+@define
+class _Kept:
+    """What came of it: names relative to `output_dir`, bytes, and whether there were too many."""
+
+    files: dict[str, None] = field(factory=dict)
+    size: int = 0
+    left_out: bool = False
+
+
+def _forms(glob: str) -> tuple[str, ...]:
+    return (glob, glob.removeprefix("**/")) if glob.startswith("**/") else (glob,)
+
+
+class Artefacts:
+    """Collects for all sandboxes of a run. Its methods raise nothing but SandboxDead and SandboxLost."""
+
+    def __init__(self, request: ArtefactRequest, retry: RetryPolicy, bus: Bus) -> None:
+        self._request = request
+        self._retry = retry
+        self._bus = bus
+        self._globs = tuple(form for glob in request.globs for form in _forms(glob.removeprefix("./")))
+        self._given_up: set[str] = set()
+        self._unmarked: set[str] = set()
+        self._said: set[str] = set()
+        self._shared: dict[tuple[str, str], str] = {}
+        for glob in self._globs:
+            if glob.startswith("/") or ".." in PurePosixPath(glob).parts:
+                self._warn(f"download_globs: {glob!r} matches nothing: patterns are relative to the project's root")
+
+    async def begin(self, place: Place, watch: DeathWatch) -> Place:
+        """Before a session opens: what is there now is not its own. Returns the place with `VARIABLE` set."""
+        session = _Session(place, watch, watch.sandbox.ref.name)
+        try:
+            async with asyncio.timeout(COLLECT_SECS):
+                await self._run(session, _BEGIN, str(place.artefacts), str(session.marker))
+        except (SandboxDead, SandboxLost):
+            raise
+        except Exception as error:
+            self._unmarked.add(place.name)
+            self._failed(session, error)
+            return place
+        return evolve(place, env={**place.env, VARIABLE: str(place.artefacts)})
+
+    async def collect(self, place: Place, watch: DeathWatch, *, failed: bool) -> None:
+        """After a session has ended. `failed`: something failed in it, or it did not end well."""
+        session = _Session(place, watch, watch.sandbox.ref.name)
+        skipped = self._request.failure_only and not failed
+        if skipped or session.sandbox in self._given_up or place.name in self._unmarked:
+            return
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(COLLECT_SECS):
+                files, size = await self._collect(session)
+        except (SandboxDead, SandboxLost):
+            raise
+        except Exception as error:
+            if isinstance(error, TimeoutError):
+                self._given_up.add(session.sandbox)
+            return self._failed(session, error)
+        if files:
+            self._bus.emit(
+                ArtefactsCollected(
+                    sandbox=session.sandbox,
+                    session=place.name,
+                    files=files,
+                    size=size,
+                    seconds=round(time.monotonic() - began, 6),
+                )
+            )
+
+    async def _collect(self, session: _Session) -> tuple[tuple[str, ...], int]:
+        place, archive = session.place, session.archive
+        words = (place.root, place.artefacts, session.marker, self._skipped(session), archive, MAX_BYTES + 1)
+        said = await self._run(session, _COLLECT, *map(str, words), *self._globs)
+        sizes = [int(size) for size in said.decode(errors="replace").split()]
+        if sum(sizes) > MAX_BYTES:
+            raise DownloadFailed(f"they are more than {MAX_BYTES >> 30} GiB; narrow `[report] download_globs`")
+        with tempfile.TemporaryDirectory(prefix="offload-artefacts-") as directory:
+            downloads = [
+                Download(source, Path(directory, source.name))
+                for source, size in zip((archive, archive.with_name(f"{archive.name}.own")), sizes, strict=True)
+                if size
+            ]
+            if not downloads:
+                return (), 0
+            sandbox = session.watch.sandbox
+            await self._retry.call("download", lambda: sandbox.download(downloads), watch=session.watch)
+            kept = await asyncio.to_thread(self._keep, session, [download.target for download in downloads])
+        if kept.left_out:
+            self._warn(f"more than {MAX_FILES:,} files match `[report] download_globs`: some are left out")
+        return tuple(kept.files), kept.size
+
+    async def _run(self, session: _Session, script: str, *words: str) -> bytes:
+        """Run a script in the sandbox and return its output; what it complains of is a warning."""
+        command = Command(argv=("/bin/sh", "-c", script, "offload-artefacts", *words), env={"COPYFILE_DISABLE": "1"})
+        process = await session.place.executor.exec(launched(command))
+        try:
+            done = await session.watch.guard(process.communicate())
+        except BaseException:
+            with contextlib.suppress(Exception):  # it only reads; and what is dead is not asked
+                async with asyncio.timeout(ABANDON_SECS):
+                    await session.watch.guard(process.kill())
+            raise
+        complaint = done.stderr[-1000:].decode(errors="replace").strip()
+        if not done.exit.ok:
+            raise DownloadFailed(f"{done.exit}: {complaint}")
+        for line in complaint.splitlines():
+            self._warn(f"not everything that `[report] download_globs` names could be read: {line}")
+        return done.stdout
+
+    def _skipped(self, session: _Session) -> str:
+        """Where files are that the run itself writes, as a pattern relative to the root; empty if there are none."""
+        root, output = Path(session.place.root), self._request.output_dir
+        below = session.watch.sandbox.shares_root and root in output.parents
+        return re.sub(r"([*?\[\\])", r"\\\1", f"./{output.relative_to(root)}") if below else ""
+
+    # -- on this host, in a thread --------------------------------------------------------------------------------
+
+    def _keep(self, session: _Session, archives: Sequence[Path]) -> _Kept:
+        """Take the files out of archives, each to a name that nothing has yet."""
+        kept = _Kept()
+        for path in archives:
+            shared = session.watch.sandbox.shares_root and path.name == session.archive.name
+            downloads: dict[PurePosixPath, Download] = {}
+            with path.open("rb") as archive:
+                for member in members(archive, digests=shared):
+                    if member.name in downloads or (shared and self._is_known(session, member)):
+                        continue
+                    if len(kept.files) == MAX_FILES:
+                        kept.left_out = True
+                        break
+                    name = self._free(session, member.name, kept.files)
+                    downloads[member.name] = Download(PurePosixPath("/", member.name), self._request.claim(name))
+                    kept.files[name] = None
+                    kept.size += member.size
+                archive.seek(0)
+                unpack(archive, tuple(downloads.values()), joined=True)
+        return kept
+
+    def _is_known(self, session: _Session, member: Member) -> bool:
+        """Whether a file that several sandboxes see is the run's own, or was brought from another as it is now."""
+        if self._request.owns(Path(session.place.root, member.name)):
+            return True
+        first = self._shared.setdefault((str(member.name), member.digest), session.place.name)
+        return first != session.place.name
+
+    def _free(self, session: _Session, path: PurePosixPath, taken: Container[str]) -> str:
+        """A name in `output_dir`. What stands there is not ours, as ours were removed before the run."""
+        name = f"{session.sandbox}/{session.place.name}/{_UNSAFE.sub('_', str(path))}"
+        number, free = 0, name
+        while free in taken or (self._request.output_dir / free).exists():
+            number += 1
+            free = f"{name}~{number}"
+        return free
+
+    # -- what went wrong ------------------------------------------------------------------------------------------
+
+    def _failed(self, session: _Session, error: Exception) -> None:
+        if isinstance(error, TimeoutError):
+            why = f"that took longer than {COLLECT_SECS:g} s"
+        else:
+            why = str(error) if isinstance(error, OffloadError) else repr(error)
+        self._warn(f"the files of session {session.place.name} could not be brought: {why}")
+
+    def _warn(self, message: str) -> None:
+        """Say it once a run."""
+        if message not in self._said:
+            self._said.add(message)
+            self._bus.emit(Warned(message))

@@ -1,0 +1,151 @@
+"""The figures of a run that say whether it was quick, and what it spent its time on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from ...abc import Outcome
+from ..accounting import Accounting, Record
+from ._recorded import Execution, Lane, Recorded
+
+SLOWEST = 10
+
+
+@frozen(kw_only=True)
+class Bound:
+    """What no schedule could have undercut with these tests on so many sandboxes. Seconds.
+
+    Attributes:
+        seconds: the larger of `share` and `longest`.
+        share: `work`, the time of all attempts that tell something, divided by the most sandboxes that were alive.
+        longest: the longest of those attempts.
+        ratio: the run's wall time divided by `seconds`.
+    """
+
+    seconds: float
+    work: float
+    share: float
+    longest: float
+    workers: int
+    ratio: float
+
+
+def bound_of(accounting: Accounting) -> Bound | None:
+    """The lower bound of a run; None where nothing took any time."""
+    durations = [
+        attempt.duration
+        for record in accounting.records.values()
+        for attempt in record.attempts
+        if attempt.outcome is not Outcome.LOST
+    ]
+    workers = max(accounting.sandboxes_peak, 1)
+    work, longest = sum(durations), max(durations, default=0.0)
+    seconds = max(work / workers, longest)
+    if not seconds:
+        return None
+    return Bound(
+        seconds=seconds,
+        work=work,
+        share=work / workers,
+        longest=longest,
+        workers=workers,
+        ratio=accounting.now / seconds,
+    )
+
+
+@frozen
+class SlowTest:
+    """A test among the slowest, by its place in the order of discovery."""
+
+    index: int
+    id: str
+    seconds: float
+
+
+def slowest_tests(accounting: Accounting) -> list[SlowTest]:
+    """The tests whose deciding attempt took longest."""
+    found = [
+        SlowTest(index, record.test.id, record.deciding.duration)
+        for index, record in enumerate(accounting.records.values())
+        if record.deciding
+    ]
+    return sorted(found, key=lambda test: test.seconds, reverse=True)[:SLOWEST]
+
+
+@frozen
+class SlowModule:
+    """A module among the slowest: `seconds` for all attempts at its tests, `longest` for the longest of them."""
+
+    path: str
+    tests: int
+    seconds: float
+    longest: float
+
+
+def slowest_modules(accounting: Accounting) -> list[SlowModule]:
+    """The modules whose tests took longest, all attempts counted."""
+    by_path: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in accounting.records.values():
+        by_path[record.test.path].append(record)
+    found = []
+    for path, records in by_path.items():
+        times = [attempt.duration for record in records for attempt in record.attempts]
+        found.append(SlowModule(path, len(records), sum(times), max(times, default=0.0)))
+    return sorted(found, key=lambda module: module.seconds, reverse=True)[:SLOWEST]
+
+
+@frozen(kw_only=True)
+class Spent:
+    """Where the life of one sandbox, or of several, went. Seconds; `creating`, `opening`, `testing` and `rest` add up.
+
+    Attributes:
+        creating: from the order until it was ready. opening: starting test sessions.
+        testing: in tests, those that did not count too. rest: between tests, idle, and ending.
+    """
+
+    creating: float
+    opening: float
+    testing: float
+    rest: float
+
+    @property
+    def life(self) -> float:
+        """All of it."""
+        return self.creating + self.opening + self.testing + self.rest
+
+
+def spent(lane: Lane, executions: Sequence[Execution], end: float) -> Spent:
+    """Where a sandbox's life went, if the run ended at `end`."""
+    ended = end if lane.ended is None else lane.ended
+    ready = ended if lane.ready is None else lane.ready
+    opening, free = 0.0, ready
+    for session in lane.sessions.values():
+        opening += max(0.0, session.opened - free)
+        free = max(free, ended if session.ended is None else session.ended)
+    testing = sum((ended if each.end is None else min(each.end, ended)) - each.start for each in executions)
+    creating = ready - lane.starting
+    rest = max(0.0, ended - lane.starting - creating - opening - testing)
+    return Spent(creating=creating, opening=opening, testing=testing, rest=rest)
+
+
+def in_all(several: Sequence[Spent]) -> Spent:
+    """The sums."""
+    return Spent(
+        creating=sum(one.creating for one in several),
+        opening=sum(one.opening for one in several),
+        testing=sum(one.testing for one in several),
+        rest=sum(one.rest for one in several),
+    )
+
+
+def by_lane(recorded: Recorded) -> dict[str, list[Execution]]:
+    """What ran in each sandbox, in the order of the tests."""
+    found: dict[str, list[Execution]] = {name: [] for name in recorded.lanes}
+    for by_number in recorded.executions.values():
+        for execution in by_number.values():
+            if execution.sandbox in found:
+                found[execution.sandbox].append(execution)
+    return found

@@ -1,0 +1,201 @@
+"""The page: what the template is filled with."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...abc import State
+from ...events import Stamped
+from ..accounting import Accounting
+from ..console import count, duration, incident, money
+from ..sanitize import cut, name_line, one_line, printable
+from ._data import embedded, page_data
+from ._figures import Spent, bound_of, by_lane, in_all, slowest_modules, slowest_tests, spent
+from ._recorded import Recorded
+
+if TYPE_CHECKING:
+    import jinja2
+
+SCRIPTS = ("dom", "data", "details", "list", "tests", "scale", "paint", "timeline", "page")
+"""The parts of the page's one script, in order; each knows those before it."""
+FIRST_FAILURES = 5
+MAX_TEXT = 16 * 1024
+"""Characters of an incident's or a listing's output."""
+BEST_FIRST = (
+    State.FAILED,
+    State.ERROR,
+    State.TIMED_OUT,
+    State.CRASHED,
+    State.FLAKY,
+    State.NOT_RUN,
+    State.XPASSED,
+    State.XFAILED,
+    State.SKIPPED,
+    State.PASSED,
+)
+"""States in the order in which people want to see them."""
+
+
+def html_report(events: Iterable[Stamped], summary: Mapping[str, Any]) -> Iterator[str]:
+    """The report on a run, in pieces.
+
+    Args:
+        events: of the run, from its journal; read to their end before the first piece is there.
+        summary: what `summary.json` holds; `cost` is shown where there is one.
+
+    Raises:
+        ReportError: the events could not be read.
+    """
+    recorded = Recorded.of(events)
+    template = _environment().get_template("report.html")
+    return template.generate(**_page(recorded, summary))
+
+
+def _page(recorded: Recorded, summary: Mapping[str, Any]) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    accounting = recorded.accounting
+    style, script = _part("report.css"), "".join(_part(f"js/{name}.js") for name in SCRIPTS)
+    return {
+        "summary": summary,
+        "ended": accounting.finished is not None,
+        "tone": _tone(accounting, summary["exit_code"]),
+        "states": [(state.value, summary["counts"][state.value]) for state in BEST_FIRST],
+        "facts": _facts(accounting, summary),
+        "failures": _failures(accounting),
+        "cost": _cost(summary.get("cost")),
+        "bound": bound_of(accounting),
+        "incidents": list(_incidents(recorded)),
+        "slowest_tests": slowest_tests(accounting),
+        "slowest_modules": slowest_modules(accounting),
+        **_sandboxes(recorded),
+        # all of these are ours or escaped for where they stand
+        "style": Markup(style),
+        "script": Markup(script),
+        "style_hash": _hash(style),
+        "script_hash": _hash(script),
+        "data": Markup(embedded(page_data(recorded))),
+    }
+
+
+def _facts(accounting: Accounting, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What run it was."""
+    started = accounting.started
+    if started is None:
+        return []
+    when = datetime.fromtimestamp(started.epoch, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return [
+        ("Started", when),
+        ("Run", started.run_id),
+        ("Framework", started.framework),
+        ("Provider", started.provider),
+        ("Commit", started.commit[:12]),
+        ("Listed after", _seconds(summary["discovery_seconds"])),
+        ("Command", shlex.join([Path(started.argv[0]).name, *started.argv[1:]]) if started.argv else ""),
+    ]
+
+
+def _cost(cost: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The estimate in words, for the run and for each sandbox; None where there is none."""
+    if not cost:
+        return None
+    return {
+        "amount": " and ".join(money(amount, currency) for currency, amount in cost["by_currency"].items()),
+        "leaves_out": cost["leaves_out"],
+        "sandboxes": {name: money(each["amount"], each["currency"]) for name, each in cost["sandboxes"].items()},
+    }
+
+
+def _tone(accounting: Accounting, exit_code: int) -> str:
+    """`good`, `warn` or `bad`."""
+    if accounting.finished is not None and not exit_code:
+        return "good"
+    return "bad" if any(state.bad for state in accounting.counts()) else "warn"
+
+
+def _failures(accounting: Accounting) -> dict[str, Any]:
+    """How many tests failed, and the first of them."""
+    found = [
+        {"index": index, "id": record.test.id, "state": record.state.value, "message": record.deciding.message}
+        for index, record in enumerate(accounting.records.values())
+        if record.state.bad and record.deciding
+    ]
+    return {"total": len(found), "first": found[:FIRST_FAILURES]}
+
+
+def _incidents(recorded: Recorded) -> Iterator[dict[str, Any]]:
+    """What each incident was, with the tests it concerned by their places in the order of discovery."""
+    places = {key: index for index, key in enumerate(recorded.accounting.records)}
+    records = recorded.accounting.records
+
+    def tests(keys: Iterable[str]) -> list[dict[str, Any]]:
+        return [{"index": places[key], "id": records[key].test.id} for key in keys if key in places]
+
+    for at, each in recorded.incidents:
+        requeued, suspects = tests(each.requeued), tests(each.suspects)
+        what = {"sandbox": each.sandbox, "session": each.session, "reason": each.reason}
+        yield {
+            "at": at,
+            "kind": each.kind.value,
+            "sandbox": each.sandbox,
+            "text": incident(each.kind.value, {**what, "requeued": (), "suspects": ()}),
+            "requeued": requeued,
+            "suspects": suspects,
+            "details": each.details,
+        }
+
+
+def _sandboxes(recorded: Recorded) -> dict[str, Any]:
+    """Where the time of each sandbox went, and of all together."""
+    executions, end = by_lane(recorded), recorded.accounting.now
+    rows = [
+        {"lane": lane, "tests": len(executions[name]), "spent": spent(lane, executions[name], end)}
+        for name, lane in recorded.lanes.items()
+    ]
+    total: Spent = in_all([row["spent"] for row in rows])  # type: ignore[misc]
+    return {"lanes": rows, "spent": total}
+
+
+def _seconds(seconds: float) -> str:
+    """As the console writes them, but for the shortest: `3ms`."""
+    return f"{1000 * seconds:.0f}ms" if seconds < 0.0995 else duration(seconds)
+
+
+def _part(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """How a Content-Security-Policy names an inline style or script."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_part),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "seconds": _seconds,
+        "name": name_line,
+        "line": one_line,
+        "text": lambda text: printable(cut(text, MAX_TEXT)),
+        "words": lambda text: text.replace("_", " "),
+        "count": count,
+        "share": lambda part, whole: f"{100 * part / whole:.1f}" if whole else "0",
+    }
+    return environment

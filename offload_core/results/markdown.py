@@ -1,0 +1,180 @@
+"""`summary.md`: a run on one page, as Markdown that GitHub and others show.
+
+Names and texts from a sandbox stand in code spans, code blocks or escaped HTML, and nowhere else: they cannot become
+markup, whatever they hold.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from ..abc import State
+from .accounting import Accounting, Record
+from .console import count, duration, incident, money
+from .sanitize import cut, name_line, one_line, printable
+
+SUMMARY_MARKDOWN = "summary.md"
+"""The name of the file."""
+
+MAX_BYTES = 900_000
+"""GitHub takes at most 1 MiB from one step."""
+
+MAX_DETAILS = 100
+"""Failures with their text; of the rest there are names."""
+MAX_NAMES = 100
+MAX_TEXT = 8_000
+"""Characters of one failure."""
+
+_LEFT_OUT = "\n… and more, which has no room here; it is in the other reports.\n"
+
+_RANKS = {State.ERROR: 0, State.CRASHED: 1, State.TIMED_OUT: 2, State.FAILED: 3}
+
+
+def summary_markdown(accounting: Accounting, summary: Mapping[str, Any], limit: int = MAX_BYTES) -> Iterator[str]:
+    """The page, in pieces that are at most `limit` bytes of UTF-8 together.
+
+    Args:
+        summary: what `offload_core.results.summary.summarize` returns for this accounting.
+    """
+    room = limit - len(_LEFT_OUT.encode())
+    for part in _parts(accounting, summary):
+        room -= len(part.encode(errors="backslashreplace"))
+        if room < 0:
+            yield _LEFT_OUT
+            return
+        yield part
+
+
+def ranked(accounting: Accounting) -> list[Record]:
+    """The tests that failed, the most telling first: what breaks many before what breaks itself, and of those that
+    say the same, the others after the first.
+    """
+    bad = [record for record in accounting.records.values() if record.state.bad]
+    said: set[tuple[State, str]] = set()
+    order: list[tuple[bool, int, Record]] = []
+    for record in bad:
+        what = (record.state, message_of(record))
+        order.append((what in said, _RANKS[record.state], record))
+        said.add(what)
+    return [record for _, _, record in sorted(order, key=lambda each: each[:2])]
+
+
+def message_of(record: Record) -> str:
+    """Why a test is in the state it is in, in one line."""
+    attempt = record.deciding
+    return one_line(attempt.message) if attempt else ""
+
+
+def code(text: str) -> str:
+    """A code span that shows `text`, on one line, whatever is in it."""
+    line = name_line(text) or " "
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    space = " " if line.strip(" ") != line or line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{space}{line}{space}{fence}"
+
+
+def block(text: str) -> str:
+    """A code block that shows `text`, whatever is in it."""
+    shown = printable(text).strip("\n")
+    fence = "`" * max(max(map(len, re.findall("`+", shown)), default=0) + 1, 3)
+    return f"{fence}text\n{shown}\n{fence}\n"
+
+
+def _parts(accounting: Accounting, summary: Mapping[str, Any]) -> Iterator[str]:
+    yield f"# {_heading(summary)}\n\n"
+    yield from _numbers(summary)
+    for group, error in summary["discovery_errors"].items():
+        yield f"\n## Tests that could not be listed\n\nGroup {code(group)}:\n\n{block(cut(error, MAX_TEXT))}"
+    yield from _failures(ranked(accounting))
+    yield from _listed("Flaky tests", [_test(each) for each in summary["flaky"]])
+    yield from _not_run(summary["not_run"])
+    yield from _listed("Infrastructure", [code(incident(each["kind"], each)) for each in summary["incidents"]])
+    slowest = [f"{duration(each['seconds'])} {code(each['id'])}" for each in summary["slowest"]]
+    yield from _listed("Slowest tests", slowest)
+    yield from _cost(summary["cost"])
+    if files := sum(len(each["files"]) for each in summary["artefacts"]):
+        yield f"\n{count(files, 'file')} of the tests brought from sandboxes.\n"
+    if summary["rerun"]:
+        yield f"\nRun again what has no good result: {code(summary['rerun'])}\n"
+
+
+def _heading(summary: Mapping[str, Any]) -> str:
+    sign = {0: "✅", 2: "⚠️", 3: "⚠️"}.get(summary["exit_code"], "❌")
+    return f"{sign} {html.escape(_unmarked(summary['verdict']))}"
+
+
+def _unmarked(text: str) -> str:
+    """Text that has no name of a test in it, without what Markdown would act on."""
+    return re.sub(r"([\\`*_{}\[\]#|~@])", r"\\\1", one_line(text))
+
+
+def _numbers(summary: Mapping[str, Any]) -> Iterator[str]:
+    counts = [f"{number} {state.replace('_', ' ')}" for state, number in summary["counts"].items() if number]
+    sandboxes = summary["sandboxes"]
+    yield f"{count(summary['total'], 'test')}: {', '.join(counts) or 'none'}.\n\n"
+    died = f", {sandboxes['dead'] + sandboxes['lost']} of them died" if sandboxes["dead"] + sandboxes["lost"] else ""
+    yield f"{duration(summary['wall_seconds'])} on {count(sandboxes['created'], 'sandbox')}{died}.\n"
+    if summary["reason"]:
+        yield f"\nThe run ended early:\n\n{block(cut(summary['reason'], MAX_TEXT))}"
+
+
+def _failures(records: list[Record]) -> Iterator[str]:
+    if not records:
+        return
+    yield f"\n## {count(len(records), 'test')} failed\n\n"
+    for record in records[:MAX_DETAILS]:
+        yield _failure(record)
+    names = (f"{record.state.value.replace('_', ' ')} {code(record.test.id)}" for record in records[MAX_DETAILS:])
+    yield from _items(list(names))
+
+
+def _failure(record: Record) -> str:
+    attempt = record.deciding
+    texts = [attempt.message, attempt.details] if attempt else []
+    if attempt and attempt.message.strip() in attempt.details:
+        texts = [attempt.details]
+    if attempt:
+        texts += [f"--- {section.title} ---\n{section.text}" for section in attempt.output if section.text.strip()]
+    text = cut("\n".join(part.strip("\n") for part in texts if part), MAX_TEXT)
+    state = record.state.value.replace("_", " ").upper()
+    name = html.escape(name_line(record.test.id))
+    head = f"<details><summary>{state} <code>{name}</code> ({html.escape(one_line(record.test.group))})</summary>"
+    return f"{head}\n\n{block(text)}\n</details>\n\n"
+
+
+def _test(failure: Mapping[str, Any]) -> str:
+    said = one_line(failure["message"] or "", 200)
+    return code(failure["id"]) + (f": {code(said)}" if said else "")
+
+
+def _not_run(tests: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    by_reason: dict[str, list[str]] = {}
+    for test in tests:
+        by_reason.setdefault(one_line(test["reason"]), []).append(code(test["id"]))
+    for reason, names in by_reason.items():
+        yield f"\n## {count(len(names), 'test')} not run\n\n{code(reason)}\n\n"
+        yield from _items(names)
+
+
+def _cost(cost: Mapping[str, Any] | None) -> Iterator[str]:
+    if cost is not None:
+        amounts = " and ".join(money(amount, currency) for currency, amount in cost["by_currency"].items())
+        without = f", without {_unmarked(cost['leaves_out'])}" if cost["leaves_out"] else ""
+        yield f"\nEstimated cost: {amounts}{without}.\n"
+
+
+def _listed(title: str, items: list[str]) -> Iterator[str]:
+    if items:
+        yield f"\n## {title}\n\n"
+        yield from _items(items)
+
+
+def _items(items: list[str]) -> Iterator[str]:
+    for item in islice(items, MAX_NAMES):
+        yield f"- {item}\n"
+    if len(items) > MAX_NAMES:
+        yield f"- … and {len(items) - MAX_NAMES} more\n"
