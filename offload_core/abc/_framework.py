@@ -109,6 +109,9 @@ class Framework(ABC, Generic[OptionsT]):
     """What it roughly costs a session to start on what `run` is given, in seconds; 0 where a warm process waits for
     it. The scheduler makes bundles accordingly large."""
 
+    module_secs: ClassVar[float] = 0.0
+    """What it roughly costs to import a module, in seconds. A module whose tests take less is not split."""
+
     def __init__(self, options: OptionsT) -> None:
         self.options = options
 

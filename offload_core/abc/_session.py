@@ -51,7 +51,8 @@ class TestFinished:
 
 @frozen(kw_only=True)
 class TeardownFailed:
-    """Something shared that a finished test was the last to use could not be torn down: that test becomes an error."""
+    """Something shared that a test of this session was the last to use could not be torn down, or it left an error
+    behind: that finished test becomes an error."""
 
     key: str
     message: str

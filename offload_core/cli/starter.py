@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import shutil
 import textwrap
@@ -88,6 +89,7 @@ def _detected(directory: Path) -> tuple[str, str]:
     found = {"pytest": _pytest_sign(directory)}
     for framework, files in _MARKERS.items():
         found[framework] = next((file for file in files if (directory / file).exists()), "")
+    found["vitest"] = found["vitest"] or _vitest_sign(directory)
     signs = {framework: sign for framework, sign in found.items() if sign}
     for framework, sign in signs.items():
         if framework in installed:
@@ -113,6 +115,16 @@ def _pytest_sign(directory: Path) -> str:
         if match is not None:
             return str(match.relative_to(directory))
     return ""
+
+
+def _vitest_sign(directory: Path) -> str:
+    """Vitest needs no file of its own: a package that depends on it has its tests, as a rule."""
+    try:
+        package = json.loads((directory / "package.json").read_text(encoding="utf-8"))
+        needs = {**package.get("dependencies", {}), **package.get("devDependencies", {})}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return ""
+    return "package.json" if "vitest" in needs else ""
 
 
 def _pytest_ini(directory: Path) -> Mapping[str, Any] | None:

@@ -179,8 +179,8 @@ class Dispatcher:
         return Bundle(tests=(run.test,), alone=run.test.individual)
 
     def wake_for_hedge(self) -> None:
-        """Called from time to time: wakes an idle worker if a test is due to be hedged."""
-        if self._fleet.waiting and self._overdue() is not None:
+        """Called from time to time: wakes an idle worker if a test is due to be hedged, or may be given up by now."""
+        if self._fleet.waiting and (self._fleet.may_give or self._overdue() is not None):
             self._fleet.wake(1)
 
     def hungry(self, runner: Runner) -> None:

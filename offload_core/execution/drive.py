@@ -97,7 +97,7 @@ class Drive:
         self._first = first
         self._left: set[str] = set()
         self._bundles: list[set[str]] = []
-        self._amendable: Run | None = None
+        self._amendable: dict[str, Run] = {}
         self._wake = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._killing: asyncio.Task[None] | None = None
@@ -272,8 +272,8 @@ class Drive:
                 self._finish(event)
             case TeardownFailed():
                 self.failed = True
-                if self._amendable is not None and self._amendable.test.key == event.key:
-                    self._dispatcher.amend(self._amendable, event)
+                if (run := self._amendable.pop(event.key, None)) is not None:
+                    self._dispatcher.amend(run, event)
                 else:
                     self._worker.log(f"a teardown failed for a test that does not count here: {event.key}")
             case ModuleStarted(path=path):
@@ -313,7 +313,9 @@ class Drive:
         self.failed = self.failed or event.outcome.bad
         self._worker.finished += 1
         self._arm()
-        self._amendable = run if self._dispatcher.finished_test(run, event) else None
+        self._amendable.pop(event.key, None)
+        if self._dispatcher.finished_test(run, event):
+            self._amendable[event.key] = run
         if sum(map(bool, self._bundles)) < MAX_BUNDLES:
             self.wake()
 

@@ -68,6 +68,7 @@ class Fleet:
         self._hungry: dict[str, Runner] = {}
         self._new: set[str] = set()
         self._in_transit: set[str] = set()
+        self._declined: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._runners)
@@ -95,6 +96,7 @@ class Fleet:
         self._runners.pop(runner.name, None)
         self._hungry.pop(runner.name, None)
         self._new.discard(runner.name)
+        self._declined.discard(runner.name)
 
     def hungry(self, runner: Runner) -> None:
         """A worker found nothing to do, and waits."""
@@ -104,6 +106,11 @@ class Fleet:
         """A worker looks for work, and does not wait any more."""
         self._hungry.pop(runner.name, None)
         self._new.discard(runner.name)
+
+    @property
+    def may_give(self) -> bool:
+        """Whether a worker holds tests that has declined to give any up, and may think otherwise by now."""
+        return any(self._runners[name].held for name in self._declined)
 
     def wake(self, count: int) -> None:
         """Wake as many as there is work for; the others wait on."""
@@ -123,6 +130,7 @@ class Fleet:
         if name is None:
             return ()
         victim = self._runners[name]
+        self._declined.discard(name)
         free = (test for key, test in victim.held.items() if key not in self._in_transit)
         wanted = half_of(free, self._estimate)
         keys = {test.key for test in wanted}
@@ -142,6 +150,8 @@ class Fleet:
         if error is not None:
             raise error
         stolen = tuple(revoking.result())
+        if not stolen and name in self._runners:
+            self._declined.add(name)
         self.wake(len(stolen) - 1)
         return stolen
 

@@ -89,7 +89,9 @@ class _Run:
         self._warned_at = 0.0
         self.dispatcher = Dispatcher(
             LongestFirst(
-                Estimates(request.estimates, request.default_duration_secs), start_secs=request.framework.start_secs
+                Estimates(request.estimates, request.default_duration_secs),
+                start_secs=request.framework.start_secs,
+                module_secs=request.framework.module_secs,
             ),
             bus,
             hedge=request.offload.hedge,

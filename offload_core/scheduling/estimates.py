@@ -37,7 +37,11 @@ class Estimates:
 
     def expected(self, test: Test) -> float:
         """The best guess by now, in seconds: what is known of the test, else the mean of this run so far."""
+        return self.shown(test) if self._seen or test.id in self._known else self.of(test)
+
+    def shown(self, test: Test) -> float:
+        """What is known of the test, else the mean of this run so far, else 0: nothing speaks for more."""
         known = self._known.get(test.id)
         if known is not None:
             return known
-        return self._seen_secs / self._seen if self._seen else self.of(test)
+        return self._seen_secs / self._seen if self._seen else 0.0

@@ -9,6 +9,7 @@ process, a chunk holds tests of several modules, and is never so small that the 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import count
@@ -45,11 +46,15 @@ class LongestFirst:
     that every operation takes logarithmic time.
     """
 
-    def __init__(self, estimates: Estimates | None = None, *, start_secs: float = 0.0) -> None:
-        """`start_secs`: what it costs to start on a bundle; 0 where a process waits for it."""
+    def __init__(
+        self, estimates: Estimates | None = None, *, start_secs: float = 0.0, module_secs: float = 0.0
+    ) -> None:
+        """`start_secs`: what it costs to start on a bundle; 0 where a process waits for it. `module_secs`: see
+        `Framework.module_secs`."""
         self._estimates = estimates or Estimates()
         self._start_secs = start_secs
         self._observed = 0
+        self._module_secs = module_secs
         self._secs: dict[str, float] = {}
         self._order = count()
         self._modules: dict[str, _Module] = {}
@@ -126,7 +131,7 @@ class LongestFirst:
             return None
         longest = self._longest()
         share = max(self._queued_secs / (workers * CHUNKS_PER_WORKER), self._least(longest, workers))
-        if self.estimate(longest) >= share:
+        if self.estimate(longest) >= share and not self._is_whole(longest.affinity):
             self._remove(longest)
             self._rank(longest.affinity)
             return Bundle(tests=(longest,))
@@ -202,6 +207,8 @@ class LongestFirst:
     def _first_of(self, affinity: str, share: float, *, at_least: int = 1) -> list[Test]:
         """Take the first tests of a module, up to `share` seconds."""
         module = self._modules[affinity]
+        if self._is_whole(affinity):
+            share = math.inf if at_least or module.secs <= share else 0.0
         taken: list[Test] = []
         secs = 0.0
         for test in tuple(module.tests.values()):
@@ -213,6 +220,12 @@ class LongestFirst:
         module.touched = module.touched or bool(taken)
         self._rank(affinity)
         return taken
+
+    def _is_whole(self, affinity: str) -> bool:
+        """Whether a module's tests stay together, because as far as is known they take less than to import it again."""
+        if not self._module_secs:
+            return False
+        return sum(map(self._estimates.shown, self._modules[affinity].tests.values())) < self._module_secs
 
     def _best_module(self) -> str:
         """The largest module nobody has touched, else the largest; there is one."""

@@ -191,6 +191,18 @@ def test_a_start_is_not_most_of_the_time() -> None:
     assert sizes(quick) == [40, 20, 10, 10]
 
 
+def test_a_module_that_costs_an_import_is_split_only_if_its_tests_take_longer() -> None:
+    """Modules of which nothing is known stay whole, also one after the other in a bundle; a long one is shared."""
+    known = {f"long{number}": 1.0 for number in range(6)}
+    policy = LongestFirst(Estimates(known), module_secs=2.0)
+    policy.add([*(make(key, "long") for key in known), *(make(f"new{number}", "new") for number in range(9))])
+    bundles = list(iter(lambda: keys(take(policy)), []))
+    new = [f"new{number}" for number in range(9)]
+    assert sorted(key for bundle in bundles for key in bundle) == sorted([*known, *new])
+    assert [bundle for bundle in bundles if bundle[0].startswith("new")] == [new]
+    assert sum(bundle[0].startswith("long") for bundle in bundles) > 1
+
+
 def test_a_retry_waits_for_another_worker() -> None:
     """Where there is another worker, the one it failed on does not get it; alone, it does."""
     policy = LongestFirst(Estimates())

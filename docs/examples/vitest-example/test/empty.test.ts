@@ -1,0 +1,1 @@
+// A file without tests is an error, for Vitest and for Offload.

@@ -1,0 +1,224 @@
+"""Vitest: one warm process per sandbox, driven by a reporter of ours beside which the user's configuration stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shlex
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from attrs import frozen
+
+from ...abc import (
+    CollectionFailed,
+    Command,
+    Discovered,
+    Exit,
+    Finding,
+    Framework,
+    Group,
+    Health,
+    Place,
+    Severity,
+    Test,
+    TestSession,
+    Upload,
+    key,
+    launched,
+)
+from ...errors import DiscoveryError, ExecFailed
+from ..output import harmless
+from ..pytest.session import key_of
+from ..pytest.wire import Wire
+from ..selection import is_asked
+from ..tool import checked
+from .session import VitestSession
+
+_COMMAND = "npx --no-install vitest"
+_LOCKS = {
+    "pnpm-lock.yaml": "pnpm exec vitest",
+    "yarn.lock": "yarn vitest",
+    "bun.lock": "bunx vitest",
+    "bun.lockb": "bunx vitest",
+}
+_OLDEST = (2, 0)
+_SHOWN_LINES = 30
+_MAX_CHARS = 30_000
+_CORRECT = "correct `[framework] command`"
+_INSTALL = f"install Vitest (`npm install -D vitest`), or {_CORRECT}"
+_NO_FILES = "No test files found"
+
+
+def _words(instance: object, attribute: Any, value: str) -> None:
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"{attribute.name}: {error}: {value}") from None
+    if attribute.name == "command" and not words:
+        raise ValueError(f"command: empty; the default is `{_COMMAND}`")
+
+
+@frozen(kw_only=True)
+class VitestOptions:
+    """`[framework] type = "vitest"`."""
+
+    command: str = key(_COMMAND, "How Vitest is started, split as a shell would.", validator=_words)
+    run_args: str = key(
+        "", "More arguments for Vitest, for discovery and sessions alike, split as a shell would.", validator=_words
+    )
+    test_id_format: str = key(
+        "{classname} > {name}", "Accepted for older configurations.", inert="ids are `file > suite > name`"
+    )
+
+
+class Vitest(Framework[VitestOptions]):
+    """Lists and runs tests with Vitest 2.0 and newer."""
+
+    Options = VitestOptions
+    start_secs = 0.25
+    module_secs = 1.0
+
+    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+        """List the tests of a group; see `Framework.discover`."""
+        marker = secrets.token_hex(12)
+        command = await self._command(place, "discover", marker, group.filters or _files(group, place))
+        try:
+            process = await place.executor.exec(launched(command))
+        except ExecFailed as error:
+            raise DiscoveryError(f"Vitest could not be started for group '{group.name}': {error}") from error
+        wire = Wire(process, marker, place.log, lambda event: False)
+        complete = False
+        unmatched = set(group.select)
+        try:
+            await wire.close_stdin()
+            while (event := await wire.next()) is not None:
+                match event["event"]:
+                    case "tests":
+                        for row in event["tests"]:
+                            test = _test(group, *row)
+                            unmatched.difference_update(asked := _chosen(group, place, test.id, test.path))
+                            if asked:
+                                yield test
+                    case "failed" if _chosen(group, place, event["path"], event["file"]):
+                        yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
+                    case "bye":
+                        complete = True
+            ended = await wire.wait()
+        finally:
+            if not wire.over:
+                await wire.kill()
+        said = wire.tail()
+        if not complete and _NO_FILES not in said:
+            raise DiscoveryError(_explained(group, command, ended, said))
+        for one in sorted(unmatched):
+            place.log(f"warning: nothing in group '{group.name}' matches {harmless(one.encode(errors='replace'))}")
+
+    async def open(self, place: Place) -> TestSession:
+        """Start a warm Vitest; see `Framework.open`."""
+        marker = secrets.token_hex(12)
+        command = await self._command(place, "session", marker, ())
+        return VitestSession(await place.executor.exec(launched(command)), marker, place, _directory(place))
+
+    @classmethod
+    def guess_options(cls, directory: Path) -> dict[str, Any]:
+        """The command that is there: starting it through a package manager takes longer."""
+        own = "node_modules/.bin/vitest"
+        if (directory / own).exists():
+            return {"command": own}
+        return next(({"command": command} for lock, command in _LOCKS.items() if (directory / lock).exists()), {})
+
+    async def check(self, place: Place) -> Health:
+        """Is Vitest there, and new enough?"""
+        argv = (*shlex.split(self.options.command), "--version")
+        health = await checked(place, argv, _INSTALL)
+        return health if not health.ok else _judged(health.findings[0].what)
+
+    async def _command(self, place: Place, mode: str, marker: str, words: tuple[str, ...]) -> Command:
+        source = Path(__file__).with_name("reporter.mjs").read_bytes()
+        directory = _directory(place)
+        reporter = directory / "offload-reporter.mjs"
+        await place.executor.upload([Upload(source, reporter)])
+        settings = {"mode": mode, "token": marker, "directory": str(directory), "root": str(place.root)}
+        more = shlex.split(self.options.run_args)
+        coverage = () if any(word.startswith("--coverage") for word in more) else ("--coverage.enabled=false",)
+        argv = (
+            *shlex.split(self.options.command),
+            "run",
+            f"--reporter={reporter}",
+            "--watch=false",
+            *coverage,
+            *more,
+            *words,
+        )
+        return Command(
+            argv=argv,
+            cwd=place.root,
+            env={"TMPDIR": str(place.scratch / "tmp"), **place.env, "OFFLOAD_VITEST": json.dumps(settings)},
+        )
+
+
+def _directory(place: Place) -> PurePosixPath:
+    """Of one session or discovery alone."""
+    return place.scratch / "vitest" / place.name
+
+
+def _test(group: Group, test_id: str, number: int, path: str, module: str, line: int | None) -> Test:
+    return Test(
+        key=key_of(group.name, number, test_id),
+        id=test_id,
+        group=group.name,
+        path=path,
+        affinity=module,
+        retries=group.retries,
+        individual=group.individual,
+        file=path,
+        line=line,
+    )
+
+
+def _chosen(group: Group, place: Place, id: str, path: str) -> list[str]:
+    """By which of what the user asks for; by nothing in particular if everything is."""
+    root = Path(place.root)
+    return [one for one in group.select if is_asked(id, path, [one], root)] if group.select else [""]
+
+
+def _files(group: Group, place: Place) -> tuple[str, ...]:
+    """The files of what is asked for, as filters for Vitest, so that it does not import all others to list them."""
+    root = Path(place.root)
+    files: dict[str, None] = {}
+    for one in group.select:
+        file = re.sub(r"^\[[^]]*\] ", "", one).partition(" > ")[0]
+        if not (root / file).exists():
+            return ()
+        files[os.path.relpath(root / file, root)] = None
+    return tuple(files) if sum(map(len, files)) < _MAX_CHARS and "." not in files else ()
+
+
+def _explained(group: Group, command: Command, ended: Exit, said: str) -> str:
+    lines = "\n".join(f"    {line}" for line in said.splitlines()[-_SHOWN_LINES:])
+    how = str(Exit(ended.code, ended.signal))
+    return (
+        f"Vitest could not list the tests of group '{group.name}': {how}\n"
+        f"  command: {shlex.join(command.argv)}\n  its last lines:\n{lines}\n  {_todo(command.argv, ended, said)}"
+    )
+
+
+def _todo(argv: tuple[str, ...], ended: Exit, said: str) -> str:
+    """What to do about a Vitest that does not start."""
+    if ended.code in (126, 127) or "canceled due to missing packages" in said:
+        return f"`{argv[0]}` or what it starts is not there: {_INSTALL}."
+    return "Run the command by hand, without the option --reporter, to see what Vitest says."
+
+
+def _judged(said: str) -> Health:
+    """From what `vitest --version` prints, such as `vitest/3.2.4 linux-x64 node-v20.1.0`."""
+    found = re.search(r"vitest/(\d+)\.(\d+)", said)
+    if found is None:
+        return Health((Finding(Severity.ERROR, f"this does not look like Vitest: {said[:200]}", _CORRECT),))
+    if (int(found[1]), int(found[2])) < _OLDEST:
+        return Health((Finding(Severity.ERROR, f"{said} is too old", "install Vitest 2.0 or newer"),))
+    return Health((Finding(Severity.OK, said),))

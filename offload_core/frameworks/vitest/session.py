@@ -1,0 +1,87 @@
+"""A warm Vitest in a sandbox. It speaks the protocol of the warm pytest process."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from pathlib import PurePosixPath
+
+from ...abc import ModuleStarted, Outcome, Place, Process, SessionEvent, TestFinished, TestStarted
+from ...errors import ProviderError
+from ..pytest.session import PytestSession
+from ..tool import Tool
+
+
+class VitestSession(PytestSession):
+    """See `TestSession`.
+
+    Test processes note what they begin and end in a file, because whatever kills them may kill the reporter, too:
+    after such an end, what it had not told is read from there.
+    """
+
+    def __init__(self, process: Process, marker: str, place: Place, directory: PurePosixPath) -> None:
+        super().__init__(process, marker, place.log)
+        self._place = place
+        self._began = directory / "began.jsonl"
+        self._started: set[str] = set()
+        self._finished: set[str] = set()
+        self._untold: deque[SessionEvent] | None = None
+        self._killed = False
+
+    async def kill(self) -> None:
+        """End it at once, with every process it started."""
+        self._killed = True
+        await super().kill()
+
+    async def _next(self) -> SessionEvent:
+        if self._untold is None:
+            try:
+                return self._noted(await super()._next())
+            except StopAsyncIteration:
+                self._untold = deque() if self._complete or self._killed else await self._read()
+        if not self._untold:
+            raise StopAsyncIteration
+        return self._untold.popleft()
+
+    def _noted(self, event: SessionEvent) -> SessionEvent:
+        match event:
+            case TestStarted(key=key):
+                self._started.add(key)
+                self._finished.discard(key)  # it runs again
+            case TestFinished(key=key):
+                self._finished.add(key)
+            case _:
+                pass
+        return event
+
+    async def _read(self) -> deque[SessionEvent]:
+        """What had begun or ended and was not told, from the file."""
+        events: deque[SessionEvent] = deque()
+        try:
+            async with await Tool.start(self._place, ("cat", "--", str(self._began))) as tool:
+                lines = [line async for line in tool.lines()]
+        except ProviderError as error:
+            self._log(f"{self._began} could not be read: {error}")
+            return events
+        for line in lines:
+            try:
+                event = self._typed(*json.loads(line))
+            except (ValueError, TypeError, AttributeError):
+                continue  # also the line that it was at
+            if event is not None:
+                events.append(self._noted(event))
+        return events
+
+    def _typed(
+        self, kind: str, what: str, outcome: str = "", message: str = "", ms: float = 0.0
+    ) -> SessionEvent | None:
+        match kind:
+            case "m":
+                file = PurePosixPath(what.partition("\0")[2])
+                return ModuleStarted(str(file.relative_to(self._place.root)))
+            case "t" if what not in self._started:
+                return TestStarted(what)
+            case "e" if what not in self._finished:
+                return TestFinished(key=what, outcome=Outcome(outcome), duration=float(ms) / 1000, message=message)
+            case _:
+                return None
