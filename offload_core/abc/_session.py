@@ -111,6 +111,10 @@ class TestSession(ABC):
     async def kill(self) -> None:
         """End it at once, with every process it started. Idempotent."""
 
+    def abandon(self) -> None:
+        """The sandbox is gone: let go of what is held here for it, and call nothing there. Does nothing by default."""
+        return
+
     @abstractmethod
     async def wait(self) -> Exit:
         """How its process ended. To be called after `events` has ended.

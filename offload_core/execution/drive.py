@@ -119,6 +119,9 @@ class Drive:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not reader.done():
                 await asyncio.wait({reader}, timeout=DRAIN_SECS)
+        except asyncio.CancelledError:
+            self.session.abandon()  # the sandbox is terminated next
+            raise
         finally:
             self._ended = True
             if self._first is not None:
@@ -132,6 +135,8 @@ class Drive:
                 task.cancel()
             await asyncio.gather(*self._revoking, return_exceptions=True)
             results = await asyncio.gather(*tasks, return_exceptions=True)
+        if self._watch.gone.done():
+            self.session.abandon()
         for result in results:
             self._look_at(result)
 
@@ -293,7 +298,8 @@ class Drive:
         test = self.held.pop(key, None)
         if test is None:
             return self._worker.log(f"it began a test that it was not given: {key}")
-        self.importing = None
+        if test.path == self.importing:  # several can be imported at once
+            self.importing = None
         self.running[key] = self.latest = self._dispatcher.began(self._worker, test)
         self._arm()
         if not self._dispatcher.wants(test):

@@ -125,8 +125,9 @@ class Fleet:
 
     async def steal(self, thief: Runner) -> tuple[Test, ...]:
         """Take half of what the worker with the most unstarted work holds, from its end; nothing if there is none."""
-        others = ((name, runner.held) for name, runner in self._runners.items() if runner is not thief)
-        name = most_held(others, self._in_transit)
+        others = {name: runner.held for name, runner in self._runners.items() if runner is not thief}
+        willing = {name: held for name, held in others.items() if name not in self._declined}
+        name = most_held(willing.items(), self._in_transit) or most_held(others.items(), self._in_transit)
         if name is None:
             return ()
         victim = self._runners[name]

@@ -9,6 +9,7 @@ culprit is alone.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -152,7 +153,7 @@ class BatchFramework(Framework[OptionsT]):
 
     start_secs: ClassVar[float] = 1.0
     max_id_chars: int = 0
-    """How long the ids of a batch may be together, in characters; 0: as long as they are."""
+    """How long the ids of a batch may be together, in bytes as a shell takes them; 0: as long as they are."""
 
     @abstractmethod
     def version_command(self) -> Sequence[str]:
@@ -232,11 +233,19 @@ class BatchSession(TestSession):
             self._task.cancel()
             await asyncio.wait({self._task})
 
+    def abandon(self) -> None:
+        """Let go of a sandbox that is gone."""
+        if self._batch is not None and self._batch.tool is not None:
+            self._batch.tool.abandon()
+        self._task.cancel()
+
     async def wait(self) -> Exit:
         """How its last process ended; the reason says what is missing, and the last of its output."""
         await asyncio.wait({self._task})
         if self._broken is not None:
             raise self._broken
+        if not self._task.cancelled() and (defect := self._task.exception()) is not None:
+            raise FrameworkUnusable(f"a defect of the framework: {defect!r}") from defect
         tool = self._batch.tool if self._batch is not None else None
         return evolve(tool.ended if tool is not None else Exit(), reason=self._reason)
 
@@ -274,12 +283,13 @@ class BatchSession(TestSession):
         kept: deque[Test] = deque()
         size = 0
         for test in self._waiting:
-            fits = not chosen or not self._max_id_chars or size + len(test.id) <= self._max_id_chars
+            length = len(shlex.quote(test.id).encode(errors="surrogatepass")) + 1
+            fits = not chosen or not self._max_id_chars or size + length <= self._max_id_chars
             if test.id in chosen or not fits or (test.individual and chosen):
                 kept.append(test)
                 continue
             chosen[test.id] = test
-            size += len(test.id)
+            size += length
         self._waiting = kept
         return list(chosen.values())
 

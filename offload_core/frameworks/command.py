@@ -112,6 +112,11 @@ class CommandFramework(BatchFramework[CommandOptions]):
                 raise DiscoveryError(f"a test id is not UTF-8: {harmless(raw[:200])}") from None
             if not id or id.startswith("#") or id in seen:
                 continue
+            if "\0" in id or len(raw) > MAX_ID_CHARS:
+                raise DiscoveryError(
+                    f"no command can be given the test id {harmless(raw[:60])}…: it has NUL in it, or is longer than "
+                    f"{MAX_ID_CHARS:,} bytes. Is it one id per line that discover_command prints?"
+                )
             seen.add(id)
             path = id.partition("::")[0]
             if not group.select or is_asked(id, path, group.select, Path(place.root)):
@@ -127,13 +132,13 @@ class CommandFramework(BatchFramework[CommandOptions]):
 
     async def _with_report(self, batch: Batch) -> None:
         ids = tuple(batch.left)
-        batch.began(*ids)
         path = batch.directory / "results.xml"
         if self.options.result_file is not None:
             path = self._directory(batch.place) / self.options.result_file
             await batch.remove(path)  # what an earlier batch wrote there is not this one's
         tool = await self._start(batch, ids, path)
         async with tool:
+            batch.began(*ids)
             async for line in tool.lines():
                 tool.say(line)
             ended = await tool.exit()
@@ -145,11 +150,19 @@ class CommandFramework(BatchFramework[CommandOptions]):
         try:
             found = cases(report)
         except NoReport as error:
+            if len(ids) == 1 and ended.signal is None:
+                return batch.unreported(f"{path.name} of the run command is {error}", tool.tail())
             raise ToolCrashed(f"{path.name} of the run command is {error}\n{tool.tail()}") from error
-        self._match(batch, found)
+        self._match(batch, found, killed=ended.signal is not None)
+        if ended.signal is not None:
+            tool.say(f"warning: the run command ended after its report: {ended}".encode())
 
-    def _match(self, batch: Batch, found: Sequence[Case]) -> None:
-        """Give each test its result: the worst, if it has several. Names must be equal; nothing is guessed."""
+    def _match(self, batch: Batch, found: Sequence[Case], *, killed: bool) -> None:
+        """Give each test its result: the worst, if it has several. Names must be equal; nothing is guessed.
+
+        Raises:
+            ToolCrashed: it was killed before it came to some of them.
+        """
         unknown: list[str] = []
         worst: dict[str, Case] = {}
         for case in found:
@@ -167,6 +180,8 @@ class CommandFramework(BatchFramework[CommandOptions]):
                 details=case.details,
                 output=case.output,
             )
+        if killed and batch.left:
+            raise ToolCrashed("the run command ended before its report was complete")
         for id in tuple(batch.left):
             near = difflib.get_close_matches(id, unknown, n=3, cutoff=0.3)
             hint = f"; its nearest are {', '.join(map(repr, near))}: is `test_id_format` right?" if near else ""
@@ -175,12 +190,12 @@ class CommandFramework(BatchFramework[CommandOptions]):
             batch.place.log(f"results of tests that were not asked for: {', '.join(map(repr, unknown[:20]))}")
 
     async def _by_exit_code(self, batch: Batch, id: str) -> None:
-        batch.began(id)
-        started = time.monotonic()
         tool = await self._start(batch, (id,), batch.directory / "results.xml")
         said: list[str] = []
         size = 0
         async with tool:
+            batch.began(id)
+            started = time.monotonic()
             async for line in tool.lines():
                 tool.say(line)
                 size += len(line)
@@ -188,15 +203,16 @@ class CommandFramework(BatchFramework[CommandOptions]):
                     said.append(harmless(line))
             ended = await tool.exit()
         seconds = time.monotonic() - started
-        if ended.code in _CANNOT_RUN:
-            return batch.unreported(f"the run command cannot be run: {ended}", tool.tail())
         if ended.signal is not None:
             raise ToolCrashed(f"\n{tool.tail()}")
+        outcome, message = (Outcome.PASSED, "") if ended.ok else (Outcome.FAILED, str(ended))
+        if ended.code in _CANNOT_RUN:
+            outcome, message = Outcome.ERROR, f"the run command, or a program that it needs, cannot be run: {ended}"
         batch.finished(
             id,
-            Outcome.PASSED if ended.ok else Outcome.FAILED,
+            outcome,
             seconds,
-            message="" if ended.ok else str(ended),
+            message=message,
             details="" if ended.ok else tool.tail(),
             output=(Section("Captured stdout", "\n".join(said).strip()),),
         )

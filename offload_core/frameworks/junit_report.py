@@ -11,6 +11,10 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from ..abc import Outcome, Section
+from ..results.sanitize import xml_legal
+
+_NOT_RUN = ("notrun", "disabled", "suppressed", "skipped")
+"""How GoogleTest, among others, marks what it did not run."""
 
 _OUTCOMES = (("error", Outcome.ERROR), ("failure", Outcome.FAILED), ("skipped", Outcome.SKIPPED))
 
@@ -39,12 +43,21 @@ def cases(data: bytes) -> list[Case]:
         NoReport: it cannot be parsed, or is something else.
     """
     try:
-        root = fromstring(data, forbid_dtd=True)
+        root = _parsed(data)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise NoReport(f"not a JUnit report: {error}") from error
     if _local(root) not in ("testsuites", "testsuite"):
         raise NoReport(f"not a JUnit report: its root is <{_local(root)}>")
     return [_case(element) for element in root.iter() if _local(element) == "testcase"]
+
+
+def _parsed(data: bytes) -> Element:
+    """The root; also of what would be XML but for characters that it cannot carry, such as those of colors."""
+    try:
+        root: Element = fromstring(data, forbid_dtd=True)
+    except ParseError:
+        root = fromstring(xml_legal(data.decode(errors="backslashreplace")), forbid_dtd=True)
+    return root
 
 
 def _case(element: Element) -> Case:
@@ -54,6 +67,9 @@ def _case(element: Element) -> Case:
         if tag in children:
             outcome, told = means, children[tag]
             break
+    else:
+        if element.get("status") in _NOT_RUN or element.get("result") in _NOT_RUN:
+            outcome = Outcome.SKIPPED
     details = (told.text or "").strip("\n") if told is not None else ""
     message = (told.get("message") or told.get("type") or "") if told is not None else ""
     return Case(

@@ -88,19 +88,29 @@ class Tool:
         )
         process = await place.executor.exec(launched(command))
         tool = cls(place, argv, process, token)
-        await process.close_stdin()
+        try:
+            await process.close_stdin()
+        except BaseException:
+            await tool.__aexit__()
+            raise
         return tool
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if not self._over:
-            await asyncio.shield(self.kill())
-        tasks = (self._errors, self._end)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            if not self._over:
+                await asyncio.shield(self.kill())
+        finally:
+            tasks = (self._errors, self._end)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def abandon(self) -> None:
+        """Its sandbox is gone: there is nothing to kill any more."""
+        self._over = True
 
     async def kill(self) -> None:
         """End it at once, with every process it started.

@@ -205,3 +205,60 @@ def test_init_writes_what_is_to_be_filled_in(project: Project) -> None:
     assert made.code == 0
     assert "Fill in framework.discover_command" in made.out
     assert project.run(command="validate").code == 0
+
+
+def test_a_missing_program_is_the_error_of_one_test(scripts: Project) -> None:
+    """Exit code 127 can come from inside a test: the others of its batch run all the same."""
+    for script in (scripts.directory / "tests").iterdir():
+        if not script.name.startswith("adds"):
+            script.unlink()
+    scripts.write({"tests/a-misses.sh": "no-such-program\n"})
+    configure(scripts, run="cd tests && exec sh ./{tests}")
+    ran = scripts.run()
+    assert ran.counts == {"passed": 8, "error": 1}
+    assert "cannot be run: exit code 127" in ran.message("a-misses.sh")
+
+
+COLORS = r"""
+printf '<testsuite>' >"$2"
+while IFS= read -r test; do
+    printf '<testcase name="%s"><failure message="\033[31mred"/></testcase>' "$test" >>"$2"
+done <"$1"
+printf '</testsuite>' >>"$2"
+"""
+PARTS = r"""
+while IFS= read -r test; do
+    [ "$test" = adds-3.sh ] && kill -9 $$
+    seen="$seen<testcase name='$test'/>"
+    printf '<testsuite>%s</testsuite>' "$seen" >"$2"
+done <"$1"
+"""
+
+
+def test_a_report_with_colors(scripts: Project) -> None:
+    """What XML cannot carry is spelled out: the tests have failed, and nothing has crashed."""
+    configure(scripts, run="sh colors.sh {tests_file} {result_file}")
+    scripts.write({"colors.sh": COLORS})
+    ran = scripts.run("adds-1.sh", "adds-2.sh")
+    assert ran.counts == {"failed": 2}
+    assert ran.message("adds-1.sh") == r"\x1b[31mred"
+
+
+def test_a_command_that_is_killed_after_a_part_of_its_report(scripts: Project) -> None:
+    """What it did not come to is run again, and the culprit is found: no test is called an error for it."""
+    configure(scripts, run="sh parts.sh {tests_file} {result_file}")
+    scripts.write({"parts.sh": PARTS})
+    ran = scripts.run(*(f"adds-{number}.sh" for number in range(1, 9)))
+    assert ran.counts == {"passed": 7, "crashed": 1}
+    assert ran.ids("crashed") == {"adds-3.sh"}
+
+
+def test_an_id_that_no_command_can_take(scripts: Project) -> None:
+    """It is said when tests are listed; no sandbox is given up for it."""
+    configure(scripts)
+    path = scripts.directory / "offload.toml"
+    listed = "find tests -type f -print0; : {filters}"
+    path.write_text(path.read_text().replace("ls tests | grep -F -- .sh {filters}", listed))
+    ran = scripts.run()
+    assert ran.states == {"group all": "error"}
+    assert "Is it one id per line" in ran.out

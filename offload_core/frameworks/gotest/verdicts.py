@@ -21,6 +21,7 @@ _OUTCOMES = {"pass": Outcome.PASSED, "skip": Outcome.SKIPPED, "fail": Outcome.FA
 _FRAME = re.compile(r"\s*(=== (RUN|PAUSE|CONT|NAME)\s|--- (PASS|FAIL|SKIP): )")
 _LOCATED = re.compile(r"^\s*(\S+\.go:\d+: )(.*)$", re.MULTILINE)
 _TESTIFY = re.compile(r"^\s*Error:\s+(\S.*)$", re.MULTILINE)
+_KILLED = re.compile(r"signal: (killed|terminated)$", re.MULTILINE)
 _DEATH = re.compile(r"^(panic: |fatal error: |signal: |SIG[A-Z]+: |exit status ).*", re.MULTILINE)
 
 
@@ -37,7 +38,9 @@ class _Test:
     subtests: dict[str, Text] = field(factory=dict)
     failed: Text = field(factory=Text)
     good: Text = field(factory=Text)
-    failures: list[tuple[str, str]] = field(factory=list)
+    failures: int = 0
+    first: tuple[str, str] | None = None
+    parents: set[str] = field(factory=set)
 
     def say(self, name: str, text: str) -> None:
         """Output of the test or of a subtest."""
@@ -49,8 +52,10 @@ class _Test:
         said = str(self.subtests.pop(event.test, ""))
         if event.action == "fail":
             name = event.test.partition("/")[2]
-            if not any(inner.startswith(f"{name}/") for inner, _ in self.failures):
-                self.failures.append((name, said))
+            if name not in self.parents:
+                self.failures += 1
+                self.first = self.first or (name, str(said)[:_MAX_REASON])
+            self.parents.update(name[:at] for at, letter in enumerate(name) if letter == "/")
             self.failed.add(f"--- FAIL: {event.test} ({event.seconds:.2f}s)\n{said}")
         elif said:
             self.good.add(f"--- {event.action.upper()}: {event.test} ({event.seconds:.2f}s)\n{said}")
@@ -177,6 +182,8 @@ class PackageRun:
             if self._tests or self._ended:
                 return self._crashed()
             told = builds.of(last.build, last.package)
+            if _KILLED.search(told):
+                return f"the build was killed\n{told}"
             what = "does not build there" if told else "failed before any test"
             death = _DEATH.search(own)
             why = death[0] if death else summary(told or own or said)
@@ -184,7 +191,9 @@ class PackageRun:
         elif last.action == "fail" and not self._failures and self._ending and self._ending.action != "fail":
             self._tell(self._ending, Outcome.ERROR, "its package failed after its tests", own, "")
         self._finish()
-        self._unreported("there is no such test in the package there", own)
+        silent = last.action == "fail" and not self._ended
+        what = "its package failed without a word of it" if silent else "there is no such test in the package there"
+        self._unreported(what, own)
         return None
 
     def _unreported(self, message: str, details: str) -> None:
@@ -213,12 +222,12 @@ class PackageRun:
 
 def _why(name: str, test: _Test) -> str:
     """A failure in a line: the first that was reported, with its subtest."""
-    if not test.failures:
+    if test.first is None:
         if name.startswith("Example"):
             return "its output is not the one in its comment"
         return _first_report(str(test.own))
-    subtest, said = test.failures[0]
-    more = f" (and {len(test.failures) - 1} more)" if len(test.failures) > 1 else ""
+    subtest, said = test.first
+    more = f" (and {test.failures - 1} more)" if test.failures > 1 else ""
     return f"{subtest}: {_first_report(said)}{more}"
 
 

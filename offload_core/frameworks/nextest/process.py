@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,8 @@ _OF_A_BINARY = {
     104: "its binary does not list its tests there",
 }
 """What can be the fault of one binary, and keeps nextest from running any."""
+_KILLED = re.compile(r"\(signal: (9, SIGKILL|15, SIGTERM)")
+"""What cargo says of a compiler that did not end by itself."""
 _SETUP_SCRIPT_FAILED = 105
 _RAN = (0, 4, 100)
 _UNUSABLE = (2, 92, 95, 96, 102, 126, 127)
@@ -80,6 +83,8 @@ async def run(batch: Batch, tests: Mapping[str, Test], command: MakeCommand, *ta
         raise FrameworkUnusable(f"nextest cannot run as it is configured: {ended}: {_error(tool)}")
     if cancelled or ended.code not in (*_RAN, *_OF_A_BINARY, _SETUP_SCRIPT_FAILED):
         raise ToolCrashed(f"{'it was told to end' if cancelled else ''}\n{tool.tail()}")
+    if ended.code == BUILD_FAILED and _KILLED.search(tool.tail()):
+        raise ToolCrashed(f"the build was killed\n{tool.tail()}")
     message = _why(ended, tool)
     for test in left:
         batch.finished(test.id, Outcome.ERROR, 0.0, message=message, details=tool.tail())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -110,7 +111,7 @@ class Vitest(Framework[VitestOptions]):
             ended = await wire.wait()
         finally:
             if not wire.over:
-                await wire.kill()
+                await asyncio.shield(wire.kill())
         said = wire.tail()
         if not complete and _NO_FILES not in said:
             raise DiscoveryError(_explained(group, command, ended, said))

@@ -476,6 +476,7 @@ class Session {
     this.finished += 1;
     this.spent += duration;
     test.passed = outcome === 'passed' || outcome === 'xfailed';
+    test.bad = outcome === 'failed' || outcome === 'error';
     const output = this.logs.get(test.key) ?? {};
     emit({
       event: 'finished',
@@ -581,7 +582,7 @@ class Session {
     return this.end(['a test process of Vitest ended before its tests did', ...said].join('\n'));
   }
 
-  // Errors that belong to no test fail the last test that passed before them.
+  // Errors that belong to no test fail the last test that passed before them, or else one that was skipped.
   amend(errors) {
     const done = [...this.round.values()].filter((test) => test.passed).sort((a, b) => b.order - a.order);
     const blame = (test, what) => {
@@ -597,7 +598,8 @@ class Session {
     for (const error of errors) {
       const [file, name] = [error.VITEST_TEST_PATH, error.VITEST_TEST_NAME];
       const near = done.filter((test) => test.passed && (!file || test.task.file.filepath === file));
-      blame(near.find((test) => test.id.endsWith(` > ${name}`)) ?? near[0] ?? done.find((test) => test.passed), [error]);
+      const any = done.find((test) => test.passed) ?? [...this.round.values()].find((test) => test.finished && !test.bad);
+      blame(near.find((test) => test.id.endsWith(` > ${name}`)) ?? near[0] ?? any, [error]);
     }
   }
 }

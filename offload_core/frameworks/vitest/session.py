@@ -66,7 +66,7 @@ class VitestSession(PytestSession):
         for line in lines:
             try:
                 event = self._typed(*json.loads(line))
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError, RecursionError):
                 continue  # also the line that it was at
             if event is not None:
                 events.append(self._noted(event))
