@@ -33,6 +33,9 @@ DRAIN_SECS = 0.25
 END_SECS = 10.0
 """After a kill: how long the session's stream may take to end before the sandbox is given up."""
 
+START_SECS = 60.0
+"""How long a session may take at least until its framework is up, however short the tests' limit is."""
+
 SILENT_SECS = 1.0
 """How long to wait before asking again whether a sandbox can be reached, in which a test seems to take too long."""
 
@@ -333,16 +336,18 @@ class Drive:
     # -- time -----------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        """Give what happens now `test_timeout` from now: a start, an import, a test, or a shared teardown."""
+        """Give what happens now `test_timeout` from now: an import, a test, or a shared teardown. A start gets more."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(self._test_timeout, self._too_long)
+        limit = self._test_timeout if self.hello is not None else max(self._test_timeout, START_SECS)
+        self._timer = asyncio.get_running_loop().call_later(limit, self._too_long, limit)
 
-    def _too_long(self) -> None:
+    def _too_long(self, limit: float) -> None:
         if self.hello is not None and not self.owed:
             return  # having nothing to do is not too long
         self.timed_out = self.timed_out or self._killing is None
-        self._kill(f"nothing moved for test_timeout_secs ({self._test_timeout:g} s)")
+        what = "nothing moved for test_timeout_secs" if self.hello is not None else "it said nothing"
+        self._kill(f"{what} ({limit:g} s)")
 
     def _discard(self, why: str) -> None:
         self.unwanted = True

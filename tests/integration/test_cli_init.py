@@ -92,9 +92,10 @@ def test_pytest_is_recognized_with_its_settings(
 
 
 def test_a_project_of_another_kind_is_not_called_a_pytest_project(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was found, and that its framework is not installed."""
+    monkeypatch.setattr("offload_core.cli.starter.names", lambda group: ("pytest",))
     (project / "go.mod").touch()
     code = main(["init"])
     err = capsys.readouterr().err

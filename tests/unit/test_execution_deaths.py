@@ -181,7 +181,7 @@ def test_a_framework_that_never_works(session: str) -> None:
     said = {
         "dies": "no such module",
         "goodbye": "usage error",
-        "mute": "test_timeout_secs (60 s)",
+        "mute": "it said nothing (60 s)",
         "garbage": "that is not the protocol",
     }
     assert said[session] in reason
