@@ -136,7 +136,10 @@ def _subject(loaded: Loaded, how: dict[str, Any]) -> Subject:
     from .configured import make_provider
     from .run_options import written
 
-    offload = evolve(loaded.config.offload, max_parallel=max(how["at_once"], loaded.config.offload.max_parallel))
+    offload, at_once = loaded.config.offload, how["at_once"]
+    if loaded.assembled.locks.on(("offload", "max_parallel")):
+        at_once = min(at_once, offload.max_parallel)
+    offload = evolve(offload, max_parallel=max(at_once, offload.max_parallel))
     loaded = evolve(loaded, config=evolve(loaded.config, offload=offload))
     return Subject(
         make=lambda: make_provider(loaded),
@@ -144,7 +147,7 @@ def _subject(loaded: Loaded, how: dict[str, Any]) -> Subject:
         kill_command=how["kill_command"],
         patience_secs=how["patience"],
         enforces_lifetime=not how["no_lifetime"],
-        at_once=how["at_once"],
+        at_once=at_once,
     )
 
 

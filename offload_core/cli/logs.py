@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +72,14 @@ def command(
     ]
     if not shown:
         click.echo(f"No matching test results found in {journal}", err=True)
+    # what a test has printed must not become a command of GitHub Actions
+    token = secrets.token_hex(16) if shown and os.environ.get("GITHUB_ACTIONS") == "true" else ""
+    if token:
+        click.echo(f"::stop-commands::{token}")
     for record, attempts in shown:
         click.echo("\n".join(_told(record, attempts)))
+    if token:
+        click.echo(f"::{token}::")
     return 0
 
 
@@ -85,10 +93,10 @@ def _told(record: Record, attempts: Sequence[Attempt]) -> Iterable[str]:
 
     yield f"=== {printable(record.test.id)} [{record.state.name}] ==="
     if record.not_run:
-        yield record.not_run
+        yield printable(record.not_run)
     for attempt in attempts:
         if len(record.attempts) > 1:
-            yield f"--- attempt {attempt.number} [{attempt.outcome.name}], sandbox {attempt.sandbox} ---"
+            yield f"--- attempt {attempt.number} [{attempt.outcome.name}], sandbox {printable(attempt.sandbox)} ---"
         yield from map(printable, _said(attempt))
     yield ""
 

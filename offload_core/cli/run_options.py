@@ -82,7 +82,7 @@ class RunOptions:
 
 def written(loaded: Loaded) -> tuple[PurePosixPath, ...]:
     """What Offload itself writes below the project's directory, relative to it."""
-    output = Path(loaded.project_dir, loaded.config.report.output_dir).resolve()
+    output = loaded.output_dir.resolve()
     history = [loaded.history_path.resolve()] if loaded.history_path else []
     project = loaded.project_dir.resolve()
     return tuple(PurePosixPath(path.relative_to(project)) for path in (output, *history) if project in path.parents)

@@ -61,12 +61,13 @@ def show(ctx: click.Context, name: str, as_json: bool) -> int:
     runner = chain[-1]
     layers, locks = resolved(chain)
     values = [(path, laid[-1]) for path, laid in layers.history.items()]
+    listed = tuple(map(str, layers.values.get("offload", {}).get("secrets", ())))
     if as_json:
         told = {
             "name": name,
             "description": runner.table.description,
             "chain": [{"name": each.name, "origin": str(each.origin)} for each in reversed(chain)],
-            "values": without_secrets(layers.values),
+            "values": without_secrets(layers.values, listed),
             "origins": {dotted(path): str(each.origin) for path, each in values},
             "locks": [
                 {"key": dotted(each.path), "by": each.owner, "origin": str(each.origin), "reason": each.reason}
@@ -78,7 +79,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> int:
     click.echo(f"{name}: {runner.table.description}".rstrip(": "))
     click.echo("  " + " -> ".join(map(str, reversed(chain))))
     for path, each in values:
-        [value] = without_secrets({str(path[-1]): each.value}).values()
+        [value] = without_secrets({str(path[-1]): each.value}, listed).values()
         click.echo(f"  {dotted(path)} = {toml(value)}  # {each.origin}")
     for lock in locks.locks:
         click.echo(f"  {dotted(lock.path)} is {lock}")

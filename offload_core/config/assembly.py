@@ -152,6 +152,7 @@ class _Laying:
         lay(self.file)
         for document in (*_variables(self.environ, layers.values), *self.flags):
             lay(document)
+        problems += _covered(layers, locks)
         return layers, locks, problems
 
 
@@ -192,6 +193,23 @@ def _plugin_classes(layers: Layers) -> tuple[type[Provider[Any]] | None, type[Fr
             return None
 
     return loaded("provider", load_provider_class), loaded("framework", load_framework_class)
+
+
+def _covered(layers: Layers, locks: Locks) -> Iterator[str]:
+    """`[framework.env]` is stronger than `[provider.env]`: it must not hide what is locked there."""
+    provider, framework = (_table(layers.values, name, "env") for name in ("provider", "framework"))
+    for name, value in framework.items():
+        where: tuple[str, ...] = ("framework", "env", name)
+        lock = locks.on(("provider", "env", name))
+        if lock and value != provider.get(name) and layers.origin(where).layer in (Layer.FILE, Layer.ENVIRONMENT):
+            yield f"{layers.origin(where)}: {dotted(where)}: it would hide provider.env.{name}, which is {lock}"
+
+
+def _table(values: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    for name in path:
+        inner = values.get(name)
+        values = inner if isinstance(inner, Mapping) else {}
+    return values
 
 
 def _meaningless(locks: Locks, tree: KeyTree, layers: Layers) -> Iterator[str]:

@@ -37,7 +37,12 @@ class Mismatch(Exception):
     """A value is not of the type that its key has; `path` is relative to where structuring began."""
 
     def __init__(self, path: Path, expected: str, found: Any) -> None:
-        super().__init__(f"expected {expected}, found {found_words(found)}")
+        from .secrets import is_secret_name
+
+        words = found_words(found)
+        if path and is_secret_name(str(path[-1])):
+            words = words[words.rfind("(") :].strip("()")  # only what it is
+        super().__init__(f"expected {expected}, found {words}")
         self.path = path
 
 

@@ -84,7 +84,10 @@ def redacting(consumer: Consumer, redact: Redact | None) -> Consumer:
 def _redacted(value: Any, redact: Redact) -> Any:
     """A copy of a tree of attrs objects and tuples with `redact` applied to its strings; unchanged parts are shared."""
     if type(value) is str:
-        return redact(value)
+        hidden = redact(value)
+        bare = _ESCAPE_SEQUENCE.sub("", value) if "\x1b" in value or "\x9b" in value else value
+        # colors inside a secret would hide it here, and are taken out where it is shown
+        return hidden if bare is value or (found := redact(bare)) == bare else found
     if isinstance(value, tuple):
         items = tuple(_redacted(item, redact) for item in value)
         return items if items != value else value

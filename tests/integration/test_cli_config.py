@@ -221,6 +221,17 @@ def test_a_runner_is_shown_with_all_that_it_extends(said: Said) -> None:
     assert said("runners", "show", "lage")[0] == 4
 
 
+def test_a_runner_is_shown_without_the_secrets_that_it_lists(organization: Organization, said: Said) -> None:
+    """A variable that `secrets` names is as secret as one whose name ends in TOKEN."""
+    text = "[runners.db]\n[runners.db.offload]\nsecrets = ['DATABASE_URL']\n"
+    organization.write("system/offload/runners.toml", text + "[runners.db.provider.env]\nDATABASE_URL = 'hunter2222'\n")
+    for arguments in (["runners", "show", "db"], ["runners", "show", "db", "--json"]):
+        code, shown, _ = said(*arguments)
+        assert code == 0
+        assert "DATABASE_URL" in shown
+        assert "hunter2222" not in shown
+
+
 @pytest.mark.parametrize(
     ("locked", "arguments", "words"),
     [

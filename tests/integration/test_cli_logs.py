@@ -76,3 +76,16 @@ def test_attempts_count_from_1(capsys: pytest.CaptureFixture[str]) -> None:
     """What is no number of an attempt is a usage error."""
     assert main(["logs", "--attempt", "0"]) == 4
     assert "--attempt" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("journal")
+def test_what_tests_printed_is_no_command_of_github(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workflow commands are stopped by a token that nobody knows, until everything is printed."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert main(["logs"]) == 0
+    first, *_, last = capsys.readouterr().out.splitlines()
+    token = first.removeprefix("::stop-commands::")
+    assert len(token) == 32
+    assert last == f"::{token}::"

@@ -286,3 +286,14 @@ def test_a_policy_that_cannot_be_read_lets_nothing_run(
     assert organization.refused() == "the policy link/policy.toml cannot be read: link is a link to nothing"
     monkeypatch.setattr(policy, "POLICY_FILE", organization.directory / "project/offload.toml/policy.toml")
     assert "could not be read: Not a directory" in organization.refused()
+
+
+def test_variables_of_the_framework_do_not_hide_locked_ones(organization: Organization) -> None:
+    """`[framework.env]` is stronger in a sandbox, so it must not set what is locked in `[provider.env]`."""
+    organization.policy("[policy]\nlocked = ['provider.env.PROXY']\n[provider]\ntype = 'plain'\nenv.PROXY = 'corp'\n")
+    organization.project(UNSELECTED.replace('type = "tests"', 'type = "tests"\nenv.PROXY = "mine"'))
+    refused = organization.refused()
+    assert "project/offload.toml" in refused
+    assert "framework.env.PROXY: it would hide provider.env.PROXY, which is locked by the policy" in refused
+    organization.project(UNSELECTED.replace('type = "tests"', 'type = "tests"\nenv.PROXY = "corp"'))
+    assert organization.load().config.framework.env == {"PROXY": "corp"}

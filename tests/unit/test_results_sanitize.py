@@ -87,3 +87,12 @@ def test_without_secrets_nothing_is_wrapped() -> None:
     """No redaction costs nothing."""
     seen: list[Stamped] = []
     assert redacting(seen.append, None) == seen.append
+
+
+def test_a_secret_with_colors_inside_is_hidden() -> None:
+    """Escape sequences are taken out where text is shown, which would put the secret together again."""
+    seen: list[Stamped] = []
+    consume = redacting(seen.append, lambda text: text.replace("hunter22", "***"))
+    consume(Stamped(0.0, Warned("so hun\x1b[1mter22\x1b[0m it is")))
+    consume(Stamped(0.0, Warned("\x1b[1mbold\x1b[0m")))
+    assert [each.event for each in seen] == [Warned("so *** it is"), Warned("\x1b[1mbold\x1b[0m")]

@@ -216,7 +216,7 @@ def test_private_directories(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_coverage_data(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """With pytest-cov, closing a session writes its coverage data, and discovery measures nothing."""
-    monkeypatch.delenv("COVERAGE_FILE", raising=False)  # what the user has set counts; this may be run by Offload itself
+    monkeypatch.delenv("COVERAGE_FILE", raising=False)  # which Offload sets, if it runs this test
     if not has_module("pytest_cov"):
         pytest.skip("no pytest-cov")
     suite.write({"thing.py": "def one():\n    return 1\n", "pytest.ini": "[pytest]\naddopts = --cov=thing\n"})
