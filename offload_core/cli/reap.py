@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ async def _reap(
             refs = [ref for ref in refs if ref.expires is not None and ref.expires <= time.time()]
         if not as_json:
             _announce(refs, provider.context.name)
-        if not refs or not (yes or click.confirm("Terminate them?", err=True)):
+        if not refs or not (yes or _agreed()):
             failures: Mapping[SandboxRef, ProviderError] = {}
             ended: Sequence[SandboxRef] = ()
         else:
@@ -79,6 +80,15 @@ async def terminate_all(
         if not any(provider.is_retryable(error) for error in failures.values()):
             break
     return failures
+
+
+def _agreed() -> bool:
+    try:
+        return click.confirm("Terminate them?", err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError("Nobody is there to ask: add --yes.") from None
 
 
 def _announce(refs: Sequence[SandboxRef], provider: str) -> None:

@@ -30,6 +30,17 @@ _A_WHILE_SECS = 0.2
 """Long enough for most calls to be in the middle of what they do. It does no harm if one is not."""
 
 
+def _waits_in(coroutine: Any) -> str:
+    """Where a suspended coroutine is, from outside in, as far as the frames tell."""
+    places: list[str] = []
+    while coroutine is not None and len(places) < 50:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None)
+        if frame is not None:
+            places.append(f"in {frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})")
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
+    return " < ".join(reversed(places[-3:])) or "somewhere"
+
+
 def must(condition: object, message: str) -> None:
     """Fail with what the contract asks."""
     __tracebackhide__ = True
@@ -64,18 +75,31 @@ class Checks(ABC):
         return None
 
     def run(self, check: Coroutine[Any, Any, T]) -> T:
-        """Run a check on an event loop of its own. A check that hangs fails."""
+        """Run a check on an event loop of its own. A check that hangs fails, also one that cannot be cancelled."""
+        stuck = False
 
         async def bounded() -> T:
+            nonlocal stuck
+            running = asyncio.ensure_future(check)
             try:
-                async with asyncio.timeout(5 * self.patience_secs) as bound:
-                    return await check
-            except TimeoutError:
-                if not bound.expired():
-                    raise
-                raise AssertionError("a call of the provider did not return; no call may hang") from None
+                await asyncio.wait({running}, timeout=5 * self.patience_secs)
+                where = "" if running.done() else _waits_in(check)
+            finally:
+                if not running.done():
+                    running.cancel()
+                    await asyncio.wait({running}, timeout=self.patience_secs)
+                    stuck = not running.done()
+            if where:
+                even = ", not even when it was cancelled" if stuck else ""
+                raise AssertionError(f"a call of the provider did not return{even}; no call may hang. It waits {where}")
+            return running.result()
 
-        return asyncio.run(bounded())
+        runner = asyncio.Runner()
+        try:
+            return runner.run(bounded())
+        finally:
+            if not stuck:  # else closing would wait for what is stuck
+                runner.close()
 
     @asynccontextmanager
     async def provider(self) -> AsyncIterator[Provider[Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -53,3 +55,33 @@ def test_every_check_can_fail() -> None:
     """No check is there that nothing can fail."""
     checks = {name for name in dir(ProviderConformance) if name.startswith("test_")}
     assert checks == {case.check for case in CASES}
+
+
+STUCK = """
+import asyncio
+from offload_core.testing import ProviderConformance
+
+class Author(ProviderConformance):
+    patience_secs = 0.1
+    def make_provider(self): ...
+    async def kill_sandbox(self, sandbox): ...
+
+async def create():
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+try:
+    Author().run(create())
+except AssertionError as error:
+    print(error)
+"""
+
+
+def test_a_call_that_cannot_even_be_cancelled_fails_its_check() -> None:
+    """The suite goes on, and says where the call waits."""
+    done = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.startswith("a call of the provider did not return, not even when it was cancelled")
+    assert "in create (" in done.stdout
