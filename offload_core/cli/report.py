@@ -77,10 +77,12 @@ def _write_beside(rebuilt: Rebuilt, wanted: Iterable[str]) -> None:
     """Into the run's own directory, where the next run removes them as it does its own."""
     from ..results.directory import OutputDirectory
     from ..results.rebuilt import FORMATS
+    from .saying import warn
 
     with OutputDirectory(rebuilt.journal.parent) as directory:
         for name in wanted:
             click.echo(directory.write(rebuilt.names[name], FORMATS[name].make(rebuilt)))
+        warn(directory.notes)
 
 
 def _write_to(output: str, format: Format, rebuilt: Rebuilt) -> None:

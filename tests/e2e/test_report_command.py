@@ -53,6 +53,16 @@ def test_all_of_it_from_the_journal(
     assert {name: (results / name).read_bytes() for name in NAMES} == reported
 
 
+def test_the_users_own_files_survive(finished: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of that name that Offload did not write there is renamed and that is said; its own is written anew."""
+    (tmp_path / "events.jsonl").write_bytes((finished.results / "events.jsonl").read_bytes())
+    (tmp_path / "summary.md").write_text("mine")
+    assert main(["report", str(tmp_path), "--markdown"]) == 0
+    assert "summary.md.kept now" in capsys.readouterr().err
+    assert main(["report", str(tmp_path), "--markdown"]) == 0
+    assert [each.read_text() for each in tmp_path.glob("*.kept*")] == ["mine"]
+
+
 def test_one_of_them_somewhere_else(
     reported: dict[str, bytes], tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
