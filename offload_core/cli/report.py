@@ -94,8 +94,15 @@ def _write_to(output: str, format: Format, rebuilt: Rebuilt) -> None:
         for chunk in chunks:
             click.echo(chunk.encode(errors="backslashreplace"), nl=False)
         return
+    path = Path(output)
+    special = path.exists() and not path.is_file()  # asked before links are resolved: those to pipes lead nowhere
     try:
-        replace_file(Path(output), chunks)
+        if special:
+            with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
+                out.writelines(chunks)
+        else:
+            replace_file(path.resolve(), chunks)
     except OSError as error:
         raise ReportError(f"{output} could not be written: {error.strerror or error}") from error
-    click.echo(output)
+    if not special:  # it may be the standard output
+        click.echo(output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,28 @@ def test_one_of_them_somewhere_else(
     assert capfdbinary.readouterr().out == reported["junit.xml"]
     assert main(["report", "--junit", "--html", "-o", str(page)]) == 4
     assert b"-o takes one report" in capfdbinary.readouterr().err
+
+
+@pytest.mark.usefixtures("reported")
+def test_what_is_no_plain_file_is_written_to(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`-o` puts the report into a pipe and through a link, and leaves both what they are; a directory is refused."""
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target"
+    os.mkfifo(pipe)
+    junit = Path("test-results/junit.xml").read_bytes()
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # nobody waits, whatever the command does
+    try:
+        assert main(["report", "--junit", "-o", str(pipe)]) == 0
+        assert os.read(reader, 1 << 16) == junit
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert capfd.readouterr().out == ""
+    link.symlink_to(target)
+    for _ in range(2):
+        assert main(["report", "--junit", "-o", str(link)]) == 0
+        assert (link.is_symlink(), target.read_bytes()) == (True, junit)
+    assert main(["report", "--junit", "-o", str(tmp_path)]) == 3
+    assert "could not be written: Is a directory" in capfd.readouterr().err
 
 
 def test_the_journal_alone_is_enough(
