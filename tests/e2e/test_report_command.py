@@ -117,6 +117,20 @@ def test_the_journal_alone_is_enough(
     assert {**summary, "reports": {}} == {**json.loads(reported["summary.json"]), "reports": {}}
 
 
+def test_reports_of_another_run_are_not_overwritten(
+    finished: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a journal that is not the directory's own, `-o` has to say where to."""
+    previous = tmp_path / "events.previous.jsonl"
+    previous.write_bytes((finished.results / "events.jsonl").read_bytes())
+    (tmp_path / "junit.xml").write_text("of the latest run")
+    assert main(["report", str(previous), "--junit"]) == 4
+    assert "say with -o where it goes" in capsys.readouterr().err
+    assert (tmp_path / "junit.xml").read_text() == "of the latest run"
+    assert main(["report", str(previous), "--junit", "-o", str(tmp_path / "junit.xml")]) == 0
+    assert (tmp_path / "junit.xml").read_bytes() == (finished.results / "junit.xml").read_bytes()
+
+
 def test_names_that_the_configuration_gives(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """`html_file` names the page, in the run and after it, and the next run removes it; it stays in the directory."""
     project.write({"test_a.py": "def test_a(): pass\n"})
