@@ -53,7 +53,10 @@ class Rebuilt:
 
     @property
     def exit_code(self) -> int:
-        """What the run exited with; for one that never came to its end, what it would have at least."""
+        """What the run exited with; for one that never came to its end, what it would have at least.
+
+        That a report could not be written, which is exit code 3, comes after the journal's end and is not known here.
+        """
         accounting = self.accounting
         if accounting.finished is not None:
             return accounting.finished.exit_code
