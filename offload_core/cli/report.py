@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 HELP = """Write the reports of a run again, from its journal (events.jsonl) alone.
 
 RUN_DIR is the directory that the run wrote to, or a journal; by default the one that the configuration names. Without
-an option that says which, all reports are written, to where the run writes them.
+an option that says which, all reports are written, to where the run writes them. For a journal of another name than
+events.jsonl, as events.previous.jsonl, -o has to say where: the reports beside it may be another run's.
 """
 
 
@@ -75,12 +76,18 @@ def _located(run_dir: Path | None, common: Settings) -> tuple[Path, Mapping[str,
 
 def _write_beside(rebuilt: Rebuilt, wanted: Iterable[str]) -> None:
     """Into the run's own directory, where the next run removes them as it does its own."""
-    from ..results.directory import OutputDirectory
+    from ..results.directory import JOURNAL, OutputDirectory
     from ..results.rebuilt import FORMATS
+    from .saying import warn
 
+    if rebuilt.journal.name != JOURNAL:
+        raise click.UsageError(
+            f"the reports beside {rebuilt.journal} may be another run's: name one report and say with -o where it goes"
+        )
     with OutputDirectory(rebuilt.journal.parent) as directory:
         for name in wanted:
             click.echo(directory.write(rebuilt.names[name], FORMATS[name].make(rebuilt)))
+        warn(directory.notes)
 
 
 def _write_to(output: str, format: Format, rebuilt: Rebuilt) -> None:
@@ -92,8 +99,15 @@ def _write_to(output: str, format: Format, rebuilt: Rebuilt) -> None:
         for chunk in chunks:
             click.echo(chunk.encode(errors="backslashreplace"), nl=False)
         return
+    path = Path(output)
+    special = path.exists() and not path.is_file()  # asked before links are resolved: those to pipes lead nowhere
     try:
-        replace_file(Path(output), chunks)
+        if special:
+            with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
+                out.writelines(chunks)
+        else:
+            replace_file(path.resolve(), chunks)
     except OSError as error:
         raise ReportError(f"{output} could not be written: {error.strerror or error}") from error
-    click.echo(output)
+    if not special:  # it may be the standard output
+        click.echo(output)

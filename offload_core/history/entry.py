@@ -9,6 +9,7 @@ on one line. The format is that of imbue-ai/offload, which reads what this write
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NamedTuple
 
 from attrs import define, field
@@ -18,7 +19,7 @@ Key = tuple[str, str]
 
 _FIELDS = ("n", "f", "last_run", "ok", "fail")
 _LATEST_MS = 10**14
-_LONGEST_SECS = 10**9
+LONGEST_SECS = 10**9
 """What no clock tells is damage, and would overflow somewhere."""
 
 
@@ -144,5 +145,6 @@ def _sound(runs: tuple[Any, ...], at: tuple[Any, ...], secs: tuple[Any, ...]) ->
         and set(map(type, secs)) <= {int, float}
         and 0 <= min(at) <= max(at) < _LATEST_MS
         and min(secs) >= 0
-        and sum(secs) < _LONGEST_SECS  # not true of NaN either
+        and max(secs) <= LONGEST_SECS
+        and not math.isnan(sum(secs))  # which the comparisons may have passed over
     )

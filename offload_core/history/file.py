@@ -49,7 +49,9 @@ class History:
         try:
             return Entry() if line is None else decode(line)[1]
         except ValueError as error:
-            raise ReportError(f"{self.path}: the entry of {key[1]!r} is damaged: {error}") from None
+            raise ReportError(
+                f"{self.path}: the entry of {key[1]!r} is damaged: {error}. Remove that line; what it knew is lost"
+            ) from None
 
     def put(self, key: Key, entry: Entry) -> None:
         """Set what is known of a test."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..abc import Attempt, Outcome
 from ..results.accounting import Accounting
-from .entry import Entry, Key, Sample
+from .entry import LONGEST_SECS, Entry, Key, Sample
 from .file import locked, read_history, write_history
 from .reservoir import kept
 
@@ -70,7 +70,8 @@ def _tells(outcome: Outcome) -> bool:
 
 
 def _sample(run: str, epoch: float, attempt: Attempt) -> Sample:
-    return Sample(run, int(1000 * (epoch + attempt.start)), float(f"{max(attempt.duration, 0.0):.4g}"))
+    secs = min(max(attempt.duration, 0.0), LONGEST_SECS)
+    return Sample(run, int(1000 * (epoch + attempt.start)), float(f"{secs:.4g}"))
 
 
 def _add(entry: Entry, samples: Iterable[tuple[Sample, bool]], size: int) -> None:

@@ -15,9 +15,13 @@ from ..errors import ConfigError, ReportError
 JOURNAL = "events.jsonl"
 PREVIOUS_JOURNAL = "events.previous.jsonl"
 SUMMARY = "summary.json"
+SUMMARY_MARKDOWN = "summary.md"
+TRACE = "trace.json"
 LOGS = "logs"
 MANIFEST = ".offload-files"
 LOCK = ".offload.lock"
+NOT_CHOSEN = frozenset({SUMMARY, SUMMARY_MARKDOWN, TRACE})
+"""Reports whose names are Offload's choice, not the user's."""
 
 
 class OutputDirectory:
@@ -26,10 +30,14 @@ class OutputDirectory:
     A manifest names every file that Offload wrote there, and only those are ever removed: the directory may be the
     project itself. What stands where a new file has to go, and is not Offload's, is renamed, never overwritten. The
     exceptions are files whose names are the user's choice, as that of the JUnit report.
+
+    Attributes:
+        notes: what `write` renamed, in words that the user should see.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.notes: list[str] = []
         self._lock: FileLock | None = None
         self._claimed: set[str] = set()
 
@@ -43,6 +51,7 @@ class OutputDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
+            self._claimed = self._listed()
         except Timeout:
             raise ConfigError(
                 f"another `offload run` is writing to {self.path}: wait for it, or give this run an output directory "
@@ -117,12 +126,16 @@ class OutputDirectory:
     def write(self, name: str, chunks: Iterable[str]) -> Path:
         """Write a whole file, UTF-8, so that it is either there as a whole or not at all.
 
+        A file of the user's that has one of the names in `NOT_CHOSEN` is renamed before; `notes` tells.
+
         Raises:
             ReportError: it could not be written.
         """
-        path = self.claim(name)
+        path = self.path / name
         try:
-            replace_file(path, chunks)
+            if name in NOT_CHOSEN and name not in self._claimed:
+                self._move_aside(name, self.notes)  # before the manifest lists it: what is listed may be removed
+            replace_file(self.claim(name), chunks)
         except OSError as error:
             raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
         return path
@@ -154,7 +167,7 @@ class OutputDirectory:
         while (kept := path.with_name(f"{name}.kept{number or ''}")).exists() or kept.is_symlink():
             number += 1
         path.rename(kept)
-        notes.append(f"{path} was not written by Offload, which needs that name: it is {kept.name} now")
+        notes.append(f"Offload needs the name of {path}, which it does not know as its own file: it is {kept.name} now")
 
     def _unusable(self, error: Exception) -> ConfigError:
         if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTDIR):

@@ -43,11 +43,17 @@ def accounting_of(journal: Path, notes: list[str] | None = None) -> Accounting:
     """The accounting that a journal adds up to; `notes` gets what was skipped.
 
     Raises:
-        ReportError: as `read_journal`.
+        ReportError: as `read_journal`; or it tells of a test that it never listed.
     """
     accounting = Accounting()
     for stamped in read_journal(journal, notes.append if notes is not None else lambda text: None):
-        accounting.apply(stamped.event, stamped.at)
+        try:
+            accounting.apply(stamped.event, stamped.at)
+        except KeyError as error:
+            raise ReportError(
+                f"{journal} is damaged: it tells of the test {error}, and the line that lists it is missing. Restore "
+                "the file, or remove it"
+            ) from None
     return accounting
 
 

@@ -17,7 +17,6 @@ from .accounting import Accounting, Record
 from .console import count, duration, incident, money
 from .sanitize import cut, name_line, one_line, printable
 
-SUMMARY_MARKDOWN = "summary.md"
 """The name of the file."""
 
 MAX_BYTES = 900_000

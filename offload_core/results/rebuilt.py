@@ -9,14 +9,14 @@ from typing import Any
 from attrs import frozen
 
 from .accounting import Accounting, ExitCode, exit_code
-from .directory import JOURNAL, LOGS, SUMMARY
+from .directory import JOURNAL, LOGS, SUMMARY, SUMMARY_MARKDOWN, TRACE
 from .html import html_report
 from .journal import read_journal
 from .junit import junit_xml
 from .last_run import accounting_of
-from .markdown import SUMMARY_MARKDOWN, summary_markdown
+from .markdown import summary_markdown
 from .summary import summarize, summary_json
-from .trace import TRACE, trace_json
+from .trace import trace_json
 
 
 @frozen
@@ -53,7 +53,10 @@ class Rebuilt:
 
     @property
     def exit_code(self) -> int:
-        """What the run exited with; for one that never came to its end, what it would have at least."""
+        """What the run exited with; for one that never came to its end, what it would have at least.
+
+        That a report could not be written, which is exit code 3, comes after the journal's end and is not known here.
+        """
         accounting = self.accounting
         if accounting.finished is not None:
             return accounting.finished.exit_code

@@ -12,16 +12,16 @@ from ..errors import ReportError
 from ..events import Consumer, RunStarted, Stamped, Warned
 from .accounting import Accounting, ExitCode
 from .console import ConsoleOptions, open_console
-from .directory import JOURNAL, LOGS, SUMMARY, OutputDirectory
+from .directory import JOURNAL, LOGS, SUMMARY, SUMMARY_MARKDOWN, TRACE, OutputDirectory
 from .github import GitHubActions
 from .html import html_report
 from .journal import JournalWriter, read_journal
 from .junit import junit_xml
 from .logs import SandboxLogs
-from .markdown import SUMMARY_MARKDOWN, summary_markdown
+from .markdown import summary_markdown
 from .sanitize import Redact, redacting
 from .summary import summarize, summary_json
-from .trace import TRACE, trace_json
+from .trace import trace_json
 
 
 class Reporter:
@@ -117,6 +117,8 @@ class Reporter:
         expected = {**written, "summary": str(self._directory.path / SUMMARY)}
         self._write("summary", SUMMARY, written, lambda: [summary_json(self._summary(exit_code, expected))])
         self._tell_failures()
+        for note in self._directory.notes:
+            self._console.notice("report", f"warning: {note}", "warn")
         summary = self._summary(exit_code, written)
         self._console.finish(self._printed(summary))
         if self._github is not None:

@@ -42,7 +42,6 @@ from ..events import (
 )
 from .sanitize import name_line, one_line
 
-TRACE = "trace.json"
 """The name of the file."""
 
 MAIN, POOL, CLEANUP, FIRST_GROUP = 0, 1, 2, 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def test_all_of_it_from_the_journal(
     assert {name: (results / name).read_bytes() for name in NAMES} == reported
 
 
+def test_the_users_own_files_survive(finished: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of that name that Offload did not write there is renamed and that is said; its own is written anew."""
+    (tmp_path / "events.jsonl").write_bytes((finished.results / "events.jsonl").read_bytes())
+    (tmp_path / "summary.md").write_text("mine")
+    assert main(["report", str(tmp_path), "--markdown"]) == 0
+    assert "summary.md.kept now" in capsys.readouterr().err
+    assert main(["report", str(tmp_path), "--markdown"]) == 0
+    assert [each.read_text() for each in tmp_path.glob("*.kept*")] == ["mine"]
+
+
 def test_one_of_them_somewhere_else(
     reported: dict[str, bytes], tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -65,6 +76,28 @@ def test_one_of_them_somewhere_else(
     assert capfdbinary.readouterr().out == reported["junit.xml"]
     assert main(["report", "--junit", "--html", "-o", str(page)]) == 4
     assert b"-o takes one report" in capfdbinary.readouterr().err
+
+
+@pytest.mark.usefixtures("reported")
+def test_what_is_no_plain_file_is_written_to(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`-o` puts the report into a pipe and through a link, and leaves both what they are; a directory is refused."""
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target"
+    os.mkfifo(pipe)
+    junit = Path("test-results/junit.xml").read_bytes()
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # nobody waits, whatever the command does
+    try:
+        assert main(["report", "--junit", "-o", str(pipe)]) == 0
+        assert os.read(reader, 1 << 16) == junit
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert capfd.readouterr().out == ""
+    link.symlink_to(target)
+    for _ in range(2):
+        assert main(["report", "--junit", "-o", str(link)]) == 0
+        assert (link.is_symlink(), target.read_bytes()) == (True, junit)
+    assert main(["report", "--junit", "-o", str(tmp_path)]) == 3
+    assert "could not be written: Is a directory" in capfd.readouterr().err
 
 
 def test_the_journal_alone_is_enough(
@@ -82,6 +115,20 @@ def test_the_journal_alone_is_enough(
     assert main(["report", str(alone), "--summary", "-o", "-"]) == 0
     summary = json.loads(capfdbinary.readouterr().out)
     assert {**summary, "reports": {}} == {**json.loads(reported["summary.json"]), "reports": {}}
+
+
+def test_reports_of_another_run_are_not_overwritten(
+    finished: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a journal that is not the directory's own, `-o` has to say where to."""
+    previous = tmp_path / "events.previous.jsonl"
+    previous.write_bytes((finished.results / "events.jsonl").read_bytes())
+    (tmp_path / "junit.xml").write_text("of the latest run")
+    assert main(["report", str(previous), "--junit"]) == 4
+    assert "say with -o where it goes" in capsys.readouterr().err
+    assert (tmp_path / "junit.xml").read_text() == "of the latest run"
+    assert main(["report", str(previous), "--junit", "-o", str(tmp_path / "junit.xml")]) == 0
+    assert (tmp_path / "junit.xml").read_bytes() == (finished.results / "junit.xml").read_bytes()
 
 
 def test_names_that_the_configuration_gives(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

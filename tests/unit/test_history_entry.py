@@ -68,6 +68,7 @@ def test_any_id_survives(test: str) -> None:
         (line(ok=[["aKx7", 1, "1"]]), '"ok" is not a list'),
         (line(fail=[["aKx7", 1, -0.1]]), '"fail" is not a list'),
         (line(fail=[["aKx7", 1, 1], ["aKx7", 1, float("nan")]]), '"fail" is not a list'),
+        (line(fail=[["aKx7", 1, 1], ["aKx7", 1, 1e10]]), '"fail" is not a list'),
         (line(fail=[["aKx7", 1, float("inf")]]), '"fail" is not a list'),
         (line(fail=[["aKx7", 1, 10**400]]), '"fail" is not a list'),
     ],

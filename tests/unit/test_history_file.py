@@ -101,7 +101,7 @@ def test_damage_inside_a_line_is_said_when_it_is_decoded(path: Path) -> None:
     path.write_text(f"{line('a')}\n{damaged}\n", "utf-8")
     history = read_history(path)
     assert history.problems == []
-    with pytest.raises(ReportError, match=r"the entry of 'b' is damaged: \"n\" is not a number"):
+    with pytest.raises(ReportError, match=r"the entry of 'b' is damaged: \"n\" is not a number.*Remove that line"):
         history.entry((CONFIG, "b"))
     write_history(history)
     assert damaged in path.read_text("utf-8")

@@ -113,6 +113,14 @@ def test_runs_add_up_and_samples_are_bounded(path: Path) -> None:
     assert line.startswith('{"k":["offload.toml","tests/test_a.py::t"],"v":{"n":12,"f":4,"last_run":"')
 
 
+def test_an_odd_duration_does_not_spoil_the_history(path: Path) -> None:
+    """However long an attempt says it took: the entry can be read, and added to, again and again."""
+    odd = ended("t")
+    for duration in (1e300, 1e9, 0.5):
+        entries = recorded(path, found("t"), evolve(odd, attempt=evolve(odd.attempt, duration=duration)))
+    assert [each.secs for each in entries["t"].ok] == [1e9, 1e9, 0.5]
+
+
 def test_nothing_to_add_is_no_file(path: Path) -> None:
     """A run of skipped tests writes nothing."""
     assert not record_run(path, CONFIG, accounted(*run_of(found("t"), ended("t", Outcome.SKIPPED))), 20)

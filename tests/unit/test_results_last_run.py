@@ -96,6 +96,15 @@ def test_damage_is_noted(tmp_path: Path) -> None:
     assert len(last.notes) == 1
 
 
+def test_a_journal_that_lacks_a_test_is_noted(tmp_path: Path) -> None:
+    """A line that is gone from the middle is said, with what to do, and a run can go on."""
+    journal(tmp_path / "events.jsonl", ended("a"), ended("a", number=2))
+    last = read_last_run(tmp_path)
+    assert last.failed == ()
+    (note,) = last.notes
+    assert "'unit/a', and the line that lists it is missing. Restore the file, or remove it" in note
+
+
 def test_a_junit_report_serves(tmp_path: Path) -> None:
     """Without a journal, a JUnit report tells durations and failures, of whatever group."""
     (tmp_path / "results.xml").write_text(

@@ -28,12 +28,13 @@ class Ran:
         exit_code: int = 0,
         table: ReportTable | None = None,
         redact: Redact | None = None,
+        trace: bool = False,
     ) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
         console = ConsoleOptions(stdout=self.stdout, stderr=self.stderr, environ={})
         with (
             OutputDirectory(path) as directory,
-            Reporter(directory, table or ReportTable(), console=console, redact=redact) as reporter,
+            Reporter(directory, table or ReportTable(), console=console, redact=redact, trace=trace) as reporter,
         ):
             for each in stamped(events):
                 reporter.consumer(each)
@@ -147,3 +148,16 @@ def test_files_that_were_renamed_are_said(tmp_path: Path) -> None:
     assert "summary.json.kept" in ran.stderr.getvalue()
     events = [each.event for each in read_journal(tmp_path / "events.jsonl")]
     assert isinstance(events[1], Warned)
+
+
+def test_the_users_own_files_survive(tmp_path: Path) -> None:
+    """A page and a trace that Offload did not write are renamed and that is said; its own are written anew."""
+    for name in ("summary.md", "trace.json", "junit.xml"):
+        (tmp_path / name).write_text("mine")
+    ran = Ran(tmp_path, *run_of(found("a"), ended("a")), trace=True)
+    assert ran.stderr.getvalue().count(".kept now") == 2
+    again = Ran(tmp_path, *run_of(found("a"), ended("a")), trace=True)
+    assert ".kept" not in again.printed
+    kept = {path.name: path.read_text() for path in tmp_path.glob("*.kept*")}
+    assert kept == {"summary.md.kept": "mine", "trace.json.kept": "mine"}
+    assert "mine" not in {(tmp_path / name).read_text() for name in ("summary.md", "trace.json", "junit.xml")}
