@@ -109,7 +109,9 @@ class _Kept:
         files: names relative to `output_dir`. size: their bytes.
         left_out: whether there were too many.
         trouble: why some could not be brought; empty where all could.
-        taken: names that files have or are about to get.
+        taken: names that files have or are about to get. numbers: the first that may be free for a name, where it is
+            not 0, for a file (False) and a directory (True).
+        stopped: nobody waits for it any more.
     """
 
     files: dict[str, None] = field(factory=dict)
@@ -117,6 +119,8 @@ class _Kept:
     left_out: bool = False
     trouble: str = ""
     taken: set[str] = field(factory=set)
+    numbers: dict[tuple[str, bool], int] = field(factory=dict)
+    stopped: bool = False
 
 
 def _forms(glob: str) -> tuple[str, ...]:
@@ -197,7 +201,11 @@ class Artefacts:
                 return (), 0
             sandbox = session.watch.sandbox
             await self._retry.call("download", lambda: sandbox.download(downloads), watch=session.watch)
-            kept = await asyncio.to_thread(self._keep, session, [download.target for download in downloads])
+            kept = _Kept()
+            try:
+                await asyncio.to_thread(self._keep, session, [download.target for download in downloads], kept)
+            finally:
+                kept.stopped = True
         if kept.trouble:
             self._warn(f"some files of session {place.name} could not be brought: {kept.trouble}")
         if kept.left_out:
@@ -230,14 +238,15 @@ class Artefacts:
 
     # -- on this host, in a thread --------------------------------------------------------------------------------
 
-    def _keep(self, session: _Session, archives: Sequence[Path]) -> _Kept:
-        """Take the files out of archives, each to a name that nothing has yet."""
-        kept = _Kept()
+    def _keep(self, session: _Session, archives: Sequence[Path], kept: _Kept) -> None:
+        """Take the files out of archives, each to a name that nothing has yet; ends soon once it is stopped."""
         for path in archives:
             targets: dict[str, Path] = {}
             try:
                 with path.open("rb") as archive:
                     downloads = self._claimed(session, archive, kept, targets)
+                    if kept.stopped:
+                        return
                     archive.seek(0)
                     unpack(archive, downloads, joined=True)
             except OffloadError as error:
@@ -246,7 +255,6 @@ class Artefacts:
                 if target.is_file():
                     kept.files[name] = None
                     kept.size += target.stat().st_size
-        return kept
 
     def _claimed(
         self, session: _Session, archive: IO[bytes], kept: _Kept, targets: dict[str, Path]
@@ -256,6 +264,8 @@ class Artefacts:
         downloads: dict[PurePosixPath, Download] = {}
         directories: set[PurePosixPath] = set()
         for member in members(archive, digests=shared):
+            if kept.stopped:
+                break
             if member.name in downloads or (shared and self._is_known(session, member)):
                 continue
             if len(kept.taken) == MAX_FILES:
@@ -292,13 +302,14 @@ class Artefacts:
 
     def _numbered(self, name: str, kept: _Kept, *, directory: bool) -> str:
         """The name, with a number where something has it; a directory may be there already."""
-        number, free = 0, name
-        while free in kept.taken or (
-            (path := self._request.output_dir / free).exists() and not (directory and path.is_dir())
-        ):
+        number = kept.numbers.get((name, directory), 0)
+        while True:
+            free = f"{name}~{number}" if number else name
+            path = self._request.output_dir / free
+            if free not in kept.taken and (not path.exists() or (directory and path.is_dir())):
+                return free
             number += 1
-            free = f"{name}~{number}"
-        return free
+            kept.numbers[name, directory] = number
 
     # -- what went wrong ------------------------------------------------------------------------------------------
 
