@@ -201,6 +201,8 @@ class Artefacts:
                 return (), 0
             sandbox = session.watch.sandbox
             await self._retry.call("download", lambda: sandbox.download(downloads), watch=session.watch)
+            if sum(download.target.stat().st_size for download in downloads) > MAX_BYTES:
+                raise DownloadFailed("they are more than the sandbox said")
             kept = _Kept()
             try:
                 await asyncio.to_thread(self._keep, session, [download.target for download in downloads], kept)
