@@ -42,7 +42,7 @@ class _Bounded(tarfile.TarInfo):
     """A member whose headers cannot fill the memory."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Read a header block, before what it announces is read."""
         info = super().frombuf(buf, encoding, errors)
         if info.type in _HEADERS and info.size > MAX_HEADER_BYTES:

@@ -98,6 +98,14 @@ def test_the_longest_test_may_be_the_bound() -> None:
     assert "Lower bound 0.50s the longest test; 1.00s of tests on 3 sandboxes would take 0.33s" in page.shown
 
 
+def test_tests_at_once_in_one_sandbox() -> None:
+    """Four tests that run at once divide the bound by four, and the sandbox is in tests while any of them runs."""
+    names = [f"t{number}" for number in range(4)]
+    page = page_of(*map(found, names), *map(began, names), *map(ended, names), *sandbox("box-1", SandboxEnd.TERMINATED))
+    assert "Lower bound 0.50s the longest test; 2.00s of tests 4 at a time would take 0.50s" in page.shown
+    assert "in tests 0.70s" in page.shown
+
+
 def test_every_execution_is_there() -> None:
     """What failed and ran again, a copy that was not needed, a lost attempt, and one that had not ended."""
     events = run_of(
