@@ -10,7 +10,7 @@ import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 
 from attrs import frozen
 
@@ -22,7 +22,34 @@ if TYPE_CHECKING:
 MAX_UNPACKED_BYTES = 4 << 30
 """The most that one download may unpack to."""
 
+MAX_HEADER_BYTES = 1 << 20
+"""Of what an archive says about one member. It is held in memory."""
+
+MAX_NAME = 4096
+"""Characters of a member's name; no system takes a longer path."""
+
 _CHUNK = 1 << 18
+_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+class _Bounded(tarfile.TarInfo):
+    """A member whose headers cannot fill the memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header block, before what it announces is read."""
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in _HEADERS and info.size > MAX_HEADER_BYTES:
+            raise DownloadFailed(
+                f"a header in the archive has more than {MAX_HEADER_BYTES} bytes", operation="download"
+            )
+        return info
 
 
 def pack(files: Sequence[Upload], archive: IO[bytes]) -> None:
@@ -71,7 +98,7 @@ def members(archive: IO[bytes], *, digests: bool = False) -> Iterator[Member]:
     """
     known: dict[PurePosixPath, str] = {}
     try:
-        with tarfile.open(fileobj=archive, mode="r|", ignore_zeros=True) as tar:
+        with tarfile.open(fileobj=archive, mode="r|", ignore_zeros=True, tarinfo=_Bounded) as tar:
             for member in tar:
                 name = _inside(member.name)
                 if name is None or not (member.isreg() or member.islnk()):
@@ -82,7 +109,7 @@ def members(archive: IO[bytes], *, digests: bool = False) -> Iterator[Member]:
                 elif digests:
                     digest = known.get(_inside(member.linkname) or name, "")
                 yield Member(name=name, size=member.size, digest=digest)
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
         raise DownloadFailed(f"not a whole tar archive: {error}", operation="download") from error
 
 
@@ -111,10 +138,10 @@ def unpack(archive: IO[bytes], files: Sequence[Download], *, joined: bool = Fals
     """
     unpacking = _Unpacking(files)
     try:
-        with tarfile.open(fileobj=archive, mode="r|", ignore_zeros=joined) as tar:
+        with tarfile.open(fileobj=archive, mode="r|", ignore_zeros=joined, tarinfo=_Bounded) as tar:
             for member in tar:
                 unpacking.take(tar, member)
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
         raise DownloadFailed(f"not a whole tar archive: {error}", operation="download") from error
     except OSError as error:
         raise DownloadFailed(f"cannot be written here: {error}", operation="download") from error
@@ -183,6 +210,8 @@ class _Unpacking:
 
 def _inside(name: str) -> PurePosixPath | None:
     """The name of a member that may be looked at."""
+    if len(name) > MAX_NAME:
+        return None
     path = PurePosixPath(name)
     return None if path.is_absolute() or ".." in path.parts else path
 

@@ -11,13 +11,14 @@ import contextlib
 import re
 import tempfile
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from attrs import define, evolve, field, frozen
 
 from ..abc import Command, Download, Member, Place, launched, members, unpack
-from ..errors import DownloadFailed, OffloadError, SandboxDead, SandboxLost
+from ..errors import DownloadFailed, OffloadError, ReportError, SandboxDead, SandboxLost
 from ..events import ArtefactsCollected, Bus, Warned
 from ..liveness import DeathWatch
 from ..retry import RetryPolicy
@@ -102,11 +103,24 @@ class _Session:
 
 @define
 class _Kept:
-    """What came of it: names relative to `output_dir`, bytes, and whether there were too many."""
+    """What came of it.
+
+    Attributes:
+        files: names relative to `output_dir`. size: their bytes.
+        left_out: whether there were too many.
+        trouble: why some could not be brought; empty where all could.
+        taken: names that files have or are about to get. numbers: the first that may be free for a name, where it is
+            not 0, for a file (False) and a directory (True).
+        stopped: nobody waits for it any more.
+    """
 
     files: dict[str, None] = field(factory=dict)
     size: int = 0
     left_out: bool = False
+    trouble: str = ""
+    taken: set[str] = field(factory=set)
+    numbers: dict[tuple[str, bool], int] = field(factory=dict)
+    stopped: bool = False
 
 
 def _forms(glob: str) -> tuple[str, ...]:
@@ -187,7 +201,15 @@ class Artefacts:
                 return (), 0
             sandbox = session.watch.sandbox
             await self._retry.call("download", lambda: sandbox.download(downloads), watch=session.watch)
-            kept = await asyncio.to_thread(self._keep, session, [download.target for download in downloads])
+            if sum(download.target.stat().st_size for download in downloads) > MAX_BYTES:
+                raise DownloadFailed("they are more than the sandbox said")
+            kept = _Kept()
+            try:
+                await asyncio.to_thread(self._keep, session, [download.target for download in downloads], kept)
+            finally:
+                kept.stopped = True
+        if kept.trouble:
+            self._warn(f"some files of session {place.name} could not be brought: {kept.trouble}")
         if kept.left_out:
             self._warn(f"more than {MAX_FILES:,} files match `[report] download_globs`: some are left out")
         return tuple(kept.files), kept.size
@@ -218,26 +240,52 @@ class Artefacts:
 
     # -- on this host, in a thread --------------------------------------------------------------------------------
 
-    def _keep(self, session: _Session, archives: Sequence[Path]) -> _Kept:
-        """Take the files out of archives, each to a name that nothing has yet."""
-        kept = _Kept()
+    def _keep(self, session: _Session, archives: Sequence[Path], kept: _Kept) -> None:
+        """Take the files out of archives, each to a name that nothing has yet; ends soon once it is stopped."""
         for path in archives:
-            shared = session.watch.sandbox.shares_root and path.name == session.archive.name
-            downloads: dict[PurePosixPath, Download] = {}
-            with path.open("rb") as archive:
-                for member in members(archive, digests=shared):
-                    if member.name in downloads or (shared and self._is_known(session, member)):
-                        continue
-                    if len(kept.files) == MAX_FILES:
-                        kept.left_out = True
-                        break
-                    name = self._free(session, member.name, kept.files)
-                    downloads[member.name] = Download(PurePosixPath("/", member.name), self._request.claim(name))
+            targets: dict[str, Path] = {}
+            try:
+                with path.open("rb") as archive:
+                    downloads = self._claimed(session, archive, kept, targets)
+                    if kept.stopped:
+                        return
+                    archive.seek(0)
+                    unpack(archive, downloads, joined=True)
+            except OffloadError as error:
+                kept.trouble = kept.trouble or str(error)
+            for name, target in targets.items():  # nothing was there before: what is there now was brought
+                if target.is_file():
                     kept.files[name] = None
-                    kept.size += member.size
-                archive.seek(0)
-                unpack(archive, tuple(downloads.values()), joined=True)
-        return kept
+                    kept.size += target.stat().st_size
+
+    def _claimed(
+        self, session: _Session, archive: IO[bytes], kept: _Kept, targets: dict[str, Path]
+    ) -> tuple[Download, ...]:
+        """What to take out of an archive; adds to `targets` the path of each name that it claims."""
+        shared = session.watch.sandbox.shares_root and Path(archive.name).name == session.archive.name
+        downloads: dict[PurePosixPath, Download] = {}
+        directories: set[PurePosixPath] = set()
+        for member in members(archive, digests=shared):
+            if kept.stopped:
+                break
+            if member.name in downloads or (shared and self._is_known(session, member)):
+                continue
+            if len(kept.taken) == MAX_FILES:
+                kept.left_out = True
+                break
+            if member.name in directories or not downloads.keys().isdisjoint(member.name.parents):
+                kept.trouble = kept.trouble or f"{str(member.name)!r} is a file and a directory"
+                continue
+            try:
+                name = self._free(session, member.name, kept)
+                targets[name] = self._request.claim(name)
+            except (ReportError, OSError) as error:
+                kept.trouble = kept.trouble or str(error)
+                continue
+            kept.taken.add(name)
+            directories.update(member.name.parents)
+            downloads[member.name] = Download(PurePosixPath("/", member.name), targets[name])
+        return tuple(downloads.values())
 
     def _is_known(self, session: _Session, member: Member) -> bool:
         """Whether a file that several sandboxes see is the run's own, or was brought from another as it is now."""
@@ -246,14 +294,24 @@ class Artefacts:
         first = self._shared.setdefault((str(member.name), member.digest), session.place.name)
         return first != session.place.name
 
-    def _free(self, session: _Session, path: PurePosixPath, taken: Container[str]) -> str:
+    def _free(self, session: _Session, path: PurePosixPath, kept: _Kept) -> str:
         """A name in `output_dir`. What stands there is not ours, as ours were removed before the run."""
-        name = f"{session.sandbox}/{session.place.name}/{_UNSAFE.sub('_', str(path))}"
-        number, free = 0, name
-        while free in taken or (self._request.output_dir / free).exists():
+        *above, last = _UNSAFE.sub("_", str(path)).split("/")
+        name = f"{session.sandbox}/{session.place.name}"
+        for part in above:
+            name = self._numbered(f"{name}/{part}", kept, directory=True)
+        return self._numbered(f"{name}/{last}", kept, directory=False)
+
+    def _numbered(self, name: str, kept: _Kept, *, directory: bool) -> str:
+        """The name, with a number where something has it; a directory may be there already."""
+        number = kept.numbers.get((name, directory), 0)
+        while True:
+            free = f"{name}~{number}" if number else name
+            path = self._request.output_dir / free
+            if free not in kept.taken and (not path.exists() or (directory and path.is_dir())):
+                return free
             number += 1
-            free = f"{name}~{number}"
-        return free
+            kept.numbers[name, directory] = number
 
     # -- what went wrong ------------------------------------------------------------------------------------------
 

@@ -190,6 +190,23 @@ def test_what_is_in_the_way_is_not_overwritten(project: Project) -> None:
     assert (ran.results / "s1/s1.1/own 0.txt~1").read_text() == "own of 0"
 
 
+def test_a_file_where_another_needs_a_directory(project: Project) -> None:
+    """Both are brought and recorded: the directory of the second gets a number."""
+    code = """
+        import os, pathlib
+        def test_it():
+            pathlib.Path("x.log").write_text("below the root")
+            own = pathlib.Path(os.environ["OFFLOAD_ARTEFACTS"], "x.log")
+            own.mkdir()
+            (own / "in.log").write_text("own")
+    """
+    project.write({"test_a.py": code})
+    project.configure(1, rest=globs("*.log"))
+    ran = project.run()
+    assert by_end(brought(ran)) == {"x.log": "below the root", "x.log~1/in.log": "own"}
+    assert "warning" not in ran.err
+
+
 def test_what_cannot_be_brought_is_a_warning(project: Project) -> None:
     """No `tar` in the sandbox, a pattern that cannot match: said once, and no test is worse for it."""
     project.write({"test_a.py": WRITES, "bin/tar": "#!/bin/sh\necho no tar for you >&2\nexit 1\n"})

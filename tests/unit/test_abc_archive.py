@@ -188,3 +188,16 @@ def test_unpack_archives_one_after_the_other(tmp_path: Path) -> None:
     unpack(_joined(), files, joined=True)
     assert _files(tmp_path) == {"out", "out/a", "out/c"}
     assert (tmp_path / "out/c").read_bytes() == b"third"
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_huge_header_is_not_read(kind: bytes, tmp_path: Path) -> None:
+    """What an archive says about a member is held in memory: more than a MiB of it is refused, unread."""
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, _archive.MAX_HEADER_BYTES + 1
+    archive = io.BytesIO(info.tobuf())  # it ends where the rest would be read
+    with pytest.raises(DownloadFailed, match="a header in the archive has more than"):
+        list(members(archive))
+    archive.seek(0)
+    with pytest.raises(DownloadFailed, match="a header in the archive has more than"):
+        unpack(archive, [Download(PurePosixPath("/a"), tmp_path / "a")])

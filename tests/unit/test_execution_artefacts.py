@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tarfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
@@ -99,6 +100,18 @@ class Asked:
         began = loop.time()
         await self.artefacts.collect(place, self.watch, failed=False)
         return loop.time() - began
+
+
+class Packed(Box):
+    """Answers, and its archive has this many files whose names are the same once they are clean."""
+
+    files = 0
+
+    async def download(self, files: Sequence[Download]) -> None:
+        """Write the archive."""
+        with tarfile.open(files[0].target, "w") as tar:
+            for number in range(self.files):
+                tar.addfile(tarfile.TarInfo(f"{number:013b}".translate({48: 1, 49: 2})))
 
 
 def claim(name: str) -> Path:
@@ -207,3 +220,36 @@ def test_a_session_that_was_not_marked() -> None:
             assert (asked.box.execs, len(asked.warnings)) == (1, 1)
 
     run_virtually(main())
+
+
+def test_names_that_become_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of thousands gets a number of its own, and what stands there is looked at about once for each."""
+    looked: list[Path] = []
+    exists = Path.exists
+
+    def seen(path: Path) -> bool:
+        looked.append(path)
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", seen)
+
+    async def main() -> None:
+        async with asking(b"", b"1 0") as asked:
+            asked.box.__class__ = Packed
+            asked.box.files = 3000  # type: ignore[attr-defined]
+            request = ArtefactRequest(
+                globs=("*",),
+                failure_only=False,
+                output_dir=tmp_path,
+                claim=tmp_path.joinpath,
+                owns=lambda path: False,
+            )
+            retry = RetryPolicy(RetryTable(), asked.box.provider)
+            asked.artefacts = Artefacts(request, retry, Bus(clock=lambda: 0.0, consumers=[asked.events.append]))
+            await asked.session()
+            (event,) = [each.event for each in asked.events]
+            assert isinstance(event, ArtefactsCollected)
+            assert len(event.files) == 3000
+
+    asyncio.run(main())
+    assert len([path for path in looked if tmp_path in path.parents]) < 4 * 3000

@@ -23,6 +23,7 @@ from offload_core.events import (
     Warned,
 )
 from offload_core.results.html import html_report
+from offload_core.results.html._recorded import Recorded
 from offload_core.results.summary import summarize
 from tests.synthetic import accounted, began, ended, found, run_of, sandbox, stamped, started
 
@@ -96,6 +97,14 @@ def test_the_longest_test_may_be_the_bound() -> None:
     """With more sandboxes than work, nothing is quicker than the longest test."""
     page = page_of(*sandbox("box-2"), *sandbox("box-3"), found("a"), found("b"), ended("a"), ended("b"))
     assert "Lower bound 0.50s the longest test; 1.00s of tests on 3 sandboxes would take 0.33s" in page.shown
+
+
+def test_tests_at_once_in_one_sandbox() -> None:
+    """Four tests that run at once divide the bound by four, and the sandbox is in tests while any of them runs."""
+    names = [f"t{number}" for number in range(4)]
+    page = page_of(*map(found, names), *map(began, names), *map(ended, names), *sandbox("box-1", SandboxEnd.TERMINATED))
+    assert "Lower bound 0.50s the longest test; 2.00s of tests 4 at a time would take 0.50s" in page.shown
+    assert "in tests 0.70s" in page.shown
 
 
 def test_every_execution_is_there() -> None:
@@ -218,6 +227,27 @@ def test_output_cannot_blow_it_up(outcome: Outcome) -> None:
         text = test[6][0][8][0][1]
         assert "characters left out" in text
         assert len(text) < 5_000
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.PASSED])
+def test_texts_cannot_fill_the_memory(outcome: Outcome) -> None:
+    """While the report is made, no more of all that tests said is held than a few times what the page may have."""
+    said = "x" * 60_000
+    names = [f"t{number}" for number in range(1000)]
+    recorded = Recorded.of(
+        stamped(run_of(*map(found, names), *(ended(name, outcome, output=[("stdout", said)]) for name in names)))
+    )
+    attempts = [attempt for record in recorded.accounting.records.values() for attempt in record.attempts]
+    assert sum(len(section.text) for attempt in attempts for section in attempt.output) < 7_500_000
+
+
+def test_what_comes_late_is_bounded_and_clean() -> None:
+    """What an amendment says is treated as what an attempt says."""
+    late = AttemptAmended(test="unit/a", number=1, message="\x1b[31m" + "m" * 9_000, details="\x1b[31m" + "d" * 99_000)
+    ((_, _, _, _, _, _, message, details, *_),) = page_of(found("a"), ended("a"), late).data["tests"][0][6]
+    assert len(message) <= 1000
+    assert len(details) < 66_000
+    assert "\x1b" not in message + details
 
 
 def test_a_short_output_is_whole() -> None:

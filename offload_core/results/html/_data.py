@@ -13,14 +13,7 @@ from typing import Any
 from ...abc import Attempt, Outcome, State
 from ..accounting import Record
 from ..sanitize import cut, name_line, one_line
-from ._recorded import Execution, Lane, Recorded
-
-LIMITS = (64 * 1024, 16 * 1024, 4096, 1024, 256, 0)
-"""Characters that a text may be cut to."""
-FAILED_BUDGET = 1_500_000
-"""Bytes of the file for what attempts that failed said."""
-OTHER_BUDGET = 500_000
-"""Bytes of the file for what all other attempts said."""
+from ._recorded import FAILED_BUDGET, LIMITS, MARK, OTHER_BUDGET, Execution, Lane, Recorded
 
 # Without these no text can end the element it stands in, and U+2028/9 end no line for any reader of JavaScript.
 _ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -87,7 +80,10 @@ def _fitting(texts: list[str], budget: int) -> int:
     for limit in LIMITS:
         if sum(min(len(text), limit) for text in texts) > budget:
             continue  # escaped they only get longer
-        if sum(len(embedded(cut(text, limit)).encode(errors="backslashreplace")) for text in texts) <= budget:
+        if (
+            sum(len(embedded(cut(text, limit, mark=MARK)).encode(errors="backslashreplace")) for text in texts)
+            <= budget
+        ):
             return limit
     return LIMITS[-1]
 
@@ -133,8 +129,8 @@ def _attempts(
 
 
 def _said(attempt: Attempt, limit: int) -> list[Any]:
-    output = [[section.title, cut(section.text, limit)] for section in attempt.output]
-    said = [attempt.message, cut(attempt.details, limit), output]
+    output = [[section.title, cut(section.text, limit, mark=MARK)] for section in attempt.output]
+    said = [attempt.message, cut(attempt.details, limit, mark=MARK), output]
     while said and not said[-1]:
         said.pop()
     return said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import accumulate
 
 from attrs import frozen
 
@@ -16,12 +17,14 @@ SLOWEST = 10
 
 @frozen(kw_only=True)
 class Bound:
-    """What no schedule could have undercut with these tests on so many sandboxes. Seconds.
+    """What no schedule could have undercut with these tests and so many places to run them in. Seconds.
 
     Attributes:
         seconds: the larger of `share` and `longest`.
-        share: `work`, the time of all attempts that tell something, divided by the most sandboxes that were alive.
+        share: `work`, the time of all attempts that tell something, divided by `workers`.
         longest: the longest of those attempts.
+        workers: the most sandboxes that were alive, or the most tests that ran at once if that is more.
+        crowded: whether more tests than sandboxes ran at once.
         ratio: the run's wall time divided by `seconds`.
     """
 
@@ -30,18 +33,21 @@ class Bound:
     share: float
     longest: float
     workers: int
+    crowded: bool
     ratio: float
 
 
-def bound_of(accounting: Accounting) -> Bound | None:
+def bound_of(recorded: Recorded) -> Bound | None:
     """The lower bound of a run; None where nothing took any time."""
+    accounting = recorded.accounting
     durations = [
         attempt.duration
         for record in accounting.records.values()
         for attempt in record.attempts
         if attempt.outcome is not Outcome.LOST
     ]
-    workers = max(accounting.sandboxes_peak, 1)
+    sandboxes = max(accounting.sandboxes_peak, 1)
+    workers = max(sandboxes, _most_at_once(recorded))
     work, longest = sum(durations), max(durations, default=0.0)
     seconds = max(work / workers, longest)
     if not seconds:
@@ -52,8 +58,28 @@ def bound_of(accounting: Accounting) -> Bound | None:
         share=work / workers,
         longest=longest,
         workers=workers,
+        crowded=workers > sandboxes,
         ratio=accounting.now / seconds,
     )
+
+
+def _most_at_once(recorded: Recorded) -> int:
+    """How many tests ran at once, at most."""
+    changes: list[tuple[float, int]] = []
+    for name, executions in by_lane(recorded).items():
+        for start, end in _intervals(executions, _end(recorded.lanes[name], recorded.accounting.now)):
+            changes += (start, 1), (end, -1)  # sorted, an end comes before a start of the same time
+    return max(accumulate(change for _, change in sorted(changes)), default=0)
+
+
+def _intervals(executions: Sequence[Execution], ended: float) -> list[tuple[float, float]]:
+    """When something ran in a sandbox that ended then, in order; what took no time is left out."""
+    found = ((each.start, ended if each.end is None else min(each.end, ended)) for each in executions)
+    return sorted((start, end) for start, end in found if end > start)
+
+
+def _end(lane: Lane, end: float) -> float:
+    return end if lane.ended is None else lane.ended
 
 
 @frozen
@@ -103,7 +129,7 @@ class Spent:
 
     Attributes:
         creating: from the order until it was ready. opening: starting test sessions.
-        testing: in tests, those that did not count too. rest: between tests, idle, and ending.
+        testing: while at least one test ran, those that did not count too. rest: between tests, idle, and ending.
     """
 
     creating: float
@@ -119,13 +145,16 @@ class Spent:
 
 def spent(lane: Lane, executions: Sequence[Execution], end: float) -> Spent:
     """Where a sandbox's life went, if the run ended at `end`."""
-    ended = end if lane.ended is None else lane.ended
+    ended = _end(lane, end)
     ready = ended if lane.ready is None else lane.ready
     opening, free = 0.0, ready
     for session in lane.sessions.values():
         opening += max(0.0, session.opened - free)
         free = max(free, ended if session.ended is None else session.ended)
-    testing = sum((ended if each.end is None else min(each.end, ended)) - each.start for each in executions)
+    testing, until = 0.0, 0.0
+    for start, stop in _intervals(executions, ended):
+        testing += max(0.0, stop - max(start, until))
+        until = max(until, stop)
     creating = ready - lane.starting
     rest = max(0.0, ended - lane.starting - creating - opening - testing)
     return Spent(creating=creating, opening=opening, testing=testing, rest=rest)

@@ -72,7 +72,7 @@ def _page(recorded: Recorded, summary: Mapping[str, Any]) -> dict[str, Any]:
         "facts": _facts(accounting, summary),
         "failures": _failures(accounting),
         "cost": _cost(summary.get("cost")),
-        "bound": bound_of(accounting),
+        "bound": bound_of(recorded),
         "incidents": list(_incidents(recorded)),
         "slowest_tests": slowest_tests(accounting),
         "slowest_modules": slowest_modules(accounting),

@@ -8,6 +8,7 @@ from attrs import define, evolve, field
 
 from ...abc import Attempt, Section
 from ...events import (
+    AttemptAmended,
     AttemptDropped,
     AttemptFinished,
     Incident,
@@ -23,8 +24,14 @@ from ...events import (
 from ..accounting import Accounting
 from ..sanitize import cut, one_line, printable
 
-MAX_TEXT = 64 * 1024
-"""Characters of one text that are held while the report is made; what fits into the file may be less."""
+LIMITS = (64 * 1024, 16 * 1024, 4096, 1024, 256, 0)
+"""Characters that a text may be cut to."""
+FAILED_BUDGET = 1_500_000
+"""Bytes of the file for what attempts that failed said."""
+OTHER_BUDGET = 500_000
+"""Bytes of the file for what all other attempts said."""
+MARK = "\n[… characters left out …]\n"
+"""Stands for what was cut. A text may be cut twice, so it tells no number."""
 MAX_MESSAGE = 1000
 MAX_SECTIONS = 20
 
@@ -64,6 +71,24 @@ class Execution:
     dropped: bool = False
 
 
+class _Held:
+    """Keeps texts within a budget: each is cut to the largest of `LIMITS` with which all so far could fit.
+
+    The page's own limit can only be the same or less, so nothing is lost that it could show.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._totals = dict.fromkeys(LIMITS, 0)
+
+    def text(self, text: str) -> str:
+        """The text as it can be shown and held."""
+        for limit in LIMITS:
+            self._totals[limit] += min(len(text), limit)
+        limit = next(limit for limit in LIMITS if self._totals[limit] <= self._budget)
+        return printable(cut(text, limit, mark=MARK))
+
+
 @define
 class Recorded:
     """A journal, read once. Texts are printable and bounded; executions are by test, in the order they began."""
@@ -72,6 +97,9 @@ class Recorded:
     lanes: dict[str, Lane] = field(factory=dict)
     executions: dict[str, dict[int, Execution]] = field(factory=dict)
     incidents: list[tuple[float, Incident]] = field(factory=list)
+    _held: dict[bool, _Held] = field(
+        init=False, factory=lambda: {True: _Held(FAILED_BUDGET), False: _Held(OTHER_BUDGET)}
+    )
 
     @classmethod
     def of(cls, events: Iterable[Stamped]) -> Recorded:
@@ -86,8 +114,11 @@ class Recorded:
         at, event = stamped.at, stamped.event
         match event:
             case AttemptFinished(attempt, again):
-                event = AttemptFinished(bounded(attempt), again)
+                event = AttemptFinished(_bounded(attempt, self._held[attempt.outcome.bad]), again)
                 self._ended(attempt.test, attempt.number, at).again = again
+            case AttemptAmended():
+                details = self._held[True].text(event.details)
+                event = evolve(event, message=one_line(event.message, MAX_MESSAGE), details=details)
             case TestBegan():
                 by_number = self.executions.setdefault(event.test, {})
                 by_number[event.number] = Execution(event.number, event.sandbox, at, hedge=event.hedge)
@@ -127,18 +158,10 @@ class Recorded:
         return self.lanes.setdefault(name, Lane(name, at))
 
 
-def bounded(attempt: Attempt) -> Attempt:
+def _bounded(attempt: Attempt, held: _Held) -> Attempt:
     """The attempt with texts that can be shown, and that cannot fill the memory."""
-    sections = [Section(one_line(each.title, 200), _text(each.text)) for each in attempt.output[:MAX_SECTIONS]]
+    details = held.text(attempt.details)
+    sections = [Section(one_line(each.title, 200), held.text(each.text)) for each in attempt.output[:MAX_SECTIONS]]
     if left_out := len(attempt.output) - len(sections):
         sections.append(Section(f"{left_out} more sections are left out here", ""))
-    return evolve(
-        attempt,
-        message=one_line(attempt.message, MAX_MESSAGE),
-        details=_text(attempt.details),
-        output=tuple(sections),
-    )
-
-
-def _text(text: str) -> str:
-    return printable(cut(text, MAX_TEXT))
+    return evolve(attempt, message=one_line(attempt.message, MAX_MESSAGE), details=details, output=tuple(sections))
