@@ -103,8 +103,11 @@ class ExampleSandbox(Sandbox):
         return Liveness.alive() if self._directory.exists() else Liveness.dead("its directory is gone")
 
     async def terminate(self) -> None:
-        for group in [int(path.name) for path in self._directory.glob("[0-9]*")]:
+        gone = self._directory.with_name("gone-" + self.ref.id.replace(".", "-"))
+        with contextlib.suppress(FileNotFoundError):
+            self._directory.rename(gone)  # at once, so that no command that starts now leaves something in it
+        for group in [int(path.name) for path in gone.glob("[0-9]*")]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         await asyncio.gather(*(process.wait() for process in self._processes))
-        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
