@@ -22,7 +22,7 @@ from ._health import Finding, Health, Severity
 from ._image import Image, PrepareRequest
 from ._launcher import EXEC_MARK, kill_command, launched, mark_of, without_launcher
 from ._liveness import Liveness, LivenessSettings, LivenessStatus
-from ._options import key
+from ._options import key, shell_words
 from ._pipes import PipeReader, PipeWriter
 from ._poller import Poller
 from ._process import ByteStream, Command, Completed, Exit, Process
@@ -99,6 +99,7 @@ __all__ = [
     "mark_of",
     "members",
     "pack",
+    "shell_words",
     "unpack",
     "without_launcher",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
-from attrs import field
+from attrs import Attribute, field
 
 
 def key(
@@ -31,3 +32,17 @@ def key(
     if isinstance(default, (dict, list)):
         return field(factory=type(default), metadata=metadata, validator=validator)
     return field(default=default, metadata=metadata, validator=validator)
+
+
+def shell_words(instance: object, attribute: Attribute[str], value: str) -> None:
+    """A validator for texts that are split as a shell would. A key whose default is not empty must not be empty.
+
+    Raises:
+        ValueError: it cannot be split, or is empty; names the key.
+    """
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"'{attribute.name}' cannot be split into words: {error}") from None
+    if attribute.default and not words:
+        raise ValueError(f"'{attribute.name}' is empty; the default is `{attribute.default}`")

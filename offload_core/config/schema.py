@@ -6,7 +6,6 @@ holds its documentation; the configuration reference is generated from it.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal
@@ -14,16 +13,9 @@ from typing import Any, Literal
 from attrs import NOTHING, Attribute, field, frozen
 from attrs.validators import ge, gt, min_len, optional
 
-from ..abc import LivenessSettings, key
+from ..abc import LivenessSettings, key, shell_words
 
 DEFAULT_FILE = "offload.toml"
-
-
-def _shell_words(instance: object, attribute: Attribute[str], value: str) -> None:
-    try:
-        shlex.split(value)
-    except ValueError as error:
-        raise ValueError(f"'{attribute.name}' cannot be split into words: {error}") from None
 
 
 def _inside(instance: object, attribute: Attribute[str], value: str) -> None:
@@ -93,7 +85,7 @@ class GroupTable:
     retry_count: int = key(
         0, "How many further attempts a failed test gets, on another sandbox where there is one.", validator=ge(0)
     )
-    filters: str = key("", "Words for the framework's own selection, split as a shell would.", validator=_shell_words)
+    filters: str = key("", "Words for the framework's own selection, split as a shell would.", validator=shell_words)
     schedule_individual: bool = key(False, "Each test runs in a session of its own, first in line.")
 
 

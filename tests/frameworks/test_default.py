@@ -109,10 +109,13 @@ def test_retries_filters_and_last_failed(scripts: Project) -> None:
 
 def test_fail_fast(scripts: Project) -> None:
     """The first failure ends the run; what has not run says why."""
-    configure(scripts, run="sh -c 'test {tests} != fails.sh'", groups="[groups.all]\n schedule_individual = true")
-    ran = scripts.run("--fail-fast", "adds-1.sh", "fails.sh")
-    assert ran.states["fails.sh"] == "failed"
+    scripts.write({"tests/a-fails.sh": "exit 1\n"})
+    configure(scripts, run="cd tests && exec sh ./{tests}", groups="[groups.all]\n schedule_individual = true")
+    asked = ("a-fails.sh", "adds-1.sh", "adds-2.sh")
+    ran = scripts.run("-p", "1", "--fail-fast", *asked)
     assert ran.code == 1
+    assert ran.counts == {"failed": 1, "not_run": 2}
+    assert scripts.run("-p", "1", *asked).counts == {"failed": 1, "passed": 2}
 
 
 def test_a_test_that_hangs_is_found_in_its_batch(scripts: Project) -> None:

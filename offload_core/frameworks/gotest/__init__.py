@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from attrs import frozen
 
-from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, Severity, Test, key
+from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, Severity, Test, key, shell_words
 from ...errors import DiscoveryError, FrameworkUnusable
 from ..batch import Batch, BatchFramework
 from ..selection import is_asked
@@ -42,17 +42,8 @@ _OURS = {
 _HOW = "`-run REGEX`, `-skip REGEX` and packages are what a group's filters can be; other flags belong into `run_args`"
 
 
-def _command(instance: object, attribute: Any, value: str) -> None:
-    try:
-        words = shlex.split(value)
-    except ValueError as error:
-        raise ValueError(f"{attribute.name}: {error}: {value}") from None
-    if attribute.name == "command" and not words:
-        raise ValueError("command: empty; the default is `go`")
-
-
 def _run_args(instance: object, attribute: Any, value: str) -> None:
-    _command(instance, attribute, value)
+    shell_words(instance, attribute, value)
     for word in shlex.split(value):
         if word in ("-args", "--args"):
             break
@@ -65,7 +56,7 @@ def _run_args(instance: object, attribute: Any, value: str) -> None:
 class GoOptions:
     """`[framework] type = "go"`."""
 
-    command: str = key("go", "How the go command is started, split as a shell would.", validator=_command)
+    command: str = key("go", "How the go command is started, split as a shell would.", validator=shell_words)
     packages: tuple[str, ...] = key(("./...",), "The packages to test, as `go test` takes them, in the project's root.")
     run_args: str = key(
         "",

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from attrs import frozen
 
-from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, Severity, Test, key
+from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, Severity, Test, key, shell_words
 from ...errors import DiscoveryError
 from ..batch import Batch, BatchFramework
 from ..selection import is_asked
@@ -31,15 +31,6 @@ _IGNORED_WORDS = ("--run-ignored", "--ignored", "--include-ignored")
 _INSTALL = "install cargo-nextest there: https://nexte.st/docs/installation"
 
 
-def _words(instance: object, attribute: Any, value: str) -> None:
-    try:
-        words = shlex.split(value)
-    except ValueError as error:
-        raise ValueError(f"{attribute.name}: {error}: {value}") from None
-    if attribute.name == "command" and not words:
-        raise ValueError("command: empty; the default is `cargo nextest`")
-
-
 @frozen(kw_only=True)
 class NextestOptions:
     """`[framework] type = "nextest"`."""
@@ -47,7 +38,7 @@ class NextestOptions:
     command: str = key(
         "cargo nextest",
         "How nextest is started, split as a shell would: `cargo +nightly nextest`, for instance.",
-        validator=_words,
+        validator=shell_words,
     )
     package: str | None = key(None, "The package whose tests are run; by default those that cargo takes there.")
     features: tuple[str, ...] = key((), "Features to build with.")
@@ -57,12 +48,12 @@ class NextestOptions:
         "",
         "More arguments for nextest, to list tests and to run them alike, split as a shell would: `--workspace`, "
         "`--release`, `--profile ci`.",
-        validator=_words,
+        validator=shell_words,
     )
     run_args: str = key(
         "",
         "More arguments for `nextest run` alone, split as a shell would: `--test-threads 2`, `--retries 1`.",
-        validator=_words,
+        validator=shell_words,
     )
     test_id_format: str = key(
         "{classname} {name}", "Accepted for older configurations.", inert="ids are the binary's id and the test's name"

@@ -9,7 +9,6 @@ import secrets
 import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
@@ -32,6 +31,7 @@ from ...abc import (
     Upload,
     key,
     launched,
+    shell_words,
 )
 from ...errors import DiscoveryError, ExecFailed, OffloadError, ProviderError
 from ..output import harmless
@@ -47,15 +47,6 @@ _SHOWN_LINES = 30
 _WITH_PLUGIN = 'PYTHONPATH="$0${PYTHONPATH:+:$PYTHONPATH}"; export PYTHONPATH; exec "$@"'
 
 
-def _words(instance: object, attribute: Any, value: str) -> None:
-    try:
-        words = shlex.split(value)
-    except ValueError as error:
-        raise ValueError(f"{attribute.name}: {error}: {value}") from None
-    if attribute.name == "command" and not words:
-        raise ValueError("command: empty; the default is `python -m pytest`")
-
-
 @frozen(kw_only=True)
 class PytestOptions:
     """`[framework] type = "pytest"`."""
@@ -64,11 +55,13 @@ class PytestOptions:
         "python -m pytest",
         "How pytest is started, split as a shell would. With `offload` run from a virtual environment that is not "
         "activated, `python` on the host is that environment's.",
-        validator=_words,
+        validator=shell_words,
     )
     paths: tuple[str, ...] = key((), "Files and directories to collect, for discovery and sessions alike.")
     run_args: str = key(
-        "", "More arguments for pytest, for discovery and sessions alike, split as a shell would.", validator=_words
+        "",
+        "More arguments for pytest, for discovery and sessions alike, split as a shell would.",
+        validator=shell_words,
     )
     stream: bool = key(
         False,

@@ -30,6 +30,7 @@ from ...abc import (
     Upload,
     key,
     launched,
+    shell_words,
 )
 from ...errors import DiscoveryError, ExecFailed
 from ..output import harmless
@@ -54,22 +55,15 @@ _INSTALL = f"install Vitest (`npm install -D vitest`), or {_CORRECT}"
 _NO_FILES = "No test files found"
 
 
-def _words(instance: object, attribute: Any, value: str) -> None:
-    try:
-        words = shlex.split(value)
-    except ValueError as error:
-        raise ValueError(f"{attribute.name}: {error}: {value}") from None
-    if attribute.name == "command" and not words:
-        raise ValueError(f"command: empty; the default is `{_COMMAND}`")
-
-
 @frozen(kw_only=True)
 class VitestOptions:
     """`[framework] type = "vitest"`."""
 
-    command: str = key(_COMMAND, "How Vitest is started, split as a shell would.", validator=_words)
+    command: str = key(_COMMAND, "How Vitest is started, split as a shell would.", validator=shell_words)
     run_args: str = key(
-        "", "More arguments for Vitest, for discovery and sessions alike, split as a shell would.", validator=_words
+        "",
+        "More arguments for Vitest, for discovery and sessions alike, split as a shell would.",
+        validator=shell_words,
     )
     test_id_format: str = key(
         "{classname} > {name}", "Accepted for older configurations.", inert="ids are `file > suite > name`"
