@@ -31,8 +31,8 @@ from offload_core.abc import Test
 from offload_core.events import AttemptFinished
 from offload_core.history import Entry, History, RecordedDurations, Sample
 from offload_core.history.reservoir import kept
-from tests.simulation import Backend, Behaviour, simulate
-from tests.virtual_time import run_virtually
+from tests.support.simulation import Backend, Behaviour, simulate
+from tests.support.virtual_time import run_virtually
 
 RECORDED = Path(__file__).with_name("networkx_durations.txt")
 CONFIG = "offload.toml"

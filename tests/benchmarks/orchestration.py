@@ -30,8 +30,8 @@ from offload_core.errors import ReportError
 from offload_core.events import AttemptFinished, RunStarted, SandboxEnd, SandboxEnded, Stamped
 from offload_core.results.journal import JournalWriter, read_journal
 from tests.benchmarks.workspace import machine
-from tests.simulation import Backend, Behaviour, Simulated, make_tests, simulate
-from tests.virtual_time import run_virtually
+from tests.support.simulation import Backend, Behaviour, Simulated, make_tests, simulate
+from tests.support.virtual_time import run_virtually
 
 SIGMA = 1.0
 TESTS_PER_MODULE = 25

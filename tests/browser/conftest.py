@@ -12,9 +12,9 @@ import pytest
 from attrs import define, field
 
 from offload_core.cli import main
-from tests import chromium
+from tests.support import chromium
 from tests.e2e.project import a_project
-from tests.large_run import LargeRun
+from tests.support.large_run import LargeRun
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

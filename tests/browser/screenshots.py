@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from offload_core.cli import main as offload
-from tests import chromium
-from tests.large_run import LargeRun
+from tests.support import chromium
+from tests.support.large_run import LargeRun
 
 SIZES = {"desktop": (1280, 1420), "narrow": (390, 1420)}
 """Of the window, in pixels."""

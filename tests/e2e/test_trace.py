@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.project import Project, Ran
 from tests.e2e.test_sandbox_death import is_supervisor, kill, start
-from tests.trace_rules import check_trace
+from tests.support.trace_rules import check_trace
 
 
 def traced_tests(ran: Ran) -> list[str]:

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from offload_core.cli import main
-from tests.organization import PROJECT, Organization, an_organization
+from tests.support.organization import PROJECT, Organization, an_organization
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from offload_core.abc import Outcome
 from offload_core.cli import main
 from offload_core.events import AttemptFinished, Event
 from offload_core.results.journal import JournalWriter
-from tests.synthetic import ended, found, run_of, stamped
+from tests.support.synthetic import ended, found, run_of, stamped
 
 CONFIG = '[provider]\ntype = "local"\n[framework]\ntype = "pytest"\n[groups.all]\n[offload]\n'
 

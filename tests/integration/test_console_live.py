@@ -29,7 +29,7 @@ from offload_core.results.console import ConsoleOptions
 from offload_core.results.directory import OutputDirectory
 from offload_core.results.reporter import Reporter
 from offload_core.events import Warned
-from tests.synthetic import began, ended, found, run_of, stamped
+from tests.support.synthetic import began, ended, found, run_of, stamped
 
 output, *options = sys.argv[1:]
 events = run_of(

@@ -18,7 +18,7 @@ from offload_core.config.schema import ReportTable
 from offload_core.results.console import ConsoleOptions
 from offload_core.results.directory import OutputDirectory
 from offload_core.results.reporter import Reporter
-from tests.synthetic import began, ended, found, run_of, stamped
+from tests.support.synthetic import began, ended, found, run_of, stamped
 
 output, color, count = sys.argv[1:]
 bad = "bad[\\u00e9\\u6f22\\U0001f389]"

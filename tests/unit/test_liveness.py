@@ -11,8 +11,8 @@ import pytest
 from offload_core.abc import Context, Liveness, LivenessSettings, SandboxRef
 from offload_core.errors import ConnectionLost, ProviderError, SandboxDead, SandboxLost
 from offload_core.liveness import DeathWatch, is_gone
-from tests.simulated_backend import Backend, MemoryProvider, MemorySandbox
-from tests.virtual_time import run_virtually
+from tests.support.simulated_backend import Backend, MemoryProvider, MemorySandbox
+from tests.support.virtual_time import run_virtually
 
 SETTINGS = LivenessSettings(interval_secs=1.0, timeout_secs=0.5, lost_after_secs=5.0)
 

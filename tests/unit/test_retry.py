@@ -27,8 +27,8 @@ from offload_core.errors import (
 from offload_core.events import RetryWaiting
 from offload_core.liveness import ABANDON_SECS, DeathWatch
 from offload_core.retry import RetryPolicy
-from tests.simulated_backend import Backend, MemoryProvider, MemorySandbox
-from tests.virtual_time import run_virtually
+from tests.support.simulated_backend import Backend, MemoryProvider, MemorySandbox
+from tests.support.virtual_time import run_virtually
 
 RETRYABLE = {
     "ProviderError": False,

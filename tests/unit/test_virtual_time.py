@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.virtual_time import VirtualTimeLoop, run_virtually
+from tests.support.virtual_time import VirtualTimeLoop, run_virtually
 
 
 def test_waits_take_no_time_and_keep_their_order() -> None:
