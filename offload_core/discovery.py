@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from attrs import field, frozen
 
-from .abc import CollectionFailed, CollectionSkipped, Discovered, Framework, Group, Place, Test
+from .abc import CollectionFailed, CollectionSkipped, Discovered, Framework, Group, Launch, Test
 from .errors import DiscoveryError
 from .events import Bus, DiscoveryFinished, DiscoveryStarted, ModuleCollected, Warned
 
@@ -23,14 +23,14 @@ class Discovery:
     """Lists groups.
 
     Attributes:
-        place: where to list a group.
+        launch: where to list a group.
         found: called with the tests of one module after the other.
         at_once: how many groups are listed at once; 0 for one per CPU.
         begun: the names of the groups whose listing has begun. What began also ends: by a `DiscoveryFinished`.
     """
 
     framework: Framework[Any]
-    place: Callable[[Group], Place]
+    launch: Callable[[Group], Launch]
     bus: Bus
     found: Callable[[Sequence[Test]], None]
     at_once: int = 0
@@ -70,7 +70,7 @@ class Discovery:
                 self.found(found)
 
         # An abstract method cannot say that it is an async generator, and `aclosing` has to know.
-        stream = cast("Any", self.framework.discover(group, self.place(group)))
+        stream = cast("Any", self.framework.discover(group, self.launch(group)))
         try:
             async with aclosing(stream):
                 async for each in stream:

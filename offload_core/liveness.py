@@ -1,36 +1,112 @@
 """The death watch: one per sandbox, it knows at any moment whether the sandbox is gone, and ends what is in flight.
 
-Two sources feed it: the provider's push (`Sandbox.wait_dead`) and the shared poller (`Provider.poller`). A probe that
-errs proves nothing; only silence for longer than `lost_after_secs` makes a sandbox *lost*.
+Two sources feed it: the sandbox's push (`Sandbox.wait_dead`), where there is one, and the poller that it shares with all
+others. A probe that errs proves nothing; only silence for longer than `lost_after_secs` makes a sandbox *lost*.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from .abc import Liveness, LivenessSettings, Sandbox
+from typing_extensions import override
+
+from .abc import PROBES_AT_ONCE, AsyncResource, Liveness, LivenessSettings, Provider, Sandbox, SandboxRef
 from .errors import SandboxDead, SandboxLost
+from .kit import cancelled, race
 
 T = TypeVar("T")
 
-ABANDON_SECS = 1.0
-"""How long a call that was cancelled because its sandbox is gone may take to end before it is left behind."""
+Listener = Callable[[Liveness], None]
+"""Gets each answer about one sandbox. Must not raise."""
+
+
+class Poller(AsyncResource):
+    """Calls `probe_many` every `interval_secs` for the sandboxes that somebody listens for; stops when nobody does.
+
+    A sandbox that is new to it is asked about within `interval_secs`.
+
+    Args:
+        settings: by default those of the provider's context.
+    """
+
+    def __init__(self, provider: Provider[Any], settings: LivenessSettings | None = None) -> None:
+        self.settings = settings or provider.context.liveness
+        self._provider = provider
+        self._listeners: dict[SandboxRef, list[Listener]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def listening(self, ref: SandboxRef, listener: Listener) -> Iterator[None]:
+        """Call `listener` with each answer about `ref` while the block runs."""
+        self._listeners.setdefault(ref, []).append(listener)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._loop(), name="liveness poller")
+        try:
+            yield
+        finally:
+            self._listeners[ref].remove(listener)
+            if not self._listeners[ref]:
+                del self._listeners[ref]
+
+    @override
+    async def aclose(self) -> None:
+        """Stop the loop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _loop(self) -> None:
+        while self._listeners:
+            await self._round(list(self._listeners))
+            await asyncio.sleep(self.settings.interval_secs)
+
+    async def _round(self, refs: Sequence[SandboxRef]) -> None:
+        """Ask once about all. No answer in time is unknown; one that comes late still counts: many take long."""
+        timeout = self.settings.timeout_secs
+        asking = asyncio.ensure_future(self._provider.probe_many(refs))
+        try:
+            await asyncio.wait({asking}, timeout=timeout)
+            if not asking.done():
+                self._tell(dict.fromkeys(refs, Liveness.unknown(f"no answer in {timeout:g} s")))
+                await asyncio.wait({asking}, timeout=timeout * (len(refs) / PROBES_AT_ONCE))
+            if asking.done():
+                self._tell(self._answers(refs, asking))
+        finally:
+            asking.cancel()
+
+    @staticmethod
+    def _answers(
+        refs: Sequence[SandboxRef], asked: asyncio.Future[Mapping[SandboxRef, Liveness]]
+    ) -> dict[SandboxRef, Liveness]:
+        try:
+            answers = asked.result()
+        except (Exception, asyncio.CancelledError) as error:  # a probe that errs is unknown, whatever the error
+            return dict.fromkeys(refs, Liveness.unknown(f"the probe failed: {error!r}"))
+        left_out = Liveness.unknown("the provider's probe_many left it out")
+        return {ref: answers.get(ref, left_out) for ref in refs}
+
+    def _tell(self, answers: Mapping[SandboxRef, Liveness]) -> None:
+        for ref, answer in answers.items():
+            for listener in tuple(self._listeners.get(ref, ())):
+                listener(answer)
 
 
 class DeathWatch:
     """Watches one sandbox while the `async with` block runs.
 
-    `gone` is a future that gets the `SandboxDead` or `SandboxLost` (as its result, so that nobody has to retrieve an
-    exception) as soon as either is known. It never goes back.
+    Attributes:
+        gone: a future that gets the `SandboxDead` or `SandboxLost` as soon as either is known (as its result, so that
+            nobody has to retrieve an exception). It never goes back.
     """
 
-    def __init__(self, sandbox: Sandbox, settings: LivenessSettings) -> None:
+    def __init__(self, sandbox: Sandbox, poller: Poller) -> None:
         self.sandbox = sandbox
-        self._settings = settings
+        self._poller = poller
+        self._settings = poller.settings
         self._push: asyncio.Task[None] | None = None
         self._listening = contextlib.ExitStack()
         self._silence: asyncio.TimerHandle | None = None
@@ -38,9 +114,9 @@ class DeathWatch:
 
     async def __aenter__(self) -> Self:
         self.gone: asyncio.Future[SandboxDead | SandboxLost] = asyncio.get_running_loop().create_future()
-        poller = self.sandbox.provider.poller
-        self._listening.enter_context(poller.listening(self.sandbox.ref, self._heard))
-        self._push = asyncio.create_task(self._wait_dead(), name=f"death watch of {self.sandbox.ref.id}")
+        self._listening.enter_context(self._poller.listening(self.sandbox.ref, self._heard))
+        if self.sandbox.pushes:
+            self._push = asyncio.create_task(self._wait_dead(), name=f"death watch of {self.sandbox.ref.id}")
         return self
 
     async def __aexit__(
@@ -49,16 +125,15 @@ class DeathWatch:
         self._listening.close()
         self._hear_again()
         if self._push is not None:
-            self._push.cancel()
-            await asyncio.wait({self._push}, timeout=ABANDON_SECS)
+            await cancelled(self._push)
 
     def died(self, reason: str) -> None:
         """Record a death that somebody else noticed: an operation that failed with `SandboxDead`."""
-        self._end(SandboxDead(reason, sandbox=self.sandbox.ref.id, provider=self.sandbox.provider.context.name))
+        self._end(SandboxDead(reason, sandbox=self.sandbox.ref.id, provider=self.sandbox.context.name))
 
     def lost(self, reason: str) -> None:
         """Record that nothing can be learned of it any more, so that it is abandoned."""
-        self._end(SandboxLost(reason, sandbox=self.sandbox.ref.id, provider=self.sandbox.provider.context.name))
+        self._end(SandboxLost(reason, sandbox=self.sandbox.ref.id, provider=self.sandbox.context.name))
 
     def heartbeat(self) -> None:
         """Record a sign of life from inside the sandbox: it cannot have been lost before now."""
@@ -90,29 +165,15 @@ class DeathWatch:
             SandboxDead, SandboxLost: the sandbox is gone; chained to the call's own error, if it failed of it.
             Whatever the call raises.
         """
-        task: asyncio.Future[T] = asyncio.ensure_future(call)
-        if self.gone.done():
-            await _end(task)  # before its first step: what is dead is not called
+        task = await race(call, self.gone)
+        if task is None:
             raise self.loss()
-        both: set[asyncio.Future[Any]] = {task, self.gone}
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                await _end(task)
-                raise self.loss()
-        except asyncio.CancelledError:
-            await _end(task)
-            raise
         try:
             return task.result()
         except (SandboxDead, SandboxLost) as error:
             self._end(error)
             raise
-        except asyncio.CancelledError as error:
-            if self.gone.done():
-                raise self.loss() from error
-            raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if self.gone.done():
                 raise self.loss() from error
             raise
@@ -153,18 +214,6 @@ class DeathWatch:
         self._hear_again()
         if not self.gone.done():
             self.gone.set_result(error)
-
-
-async def _end(task: asyncio.Future[Any]) -> None:
-    """Cancel it, and wait a little. What ignores that is left behind, whatever comes of it."""
-    task.add_done_callback(_forget)
-    task.cancel()
-    await asyncio.wait({task}, timeout=ABANDON_SECS)
-
-
-def _forget(task: asyncio.Future[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
 
 
 def is_gone(error: BaseException) -> bool:

@@ -8,13 +8,13 @@ before any wait, and what is dead is never tried again, whatever a provider says
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import tenacity
 from attrs import field, frozen
 
-from .abc import Provider
+from .abc import Provider, SandboxRef
 from .config.schema import RetryTable
 from .errors import OperationTimedOut, ProviderError
 from .events import RetryWaiting
@@ -60,6 +60,29 @@ class RetryPolicy:
             ProviderError: what the last try raised.
         """
         return await _Call(self, operation, call, watch, bounded).run()
+
+    async def terminate_all(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, ProviderError]:
+        """Terminate many at once, and again what failed in a way that may pass. Returns what may still be there.
+
+        Raises:
+            ProviderError: nothing is known of any of them.
+        """
+        failed: Mapping[SandboxRef, ProviderError] = {}
+        left = tuple(refs)
+
+        async def once() -> None:
+            nonlocal failed, left
+            failed = await self.provider.terminate_many(left)
+            left = tuple(failed)
+            for error in filter(self.provider.is_retryable, failed.values()):
+                raise error
+
+        try:
+            await self.call("terminate", once, bounded=False)
+        except ProviderError:
+            if not failed:
+                raise  # the call as a whole
+        return failed
 
 
 @frozen

@@ -27,23 +27,24 @@ from attrs import define, field, frozen
 from offload_local import LocalProvider
 
 from offload_core.abc import (
+    Collection,
     Command,
     Context,
     Discovered,
     Framework,
     Group,
+    Launch,
     LivenessSettings,
-    Place,
     PrepareRequest,
     Test,
     TestSession,
     Upload,
-    launched,
 )
 from offload_core.config.schema import OffloadTable, RetryTable
 from offload_core.events import Bus, Stamped, TestNotRun, Warned
 from offload_core.execution import RunRequest, StopRequest, execute
 from offload_core.frameworks.pytest.session import PytestSession, key_of
+from offload_core.kit import launched
 from offload_core.results.accounting import Accounting
 from offload_core.testing import FaultPlan, FaultyProvider
 
@@ -67,7 +68,7 @@ class ScriptFramework(Framework[Options]):
 
     Options = Options
 
-    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+    async def discover(self, group: Group, place: Launch) -> AsyncIterator[Discovered]:
         """From the suite file."""
         for test_id, does in json.loads(self.options.suite.read_text()).items():
             yield Test(
@@ -80,7 +81,7 @@ class ScriptFramework(Framework[Options]):
                 individual=does["individual"],
             )
 
-    async def open(self, place: Place) -> TestSession:
+    async def open(self, place: Launch, collection: Collection) -> TestSession:
         """Upload the script, and run it."""
         marker = secrets.token_hex(8)
         script = place.scratch / "session.py"

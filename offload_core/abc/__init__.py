@@ -1,35 +1,26 @@
 """The contracts between Offload's core, its providers and its test frameworks.
 
 One concept a file. Nothing here imports an implementation: the only other module of Offload that these files know is
-`offload_core.errors`. What ships with Offload and what third parties write meet the core here and nowhere else.
+`offload_core.errors`. What ships with Offload and what third parties write meet the core here and nowhere else. Tools to
+write them with are in `offload_core.kit`.
 """
 
-from ._archive import Member, members, pack, unpack
-from ._client import ClientProcess
+from ._collection import Collection, CollectionFailed, CollectionSkipped, Discovered, Group
+from ._context import Context
 from ._contract import CONTRACT, OLDEST_CONTRACT
 from ._cost import CostEstimate
-from ._environment import inherited_environment
-from ._framework import (
-    CollectionFailed,
-    CollectionSkipped,
-    Discovered,
-    Executor,
-    Framework,
-    Group,
-    Place,
-)
+from ._framework import Executor, Framework, Launch
 from ._health import Finding, Health, Severity
 from ._image import Image, PrepareRequest
-from ._launcher import EXEC_MARK, kill_command, launched, mark_of, without_launcher
 from ._liveness import Liveness, LivenessSettings, LivenessStatus
 from ._options import key, shell_words
-from ._pipes import PipeReader, PipeWriter
-from ._poller import Poller
-from ._process import ByteStream, Command, Completed, Exit, Process
-from ._provider import Context, Provider
+from ._process import EXEC_MARK, ByteStream, Command, Completed, Exit, Process
+from ._provider import PROBES_AT_ONCE, Provider
+from ._resource import AsyncResource
 from ._sandbox import Download, Sandbox, SandboxRef, SandboxSpec, Upload
 from ._session import (
     Bye,
+    Collected,
     Heartbeat,
     Hello,
     ModuleStarted,
@@ -45,10 +36,13 @@ __all__ = [
     "CONTRACT",
     "EXEC_MARK",
     "OLDEST_CONTRACT",
+    "PROBES_AT_ONCE",
+    "AsyncResource",
     "Attempt",
     "Bye",
     "ByteStream",
-    "ClientProcess",
+    "Collected",
+    "Collection",
     "CollectionFailed",
     "CollectionSkipped",
     "Command",
@@ -66,16 +60,12 @@ __all__ = [
     "Heartbeat",
     "Hello",
     "Image",
+    "Launch",
     "Liveness",
     "LivenessSettings",
     "LivenessStatus",
-    "Member",
     "ModuleStarted",
     "Outcome",
-    "PipeReader",
-    "PipeWriter",
-    "Place",
-    "Poller",
     "PrepareRequest",
     "Process",
     "Provider",
@@ -92,14 +82,6 @@ __all__ = [
     "TestSession",
     "TestStarted",
     "Upload",
-    "inherited_environment",
     "key",
-    "kill_command",
-    "launched",
-    "mark_of",
-    "members",
-    "pack",
     "shell_words",
-    "unpack",
-    "without_launcher",
 ]

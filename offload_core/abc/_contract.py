@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-CONTRACT = 1
+CONTRACT = 2
 """The newest version of the contracts that this version of Offload keeps."""
 
-OLDEST_CONTRACT = 1
+OLDEST_CONTRACT = 2
 """The oldest version of the contracts that this version of Offload still keeps."""

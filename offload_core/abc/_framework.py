@@ -9,66 +9,39 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
+from ._collection import Collection, Discovered, Group
 from ._health import Health
 from ._process import Command, Process
 from ._sandbox import Upload
 from ._session import TestSession
-from ._test import Test
 
 OptionsT = TypeVar("OptionsT")
 
 
-@frozen(kw_only=True)
-class Group:
-    """A named part of the suite, as configured.
-
-    Attributes:
-        filters: words for the framework's own selection, applied to discovery only.
-        select: ids, paths or path prefixes that narrow this run further; empty for everything.
-    """
-
-    name: str
-    retries: int = 0
-    individual: bool = False
-    filters: tuple[str, ...] = ()
-    select: tuple[str, ...] = ()
-
-
-@frozen(kw_only=True)
-class CollectionFailed:
-    """A module that could not be collected: one result named after it, in state `error`."""
-
-    path: str
-    message: str
-    details: str = ""
-
-
-@frozen(kw_only=True)
-class CollectionSkipped:
-    """A module that skipped itself while it was collected: one result named after it, in state `skipped`."""
-
-    path: str
-    message: str
-
-
-Discovered = Test | CollectionFailed | CollectionSkipped
-
-
 class Executor(Protocol):
-    """Where commands can run: every `Sandbox` is one, and so is the host."""
+    """Where a framework's commands can run: a sandbox that is watched, or the host. It sees to the launcher itself."""
 
     async def exec(self, command: Command) -> Process:
-        """As `Sandbox.exec`."""
+        """Start a command; see `Sandbox.exec`.
+
+        Raises:
+            ExecFailed: the command could not be started.
+            SandboxDead, SandboxLost, ConnectionLost, OperationTimedOut: nothing is known of it.
+        """
         ...
 
     async def upload(self, files: Sequence[Upload]) -> None:
-        """As `Sandbox.upload`."""
+        """Bring files there; see `Sandbox.upload`.
+
+        Raises:
+            UploadFailed, SandboxDead, SandboxLost: some of them are not there.
+        """
         ...
 
 
 @frozen(kw_only=True)
-class Place:
-    """Where and how a framework's commands run.
+class Launch:
+    """Where and how a framework's commands are launched.
 
     Attributes:
         name: of the session or the discovery, unique in the run.
@@ -112,21 +85,28 @@ class Framework(ABC, Generic[OptionsT]):
     module_secs: ClassVar[float] = 0.0
     """What it roughly costs to import a module, in seconds. A module whose tests take less is not split."""
 
+    sessions_list: ClassVar[bool] = False
+    """Whether its sessions can list what they collect, so that with `discover_in = "sandbox"` none is made for that."""
+
     def __init__(self, options: OptionsT) -> None:
         self.options = options
 
     @abstractmethod
-    def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+    def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """List the tests of a group, each as soon as it is known.
 
         Raises:
             DiscoveryError: the framework could not list anything; says what it printed and what to do.
+
         Closing the iterator early ends the command it runs.
         """
 
     @abstractmethod
-    async def open(self, place: Place) -> TestSession:
+    async def open(self, launch: Launch, collection: Collection) -> TestSession:
         """Start a session. Returns when its process has started; `Hello` comes later, among its events.
+
+        Args:
+            collection: which groups' tests it will be given, and whether it is to list them.
 
         Raises:
             ProviderError: as `Sandbox.exec` and `Sandbox.upload`.
@@ -137,6 +117,6 @@ class Framework(ABC, Generic[OptionsT]):
         """What `offload init` should write into `[framework]`, from what it finds in a project's directory."""
         return {}
 
-    async def check(self, place: Place) -> Health:
+    async def check(self, launch: Launch) -> Health:
         """Is the framework's command there, and which version? For `offload doctor`. Never raises."""
         return Health()

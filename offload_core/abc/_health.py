@@ -21,7 +21,7 @@ class Finding:
 
     severity: Severity
     what: str
-    todo: str = ""
+    remedy: str = ""
 
 
 @frozen

@@ -8,20 +8,16 @@ import signal as signals
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from ..errors import ConnectionLost, ProviderError, SandboxDead
-
-if TYPE_CHECKING:
-    from ._sandbox import Sandbox
+from ..errors import ConnectionLost, ProviderError
 
 ByteStream = AsyncIterator[bytes]
 """Chunks of any size, none empty. Its end proves nothing: the process closed its side, or the sandbox is gone."""
 
-KILL_TIMEOUT_SECS = 10.0
-"""How long the default `Process.kill` may take before the sandbox is terminated instead."""
+EXEC_MARK = "OFFLOAD_EXEC"
+"""The environment variable that carries a command's mark. Descendants inherit it, so that they can be found."""
 
 
 def _argv(value: Sequence[str]) -> tuple[str, ...]:
@@ -43,6 +39,11 @@ class Command:
     cwd: PurePosixPath | None = None
     env: Mapping[str, str] = field(factory=dict)
     timeout: float | None = None
+
+    @property
+    def mark(self) -> str | None:
+        """What its process and all its descendants carry in their environment; None for one that kills others."""
+        return self.env.get(EXEC_MARK)
 
 
 @frozen
@@ -93,8 +94,7 @@ class Process(ABC):
     stdout: ByteStream
     stderr: ByteStream
 
-    def __init__(self, sandbox: Sandbox, command: Command) -> None:
-        self.sandbox = sandbox
+    def __init__(self, command: Command) -> None:
         self.command = command
 
     @abstractmethod
@@ -119,27 +119,15 @@ class Process(ABC):
             SandboxDead, ConnectionLost: the end could not be observed.
         """
 
+    @abstractmethod
     async def kill(self) -> None:
         """End the process and all its descendants *inside the sandbox*, at once. Idempotent.
 
-        The default runs a second, bounded command in the sandbox that kills what carries this command's mark; if that
-        fails, the sandbox is terminated. A provider whose backend can kill a tree overrides this.
-        """
-        from ._launcher import kill_command, mark_of
+        Where that cannot be done, or nobody knows whether it was, the sandbox is terminated instead.
 
-        mark = mark_of(self.command)
-        try:
-            if mark is not None:
-                async with asyncio.timeout(KILL_TIMEOUT_SECS):
-                    # Not launched, so not marked: if this one hangs, it is not killed by another of its kind.
-                    killer = await self.sandbox.exec(kill_command(mark))
-                    if (await killer.communicate()).exit.ok:
-                        return
-        except SandboxDead:
-            return
-        except (ProviderError, TimeoutError):
-            pass
-        await self.sandbox.terminate()
+        Raises:
+            ProviderError: something may run on.
+        """
 
     async def communicate(
         self, stdin: Iterable[bytes] = (), *, keep: Callable[[bytes], object] | None = None
@@ -175,9 +163,7 @@ class Process(ABC):
 
         A command without a mark is left alone: the core starts none but those that kill, and these end by themselves.
         """
-        from ._launcher import mark_of
-
-        if mark_of(self.command) is None:
+        if self.command.mark is None:
             return
         with contextlib.suppress(ProviderError):
             await asyncio.shield(self.kill())

@@ -3,51 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Generic, TypeVar
 
-from attrs import field, frozen
+from typing_extensions import override
 
 from ..errors import ProviderError, SandboxDead
+from ._context import Context
 from ._cost import CostEstimate
 from ._health import Health
 from ._image import Image, PrepareRequest
-from ._liveness import Liveness, LivenessSettings
-from ._poller import PROBES_AT_ONCE, Poller
+from ._liveness import Liveness
+from ._resource import AsyncResource
 from ._sandbox import Sandbox, SandboxRef, SandboxSpec
 
 OptionsT = TypeVar("OptionsT")
 
+PROBES_AT_ONCE = 8
+"""How many sandboxes the default `Provider.probe_many` probes at a time."""
+
 _TERMINATIONS_AT_ONCE = 32
-_TERMINATE_TIMEOUT_SECS = 30.0
 
 
-@frozen(kw_only=True)
-class Context:
-    """What a provider may know of the run it works for.
-
-    Attributes:
-        name: the name it was configured under, for its error messages.
-        project_dir: the project's root on the host.
-        sandbox_root: the project's root in a sandbox, if the configuration names one.
-        max_parallel: how many sandboxes there will be at most: size threads and connections by it.
-        liveness: how often to probe and how long one probe may take.
-        warn: called with a sentence that the user should see.
-    """
-
-    name: str = "provider"
-    project_dir: Path = Path()
-    sandbox_root: PurePosixPath | None = None
-    max_parallel: int = 1
-    liveness: LivenessSettings = field(factory=LivenessSettings)
-    warn: Callable[[str], None] = lambda message: None
-
-
-class Provider(ABC, Generic[OptionsT]):
+class Provider(AsyncResource, Generic[OptionsT]):
     """A backend that makes sandboxes. One object serves one run; it does no I/O before its first call.
+
+    An async context manager: it is closed at the end of the block.
 
     Every method is called on one event loop. A blocking SDK runs in threads that the provider owns, enough of them
     for `context.max_parallel` sandboxes. Cancelling any call leaves nothing running that the provider knows of.
@@ -62,6 +44,9 @@ class Provider(ABC, Generic[OptionsT]):
     needs_sandbox_root: ClassVar[bool] = True
     """Whether the configuration must say where the project is in a sandbox (`sandbox_project_root`). A provider whose
     sandboxes know that by themselves (they override `Sandbox.root`) says no."""
+
+    terminate_secs: ClassVar[float] = 30.0
+    """How long the default `terminate_many` waits for the end of one sandbox."""
 
     def __init__(self, options: OptionsT, context: Context) -> None:
         self.options = options
@@ -129,7 +114,8 @@ class Provider(ABC, Generic[OptionsT]):
     async def terminate_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, ProviderError]:
         """Terminate many at once and return those that may still be there, with the error. Dead or gone is success.
 
-        The default terminates each, at most 32 at a time, each bounded by 30 s; the core calls again for what failed.
+        The default terminates each, at most 32 at a time, each bounded by `terminate_secs`; the core calls again for what
+        failed.
         """
         limit = asyncio.Semaphore(_TERMINATIONS_AT_ONCE)
         failed: dict[SandboxRef, ProviderError] = {}
@@ -140,14 +126,14 @@ class Provider(ABC, Generic[OptionsT]):
         async def terminate(ref: SandboxRef) -> None:
             async with limit:
                 try:
-                    async with asyncio.timeout(_TERMINATE_TIMEOUT_SECS):
+                    async with asyncio.timeout(self.terminate_secs):
                         await self.attach(ref).terminate()
                 except SandboxDead:
                     pass
                 except ProviderError as error:
                     failed[ref] = error
                 except TimeoutError:
-                    failed[ref] = unended(ref, f"no answer in {_TERMINATE_TIMEOUT_SECS:g} s")
+                    failed[ref] = unended(ref, f"no answer in {self.terminate_secs:g} s")
                 except Exception as error:  # one that breaks must not keep the others from being tried
                     failed[ref] = unended(ref, f"it broke: {error!r}")
 
@@ -158,11 +144,7 @@ class Provider(ABC, Generic[OptionsT]):
         """What this sandbox costs if it lives for so long; None if the provider cannot tell (the default)."""
         return None
 
+    @override
     async def aclose(self) -> None:
-        """Close connections and threads. Sandboxes are not touched. Idempotent. An override calls this one too."""
-        await self.poller.aclose()
-
-    @cached_property
-    def poller(self) -> Poller:
-        """The one polling loop of this provider's sandboxes."""
-        return Poller(self.probe_many, self.context.liveness)
+        """Close connections and threads. Sandboxes are not touched. Idempotent. The default has nothing to close."""
+        return

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from ..errors import DownloadFailed, RemoteFileMissing, UploadFailed
-from ._archive import MAX_UNPACKED_BYTES, pack, unpack
+from ._context import Context
 from ._image import Image
-from ._launcher import launched
 from ._liveness import Liveness
-from ._process import Command, Completed, Process
-
-if TYPE_CHECKING:
-    from ._provider import Provider
-
-_CHUNK = 1 << 18
-_MISSING = 44  # exit code of the download command; tar itself uses 0, 1 and 2
-_DOWNLOAD = f"""\
-for file do [ -e "/$file" ] || {{ echo "/${{file#./}}" >&2; exit {_MISSING}; }}; done
-exec tar -cf - -C / -- "$@"
-"""
+from ._process import Command, Process
 
 
 @frozen(kw_only=True)
@@ -88,16 +74,19 @@ class Download:
 
 
 class Sandbox(ABC):
-    """A handle on one sandbox. Making the handle does no I/O; the sandbox was made by `Provider.create`."""
+    """A handle on one sandbox. Making the handle does no I/O; the sandbox was made by `Provider.create`.
 
-    def __init__(self, provider: Provider[Any], ref: SandboxRef) -> None:
-        self.provider = provider
+    `offload_core.kit.ShellSandbox` brings `upload` and `download` for sandboxes that have a shell and `tar`.
+    """
+
+    def __init__(self, ref: SandboxRef, context: Context) -> None:
         self.ref = ref
+        self.context = context
 
     @property
     def root(self) -> PurePosixPath:
         """The project's root in this sandbox. The default is the one the configuration names."""
-        return self.provider.context.sandbox_root or PurePosixPath("/")
+        return self.context.sandbox_root or PurePosixPath("/")
 
     @property
     def shares_root(self) -> bool:
@@ -113,13 +102,35 @@ class Sandbox(ABC):
     async def exec(self, command: Command) -> Process:
         """Start a command; returns as soon as it has started. Not idempotent, and never retried.
 
-        The core hands in commands that went through `launched`: the provider runs the argument list as it is.
+        The core hands in commands that went through `offload_core.kit.launched`: the argument list is run as it is.
 
         Raises:
             ExecFailed: the command could not be started.
             SandboxDead: the sandbox is dead.
             ConnectionLost: the backend could not be reached.
+
         Cancelled, nothing that was started keeps running.
+        """
+
+    @abstractmethod
+    async def upload(self, files: Sequence[Upload]) -> None:
+        """Bring files and directories into the sandbox, all in one round trip. Overwrites; idempotent.
+
+        Raises:
+            UploadFailed: some of them are not there.
+            SandboxDead: the sandbox is dead.
+        """
+
+    @abstractmethod
+    async def download(self, files: Sequence[Download]) -> None:
+        """Bring files and directories to the host, all in one round trip. Overwrites; idempotent.
+
+        What comes out of a sandbox is not trusted: archives are taken apart by `offload_core.kit.unpack`.
+
+        Raises:
+            RemoteFileMissing: one of them is not in the sandbox; nothing was written.
+            DownloadFailed: some of them did not arrive.
+            SandboxDead: the sandbox is dead.
         """
 
     @abstractmethod
@@ -134,93 +145,23 @@ class Sandbox(ABC):
             ProviderError: it may still be there.
         """
 
+    @property
+    def pushes(self) -> bool:
+        """Whether `wait_dead` is more than the default, so that it can tell of a death before polling does."""
+        return type(self).wait_dead is not Sandbox.wait_dead
+
     async def wait_dead(self) -> Liveness:
         """Return when the sandbox has died. Cancelling does nothing to the sandbox.
 
-        The default shares one polling loop over `Provider.probe_many`; override it where the backend can push. An
-        override that loses its connection raises `ConnectionLost`; it is called again, and polling goes on meanwhile.
+        The default probes it again and again. Override it where the backend can push; an override that loses its
+        connection raises `ConnectionLost`, and is called again. The core polls `Provider.probe_many` in any case.
         """
-        return await self.provider.poller.wait_dead(self.ref)
-
-    async def upload(self, files: Sequence[Upload]) -> None:
-        """Bring files and directories into the sandbox, all in one round trip. Overwrites; idempotent.
-
-        The default pipes one tar archive into `tar -x`, which the sandbox must have.
-
-        Raises:
-            UploadFailed: some of them are not there.
-            SandboxDead: the sandbox is dead.
-        """
-        if not files:
-            return
-        with tempfile.TemporaryFile() as archive:
+        while True:
             try:
-                await asyncio.to_thread(pack, files, archive)
-            except OSError as error:
-                raise UploadFailed(f"cannot read it here: {error}", operation="upload", sandbox=self.ref.id) from error
-            archive.seek(0)
-            process = await self.exec(launched(Command(argv=("tar", "-xf", "-", "-C", "/"))))
-            try:
-                done = await process.communicate(iter(lambda: archive.read(_CHUNK), b""))
-            except BaseException:
-                await process.abandon()
-                raise
-        if not done.exit.ok:
-            raise UploadFailed(f"tar: {done.exit}: {_tail(done.stderr)}", operation="upload", sandbox=self.ref.id)
-
-    async def download(self, files: Sequence[Download]) -> None:
-        """Bring files and directories to the host, all in one round trip. Overwrites; idempotent.
-
-        Archives are not trusted: see `unpack`. The default reads one tar archive from `tar -c`.
-
-        Raises:
-            RemoteFileMissing: one of them is not in the sandbox; nothing was written.
-            DownloadFailed: some of them did not arrive.
-            SandboxDead: the sandbox is dead.
-        """
-        if not files:
-            return
-        names = [f"./{str(file.source).lstrip('/')}" for file in files]
-        command = Command(argv=("/bin/sh", "-c", _DOWNLOAD, "offload-download", *names))
-        with tempfile.TemporaryFile() as archive:
-
-            def keep(chunk: bytes) -> None:
-                if archive.tell() + len(chunk) > MAX_UNPACKED_BYTES:
-                    too_big = f"more than {MAX_UNPACKED_BYTES} bytes"
-                    raise DownloadFailed(too_big, operation="download", sandbox=self.ref.id)
-                archive.write(chunk)
-
-            process = await self.exec(launched(command))
-            try:
-                done = await process.communicate(keep=keep)
-            except BaseException:
-                await process.abandon()
-                raise
-            if done.exit.code == _MISSING:
-                missing = f"no such file: {_tail(done.stderr)}"
-                raise RemoteFileMissing(missing, operation="download", sandbox=self.ref.id)
-            if not done.exit.ok:
-                said = f"tar: {done.exit}: {_tail(done.stderr)}"
-                raise DownloadFailed(said, operation="download", sandbox=self.ref.id)
-            archive.seek(0)
-            await asyncio.to_thread(unpack, archive, files)
-
-    async def run(self, command: Command, stdin: bytes = b"") -> Completed:
-        """Run a command to its end and return what it wrote. For small outputs; a convenience, not to be overridden.
-
-        Raises:
-            TimeoutError: `command.timeout` was over; the command was killed.
-            ProviderError: as `exec`.
-        Cancelled, the command is killed.
-        """
-        process = await self.exec(launched(command))
-        try:
-            async with asyncio.timeout(command.timeout):
-                return await process.communicate([stdin] if stdin else [])
-        except BaseException:
-            await process.abandon()
-            raise
-
-
-def _tail(data: bytes, limit: int = 2000) -> str:
-    return data[-limit:].decode(errors="replace").strip()
+                async with asyncio.timeout(self.context.liveness.timeout_secs):
+                    answer = await self.probe()
+            except Exception:  # a probe that errs is unknown, whatever the error
+                answer = Liveness.unknown("the probe failed")
+            if answer.is_dead:
+                return answer
+            await asyncio.sleep(self.context.liveness.interval_secs)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from attrs import frozen
 
+from ._collection import Discovered
 from ._process import Exit
 from ._test import Outcome, Section, Test
 
@@ -16,6 +17,23 @@ class Hello:
     """The framework is up. Nothing is known to work before this."""
 
     versions: str = ""
+
+
+@frozen(kw_only=True)
+class Collected:
+    """A part of what the session lists, if it was asked to: what it found in one group, as soon as it is known.
+
+    Attributes:
+        group: its name.
+        found: tests, and modules that are a result themselves.
+        complete: whether this is the last of the group. A session that ends before that leaves the group unlisted.
+        error: why the group as a whole could not be listed; only with `complete`.
+    """
+
+    group: str
+    found: tuple[Discovered, ...] = ()
+    complete: bool = False
+    error: str = ""
 
 
 @frozen
@@ -71,7 +89,7 @@ class Bye:
     reason: str = ""
 
 
-SessionEvent = Hello | ModuleStarted | TestStarted | TestFinished | TeardownFailed | Heartbeat | Bye
+SessionEvent = Hello | Collected | ModuleStarted | TestStarted | TestFinished | TeardownFailed | Heartbeat | Bye
 
 
 class TestSession(ABC):

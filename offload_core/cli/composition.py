@@ -160,7 +160,6 @@ class _Composed:
             project_dir=self.loaded.project_dir,
             offload=config.offload,
             retry=config.retry,
-            liveness=config.liveness,
             prepare=self.options.prepare_request(self.loaded, lambda line: bus.emit(PrepareProgress(line))),
             env=self.options.variables,
             framework_env=config.framework.env,

@@ -78,7 +78,7 @@ async def _is_ready(subject: Subject) -> bool:
         await provider.aclose()
     for finding in health.findings if not health.ok else ():
         if finding.severity != "ok":
-            click.echo(f"Error: {finding.what}{f': {finding.todo}' if finding.todo else ''}", err=True)
+            click.echo(f"Error: {finding.what}{f': {finding.remedy}' if finding.remedy else ''}", err=True)
     return health.ok
 
 

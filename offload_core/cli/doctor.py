@@ -52,13 +52,13 @@ def command(ctx: click.Context, as_json: bool) -> int:
 
 
 async def _check(loaded: Loaded) -> dict[str, Health]:
-    from ..abc import Place
-    from ..frameworks.host import HostExecutor
+    from ..abc import Launch
+    from ..execution.host import HostExecutor
     from .configured import make_framework, make_provider
 
     provider = make_provider(loaded)
     with tempfile.TemporaryDirectory(prefix="offload-doctor-") as scratch:
-        place = Place(
+        launch = Launch(
             name="doctor",
             executor=HostExecutor(),
             root=PurePosixPath(loaded.project_dir),
@@ -66,7 +66,7 @@ async def _check(loaded: Loaded) -> dict[str, Health]:
             env=loaded.config.framework.env,
         )
         try:
-            found = await asyncio.gather(_bounded(provider.check()), _bounded(make_framework(loaded).check(place)))
+            found = await asyncio.gather(_bounded(provider.check()), _bounded(make_framework(loaded).check(launch)))
         finally:
             await provider.aclose()
     config = loaded.config
@@ -87,7 +87,7 @@ async def _bounded(check: Awaitable[Health]) -> Health:
 
 
 def _plain(finding: Finding) -> dict[str, str]:
-    return {"severity": finding.severity.value, "what": finding.what, "todo": finding.todo}
+    return {"severity": finding.severity.value, "what": finding.what, "todo": finding.remedy}
 
 
 def _say(name: str, health: Health) -> None:
@@ -96,5 +96,5 @@ def _say(name: str, health: Health) -> None:
         click.echo("  ok       nothing to check")
     for finding in health.findings:
         click.echo(f"  {_WORDS[finding.severity]:<8} {finding.what}")
-        if finding.todo:
-            click.echo(f"           -> {finding.todo}")
+        if finding.remedy:
+            click.echo(f"           -> {finding.remedy}")

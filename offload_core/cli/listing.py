@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define, field
 
-from ..abc import Executor, Group, Place, PrepareRequest, SandboxSpec, Test
+from ..abc import Executor, Group, Launch, PrepareRequest, SandboxSpec, Test
 from ..discovery import Discovery
 from ..events import Bus, ModuleCollected, Stamped, Warned
 from ..results.accounting import ExitCode
@@ -97,14 +97,14 @@ async def list_tests(loaded: Loaded, select: Sequence[str] = ()) -> Listing:
 
     async with _somewhere(loaded) as (executor, root, scratch):
 
-        def place(group: Group) -> Place:
+        def launch(group: Group) -> Launch:
             name = f"discovery-{group.name}"
             env = {"PYTHONHASHSEED": "0", **loaded.config.framework.env, "OFFLOAD_ROOT": str(root)}
-            return Place(name=name, executor=executor, root=root, scratch=scratch / name, env=env)
+            return Launch(name=name, executor=executor, root=root, scratch=scratch / name, env=env)
 
         discovery = Discovery(
             framework=make_framework(loaded),
-            place=place,
+            launch=launch,
             bus=Bus(clock=lambda: 0.0, consumers=[consume]),
             found=found,
             at_once=loaded.config.offload.max_parallel_collection,
@@ -124,7 +124,7 @@ def say_failed(listing: Listing) -> None:
 async def _somewhere(loaded: Loaded) -> AsyncIterator[tuple[Executor, PurePosixPath, PurePosixPath]]:
     """What runs the framework's commands, the project's root there, and a scratch directory."""
     if loaded.config.framework.discover_in == "host":
-        from ..frameworks.host import HostExecutor
+        from ..execution.host import HostExecutor
 
         with tempfile.TemporaryDirectory(prefix="offload-discovery-") as scratch:
             yield HostExecutor(), PurePosixPath(loaded.project_dir), PurePosixPath(Path(scratch))

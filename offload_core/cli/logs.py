@@ -14,7 +14,7 @@ from .root import OffloadCommand, settings
 
 if TYPE_CHECKING:
     from ..abc import Attempt
-    from ..results.accounting import Record
+    from ..ledger import Record
 
 NO_RESULTS = 1
 NOT_ASKED = {"attempt": None, "sandbox": None}

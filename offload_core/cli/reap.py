@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import time
@@ -58,28 +57,12 @@ async def _reap(
             failures: Mapping[SandboxRef, ProviderError] = {}
             ended: Sequence[SandboxRef] = ()
         else:
-            failures = await terminate_all(provider, refs, retry)
+            failures = await policy.terminate_all(refs)
             ended = [ref for ref in refs if ref not in failures]
     finally:
         await provider.aclose()
     _report(ended, failures, as_json)
     return INFRASTRUCTURE if failures else 0
-
-
-async def terminate_all(
-    provider: Provider[Any], refs: Sequence[SandboxRef], retry: RetryTable
-) -> Mapping[SandboxRef, ProviderError]:
-    """Terminate, and again what failed in a way that may pass. Returns what may still be there."""
-    left = tuple(refs)
-    failures: Mapping[SandboxRef, ProviderError] = {}
-    for attempt in range(retry.attempts):
-        if attempt:
-            await asyncio.sleep(min(retry.initial_wait_secs * 2 ** (attempt - 1), retry.max_wait_secs))
-        failures = await provider.terminate_many(left)
-        left = tuple(failures)
-        if not any(provider.is_retryable(error) for error in failures.values()):
-            break
-    return failures
 
 
 def _agreed() -> bool:

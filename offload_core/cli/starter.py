@@ -15,9 +15,9 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from ..abc import inherited_environment
 from ..config.schema import GroupTable, OffloadTable, ReportTable
 from ..errors import ConfigError, PluginError
+from ..kit import inherited_environment
 from ..plugins import FRAMEWORKS, PROVIDERS, load_framework_class, load_provider_class, names
 from .toml_text import toml
 

@@ -2,6 +2,7 @@
 
 from .artefacts import ArtefactRequest
 from .request import RunRequest, StopRequest
-from .run import execute
+from .run import collect, execute
+from .timing import Timing
 
-__all__ = ["ArtefactRequest", "RunRequest", "StopRequest", "execute"]
+__all__ = ["ArtefactRequest", "RunRequest", "StopRequest", "Timing", "collect", "execute"]

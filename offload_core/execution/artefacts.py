@@ -17,20 +17,16 @@ from typing import IO
 
 from attrs import define, evolve, field, frozen
 
-from ..abc import Command, Download, Member, Place, launched, members, unpack
+from ..abc import Command, Download, Launch
 from ..errors import DownloadFailed, OffloadError, ReportError, SandboxDead, SandboxLost
 from ..events import ArtefactsCollected, Bus, Warned
+from ..kit import Member, members, unpack
 from ..liveness import DeathWatch
 from ..retry import RetryPolicy
+from .timing import Timing
 
 VARIABLE = "OFFLOAD_ARTEFACTS"
 """Names a directory of the session's own, in its environment: what is in it is looked at, too."""
-
-COLLECT_SECS = 60.0
-"""How long a collection may take. A sandbox in which one takes longer is not asked again."""
-
-ABANDON_SECS = 10.0
-"""How long the end of a command may take that took too long."""
 
 MAX_BYTES = 1 << 30
 """Of one session. More is not brought at all."""
@@ -87,18 +83,18 @@ class ArtefactRequest:
 class _Session:
     """Where one session's files are, and where they go."""
 
-    place: Place
+    launch: Launch
     watch: DeathWatch
     sandbox: str
 
     @property
     def marker(self) -> PurePosixPath:
-        return self.place.artefacts.with_name(f"{self.place.name}.began")
+        return self.launch.artefacts.with_name(f"{self.launch.name}.began")
 
     @property
     def archive(self) -> PurePosixPath:
         """The same for all sessions of a sandbox: the next one overwrites it."""
-        return self.place.artefacts.with_name("archive.tar")
+        return self.launch.artefacts.with_name("archive.tar")
 
 
 @define
@@ -130,8 +126,9 @@ def _forms(glob: str) -> tuple[str, ...]:
 class Artefacts:
     """Collects for all sandboxes of a run. Its methods raise nothing but SandboxDead and SandboxLost."""
 
-    def __init__(self, request: ArtefactRequest, retry: RetryPolicy, bus: Bus) -> None:
+    def __init__(self, request: ArtefactRequest, retry: RetryPolicy, bus: Bus, timing: Timing) -> None:
         self._request = request
+        self._timing = timing
         self._retry = retry
         self._bus = bus
         self._globs = tuple(form for glob in request.globs for form in _forms(glob.removeprefix("./")))
@@ -143,29 +140,29 @@ class Artefacts:
             if glob.startswith("/") or ".." in PurePosixPath(glob).parts:
                 self._warn(f"download_globs: {glob!r} matches nothing: patterns are relative to the project's root")
 
-    async def begin(self, place: Place, watch: DeathWatch) -> Place:
-        """Before a session opens: what is there now is not its own. Returns the place with `VARIABLE` set."""
-        session = _Session(place, watch, watch.sandbox.ref.name)
+    async def begin(self, launch: Launch, watch: DeathWatch) -> Launch:
+        """Before a session opens: what is there now is not its own. Returns the launch with `VARIABLE` set."""
+        session = _Session(launch, watch, watch.sandbox.ref.name)
         try:
-            async with asyncio.timeout(COLLECT_SECS):
-                await self._run(session, _BEGIN, str(place.artefacts), str(session.marker))
+            async with asyncio.timeout(self._timing.collect):
+                await self._run(session, _BEGIN, str(launch.artefacts), str(session.marker))
         except (SandboxDead, SandboxLost):
             raise
         except Exception as error:
-            self._unmarked.add(place.name)
+            self._unmarked.add(launch.name)
             self._failed(session, error)
-            return place
-        return evolve(place, env={**place.env, VARIABLE: str(place.artefacts)})
+            return launch
+        return evolve(launch, env={**launch.env, VARIABLE: str(launch.artefacts)})
 
-    async def collect(self, place: Place, watch: DeathWatch, *, failed: bool) -> None:
+    async def collect(self, launch: Launch, watch: DeathWatch, *, failed: bool) -> None:
         """After a session has ended. `failed`: something failed in it, or it did not end well."""
-        session = _Session(place, watch, watch.sandbox.ref.name)
+        session = _Session(launch, watch, watch.sandbox.ref.name)
         skipped = self._request.failure_only and not failed
-        if skipped or session.sandbox in self._given_up or place.name in self._unmarked:
+        if skipped or session.sandbox in self._given_up or launch.name in self._unmarked:
             return
         began = time.monotonic()
         try:
-            async with asyncio.timeout(COLLECT_SECS):
+            async with asyncio.timeout(self._timing.collect):
                 files, size = await self._collect(session)
         except (SandboxDead, SandboxLost):
             raise
@@ -177,7 +174,7 @@ class Artefacts:
             self._bus.emit(
                 ArtefactsCollected(
                     sandbox=session.sandbox,
-                    session=place.name,
+                    session=launch.name,
                     files=files,
                     size=size,
                     seconds=round(time.monotonic() - began, 6),
@@ -185,8 +182,8 @@ class Artefacts:
             )
 
     async def _collect(self, session: _Session) -> tuple[tuple[str, ...], int]:
-        place, archive = session.place, session.archive
-        words = (place.root, place.artefacts, session.marker, self._skipped(session), archive, MAX_BYTES + 1)
+        launch, archive = session.launch, session.archive
+        words = (launch.root, launch.artefacts, session.marker, self._skipped(session), archive, MAX_BYTES + 1)
         said = await self._run(session, _COLLECT, *map(str, words), *self._globs)
         sizes = [int(size) for size in said.decode(errors="replace").split()]
         if sum(sizes) > MAX_BYTES:
@@ -209,7 +206,7 @@ class Artefacts:
             finally:
                 kept.stopped = True
         if kept.trouble:
-            self._warn(f"some files of session {place.name} could not be brought: {kept.trouble}")
+            self._warn(f"some files of session {launch.name} could not be brought: {kept.trouble}")
         if kept.left_out:
             self._warn(f"more than {MAX_FILES:,} files match `[report] download_globs`: some are left out")
         return tuple(kept.files), kept.size
@@ -217,12 +214,12 @@ class Artefacts:
     async def _run(self, session: _Session, script: str, *words: str) -> bytes:
         """Run a script in the sandbox and return its output; what it complains of is a warning."""
         command = Command(argv=("/bin/sh", "-c", script, "offload-artefacts", *words), env={"COPYFILE_DISABLE": "1"})
-        process = await session.place.executor.exec(launched(command))
+        process = await session.launch.executor.exec(command)
         try:
             done = await session.watch.guard(process.communicate())
         except BaseException:
             with contextlib.suppress(Exception):  # it only reads; and what is dead is not asked
-                async with asyncio.timeout(ABANDON_SECS):
+                async with asyncio.timeout(self._timing.abandon):
                     await session.watch.guard(process.kill())
             raise
         complaint = done.stderr[-1000:].decode(errors="replace").strip()
@@ -234,7 +231,7 @@ class Artefacts:
 
     def _skipped(self, session: _Session) -> str:
         """Where files are that the run itself writes, as a pattern relative to the root; empty if there are none."""
-        root, output = Path(session.place.root), self._request.output_dir
+        root, output = Path(session.launch.root), self._request.output_dir
         below = session.watch.sandbox.shares_root and root in output.parents
         return re.sub(r"([*?\[\\])", r"\\\1", f"./{output.relative_to(root)}") if below else ""
 
@@ -289,15 +286,15 @@ class Artefacts:
 
     def _is_known(self, session: _Session, member: Member) -> bool:
         """Whether a file that several sandboxes see is the run's own, or was brought from another as it is now."""
-        if self._request.owns(Path(session.place.root, member.name)):
+        if self._request.owns(Path(session.launch.root, member.name)):
             return True
-        first = self._shared.setdefault((str(member.name), member.digest), session.place.name)
-        return first != session.place.name
+        first = self._shared.setdefault((str(member.name), member.digest), session.launch.name)
+        return first != session.launch.name
 
     def _free(self, session: _Session, path: PurePosixPath, kept: _Kept) -> str:
         """A name in `output_dir`. What stands there is not ours, as ours were removed before the run."""
         *above, last = _UNSAFE.sub("_", str(path)).split("/")
-        name = f"{session.sandbox}/{session.place.name}"
+        name = f"{session.sandbox}/{session.launch.name}"
         for part in above:
             name = self._numbered(f"{name}/{part}", kept, directory=True)
         return self._numbered(f"{name}/{last}", kept, directory=False)
@@ -317,10 +314,10 @@ class Artefacts:
 
     def _failed(self, session: _Session, error: Exception) -> None:
         if isinstance(error, TimeoutError):
-            why = f"that took longer than {COLLECT_SECS:g} s"
+            why = f"that took longer than {self._timing.collect:g} s"
         else:
             why = str(error) if isinstance(error, OffloadError) else repr(error)
-        self._warn(f"the files of session {session.place.name} could not be brought: {why}")
+        self._warn(f"the files of session {session.launch.name} could not be brought: {why}")
 
     def _warn(self, message: str) -> None:
         """Say it once a run."""

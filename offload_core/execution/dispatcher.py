@@ -1,60 +1,61 @@
-"""Decides what happens to each test: the one place that knows what is owed, waiting, held, running and decided.
+"""Hands out tests, and decides what happens to each: the hub between discovery, workers and the pool.
 
-Synchronous but for stealing, which has to ask a session. Workers call it with what they see; it answers with what to
-run, and emits the events. It knows nothing of sandboxes but their names.
+Synchronous but for stealing, which has to ask a session. Workers ask it what to run, and tell it by messages what they
+see; it emits the events. It knows nothing of sandboxes but their names.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from attrs import define, evolve, field
+from attrs import evolve
 
-from ..abc import Attempt, Outcome, TeardownFailed, Test, TestFinished
-from ..events import (
-    AttemptAmended,
-    AttemptDropped,
-    AttemptFinished,
-    Bus,
-    Incident,
-    TestBegan,
-    TestDiscovered,
-    TestNotRun,
-)
-from ..scheduling import Bundle, Crash, CrashKind, Poison, Ruling, Scheduler, overdue_by
-from .fleet import Fleet, Run, Runner
+from ..abc import Outcome, Test
+from ..events import Bus, LogLine, TestDiscovered, TestNotRun
+from ..scheduling import Bundle, CrashKind, Scheduler
+from .attempts import Attempts, RunningAttempt
+from .crashes import CrashJudge
+from .fleet import Fleet, WorkerView
+from .hedging import Hedging
+from .messages import Aborted, Crashed, Finished, Message, Suspected, TimedOut, TornDownLate, Unstarted
+from .timing import Timing
 
 FAIL_FAST = "stopped by --fail-fast after the first failure"
 
 
-@define
-class _Debts:
-    """The tests that are owed a verdict."""
-
-    open: dict[str, Test] = field(factory=dict)
-    numbers: Counter[str] = field(factory=Counter)
-    failures: Counter[str] = field(factory=Counter)
-    running: dict[str, list[Run]] = field(factory=dict)
-    suspects: set[str] = field(factory=set)
-    hedges: dict[str, Runner] = field(factory=dict)
-    aborting: set[Run] = field(factory=set)
-
-
 class Dispatcher:
-    """See the module's docstring. `on_change` is called when the pool may have to do something."""
+    """See the module's docstring.
+
+    Args:
+        on_change: called when the pool may have to do something.
+
+    Attributes:
+        discovering: whether more tests may be found.
+        stopped: why the run ends early, if it does.
+        last_progress: when something moved last, in seconds of the run.
+        verdicts: how many were found so far.
+        workers: how many sandboxes there are or will be soon.
+        fresh_is_possible: whether another one that is fresh can be had.
+    """
 
     def __init__(
-        self, scheduler: Scheduler, bus: Bus, *, hedge: bool, fail_fast: bool, on_change: Callable[[], None]
+        self,
+        scheduler: Scheduler,
+        bus: Bus,
+        *,
+        hedge: bool,
+        fail_fast: bool,
+        on_change: Callable[[], None],
+        timing: Timing | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._bus = bus
-        self._hedge = hedge
         self._fail_fast = fail_fast
         self._on_change = on_change
-        self._debts = _Debts()
-        self._poison = Poison()
-        self._fleet = Fleet(scheduler.estimate, self._requeue)
+        self._attempts = Attempts(bus, retrying=not fail_fast)
+        self._hedging = Hedging(self._attempts, scheduler, enabled=hedge)
+        self._judge = CrashJudge(self._attempts)
+        self._fleet = Fleet(scheduler.estimate, self._requeue, (timing or Timing()).steal)
         self.discovering = True
         self.stopped: str | None = None
         self.last_progress = bus.clock()
@@ -62,31 +63,30 @@ class Dispatcher:
         self.workers = 0
         self.fresh_is_possible = True
 
-    # -- what is owed ---------------------------------------------------------------------------------------------
+    # -- the run --------------------------------------------------------------------------------------------------
 
     @property
     def over(self) -> bool:
         """Whether there is nothing left to do, or the run was stopped."""
-        return self.stopped is not None or (not self.discovering and not self._debts.open)
+        return self.stopped is not None or (not self.discovering and not self.owed)
 
     @property
     def owed(self) -> int:
         """How many tests have no verdict yet."""
-        return len(self._debts.open)
+        return self._attempts.ledger.owed
 
     @property
     def shortage(self) -> int:
         """How many more workers would have something to do at once."""
         shortage = self._scheduler.waiting - self._fleet.eager
-        fresh = sum(runner.fresh for runner in self._fleet)
+        fresh = sum(worker.fresh for worker in self._fleet)
         return max(shortage, self._scheduler.fresh_needed - fresh, 0)
 
     def add(self, tests: Iterable[Test]) -> None:
         """Tests that discovery found."""
         new = tuple(tests)
         for test in new:
-            self._debts.open[test.key] = test
-            self._bus.emit(TestDiscovered(test))
+            self._attempts.emit(TestDiscovered(test))
         self._requeue(new)
         self.progressed()
 
@@ -95,16 +95,15 @@ class Dispatcher:
         self.discovering = False
         self.progressed()
         if self.over:
-            self._fleet.wake_all()
-            self._on_change()
+            self._changed()
 
     def stop(self, reason: str) -> None:
         """Nothing more is started; what runs is given up."""
         if self.stopped is None:
             self.stopped = reason
+            self._attempts.retrying = False
             self._scheduler.clear()
-            self._fleet.wake_all()
-            self._on_change()
+            self._changed()
 
     def progressed(self) -> None:
         """Something moved."""
@@ -112,49 +111,64 @@ class Dispatcher:
 
     def settle(self, reason: str) -> None:
         """The run is over: say of every test that has no verdict why."""
-        for test in self._debts.open.values():
-            self._bus.emit(TestNotRun(test=test.key, reason=self.stopped or reason))
-        self._debts.open.clear()
+        for key, record in self._attempts.ledger.records.items():
+            if record.owed:
+                self._attempts.emit(TestNotRun(test=key, reason=self.stopped or reason))
 
-    def waiting_for(self) -> list[Run]:
+    def waiting_for(self) -> Sequence[RunningAttempt]:
         """What runs now, longest first."""
-        runs = [run for runs in self._debts.running.values() for run in runs]
-        return sorted(runs, key=lambda run: run.since)
+        return sorted(self._attempts.running(), key=lambda attempt: attempt.since)
 
-    # -- workers ask ----------------------------------------------------------------------------------------------
-
-    def join(self, runner: Runner) -> None:
-        """A worker is ready."""
-        self._fleet.join(runner)
-        self.progressed()
-
-    def leave(self, runner: Runner) -> None:
-        """A worker is gone; what it held was dealt with before."""
-        hedges = self._debts.hedges
-        for key in [key for key, hedging in hedges.items() if hedging is runner]:
-            del hedges[key]
-        self._fleet.leave(runner)
-        self._fleet.wake_all()
-        self._on_change()
-
-    def supply(self, fleet: int, *, fresh_is_possible: bool) -> None:
+    def supply(self, workers: int, *, fresh_is_possible: bool) -> None:
         """How many sandboxes there are or will be soon, and whether another that is fresh can be had."""
-        alone = fleet <= 1 < self.workers
+        alone = workers <= 1 < self.workers
         no_fresh = self.fresh_is_possible and not fresh_is_possible and self._scheduler.fresh_needed > 0
-        self.workers, self.fresh_is_possible = fleet, fresh_is_possible
+        self.workers, self.fresh_is_possible = workers, fresh_is_possible
         if alone or no_fresh:
             self._fleet.wake_all()  # what waited for another worker, or for a fresh one, must not wait any longer
 
-    def take(self, runner: Runner, owed: Mapping[str, Test]) -> Bundle | None:
-        """The next bundle that waits, or None; to a runner that still owes results only shortly before it is done."""
-        self._fleet.looks(runner)
+    def wake_for_hedge(self) -> None:
+        """Called from time to time: wakes an idle worker if a test is due to be hedged, or may be given up by now."""
+        if self._fleet.waiting and (self._fleet.may_give or self._hedging.overdue() is not None):
+            self._fleet.wake(1)
+
+    # -- workers ask ----------------------------------------------------------------------------------------------
+
+    def join(self, worker: WorkerView) -> None:
+        """A worker is ready."""
+        self._fleet.join(worker)
+        self.progressed()
+
+    def leave(self, worker: WorkerView) -> None:
+        """A worker is gone; what it held was dealt with before."""
+        self._hedging.left(worker)
+        self._fleet.leave(worker)
+        self._changed()
+
+    async def next_bundle(self, worker: WorkerView, owed: Mapping[str, Test]) -> Bundle | None:
+        """What a worker should run next, None for nothing yet: it is woken when there may be something.
+
+        Args:
+            owed: what its session has not finished. While that is something, it gets its next bundle only shortly
+                before it is done, and neither steals nor hedges.
+        """
+        bundle = self._take(worker, owed)
+        if bundle is None and not owed:
+            stolen = await self._fleet.steal(worker)
+            bundle = Bundle(tests=stolen) if stolen else self._hedging.hand_to(worker)
+            if bundle is None:
+                self._fleet.hungry(worker)
+        return bundle
+
+    def _take(self, worker: WorkerView, owed: Mapping[str, Test]) -> Bundle | None:
+        self._fleet.looks(worker)
         busy = bool(owed)
         if busy and not self._scheduler.nearly_done(owed.values()):
             return None
         workers = max(self.workers, len(self._fleet), 1)
-        fresh = runner.fresh or not self._fresh_will_come()
-        while bundle := self._scheduler.take(runner.name, workers=workers, fresh=fresh, busy=busy):
-            tests = tuple(test for test in bundle.tests if test.key in self._debts.open)
+        fresh = worker.fresh or not self._fresh_will_come()
+        while bundle := self._scheduler.take(worker.name, workers=workers, fresh=fresh, busy=busy):
+            tests = tuple(filter(self.wants, bundle.tests))
             if tests:
                 return evolve(bundle, tests=tests)
         return None
@@ -163,256 +177,97 @@ class Dispatcher:
         """Whether what waits for a fresh sandbox gets one: of those to be had, or of those that have not begun."""
         if self.fresh_is_possible or not self._scheduler.fresh_needed:
             return self.fresh_is_possible
-        return any(runner.fresh for runner in self._fleet)
-
-    async def steal(self, thief: Runner) -> Bundle | None:
-        """What another worker holds and has not started, if there is any."""
-        stolen = await self._fleet.steal(thief)
-        return Bundle(tests=stolen) if stolen else None
-
-    def hedge(self, runner: Runner) -> Bundle | None:
-        """The running test that is longest past its estimate, to be run a second time; or None."""
-        run = self._overdue()
-        if run is None or run.runner is runner:
-            return None
-        self._debts.hedges[run.test.key] = runner
-        return Bundle(tests=(run.test,), alone=run.test.individual)
-
-    def wake_for_hedge(self) -> None:
-        """Called from time to time: wakes an idle worker if a test is due to be hedged, or may be given up by now."""
-        if self._fleet.waiting and (self._fleet.may_give or self._overdue() is not None):
-            self._fleet.wake(1)
-
-    def hungry(self, runner: Runner) -> None:
-        """The worker found nothing to do and waits to be woken."""
-        self._fleet.hungry(runner)
-
-    # -- workers tell ---------------------------------------------------------------------------------------------
-
-    def began(self, runner: Runner, test: Test) -> Run:
-        """A test has started."""
-        debts = self._debts
-        debts.numbers[test.key] += 1
-        debts.hedges.pop(test.key, None)
-        others = debts.running.setdefault(test.key, [])
-        run = Run(test, debts.numbers[test.key], runner, runner.session_name, self._bus.clock(), bool(others))
-        others.append(run)
-        self.progressed()
-        self._bus.emit(
-            TestBegan(test=test.key, number=run.number, sandbox=runner.name, session=run.session, hedge=run.hedge)
-        )
-        return run
+        return any(worker.fresh for worker in self._fleet)
 
     def wants(self, test: Test) -> bool:
         """Whether the test still has no verdict."""
-        return test.key in self._debts.open
+        return self._attempts.ledger.owes(test.key)
 
-    def finished_test(self, run: Run, event: TestFinished) -> bool:
-        """A test has ended by itself. Whether that counts: it does not if another attempt has decided."""
-        self._close(run)
-        if run.test.key not in self._debts.open:
-            self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
-            return False
-        self._scheduler.observe(event.duration)
-        self._verdict(run, self._attempt(run, event.outcome, event=event))
-        return True
+    def begin(self, worker: WorkerView, test: Test) -> RunningAttempt:
+        """A test has started: the attempt that messages are about."""
+        self._hedging.settled((test,))
+        self.progressed()
+        return self._attempts.begin(worker, test)
 
-    def timed_out(self, run: Run, limit: float) -> None:
-        """A test was killed because it ran too long."""
-        self._close(run)
-        if run.test.key in self._debts.open:
-            message = f"took longer than test_timeout_secs ({limit:g} s) and was killed"
-            self._verdict(run, self._attempt(run, Outcome.TIMED_OUT, message=message))
-        else:
-            self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
+    # -- workers tell ---------------------------------------------------------------------------------------------
 
-    def amend(self, run: Run, event: TeardownFailed) -> None:
-        """A finished test turns out to have left something that cannot be torn down."""
-        key = run.test.key
-        was_decided = key not in self._debts.open
-        self._debts.failures[key] += was_decided  # else it has failed already, and waits for its next attempt
-        again = was_decided and self._may_retry(run.test)
-        self._bus.emit(
-            AttemptAmended(test=key, number=run.number, message=event.message, details=event.details, again=again)
-        )
-        if again:
-            self._debts.open[key] = run.test
-            self._retry(run)
+    def tell(self, message: Message) -> None:
+        """Take note of what a worker saw, and do what follows."""
+        self.progressed()
+        match message:
+            case Finished(attempt, event):
+                if (verdict := self._attempts.end(attempt, event.outcome, event)) is not None:
+                    self._scheduler.observe(event.duration)
+                    self._follow(attempt, again=verdict.again, bad=event.outcome.bad)
+            case TimedOut(attempt, limit):
+                why = f"took longer than test_timeout_secs ({limit:g} s) and was killed"
+                if (verdict := self._attempts.end(attempt, Outcome.TIMED_OUT, message=why)) is not None:
+                    self._follow(attempt, again=verdict.again, bad=True)
+            case TornDownLate():
+                self._torn_down_late(message)
+            case Aborted(attempt):
+                self._attempts.drop(attempt)
+            case Unstarted(tests):
+                self._requeue(tests)
+            case Suspected(attempts):
+                self._hedging.suspects.update(attempt.test.key for attempt in attempts)
+            case Crashed():
+                self._crashed(message)
+
+    def _torn_down_late(self, message: TornDownLate) -> None:
+        attempt, event = message.attempt, message.event
+        amended = self._attempts.amend(attempt, event)
+        if amended is None:
+            line = f"a teardown failed for a test that does not count here: {event.key}"
+            self._bus.emit(LogLine(sandbox=attempt.worker.name, session=attempt.session, line=line))
+        elif amended.again:
+            self._retry(attempt)
         elif self._fail_fast:
             self.stop(FAIL_FAST)
 
-    def give_back(self, tests: Iterable[Test]) -> None:
-        """Tests that were sent and did not start, for a reason that is nobody's fault."""
-        self._requeue(tests)
-
-    def dropped(self, run: Run) -> None:
-        """A run that was aborted because it was not wanted any more has ended."""
-        self._close(run)
-        self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
-
-    def suspected(self, runs: Iterable[Run]) -> None:
-        """Their session has ended under them: until `crashed` has judged that, no second copy of them begins."""
-        self._debts.suspects.update(run.test.key for run in runs)
-
-    def crashed(self, crash: Crash, runs: Sequence[Run], incident: Incident) -> Ruling:
-        """A session or a sandbox ended before its tests did. `incident` is completed and emitted."""
-        for run in runs:
-            self._close(run)
-        still = {run.test.key for run in runs if run.test.key in self._debts.open}
-        shadowed = {key for key in still if key in self._debts.running}  # another copy of it runs on
-        running = tuple(test for test in crash.running if test.key in still - shadowed)
-        unstarted = tuple(test for test in crash.unstarted if test.key in self._debts.open)
-        if crash.running and not running:
-            ruling = Ruling(requeue=unstarted)  # what ran is decided or runs elsewhere: it explains the end
-        else:
-            ruling = self._poison.judge(evolve(crash, running=running, unstarted=unstarted))
-        suspects = tuple(test for unit in ruling.suspects for test in unit)
-        self._bus.emit(
-            evolve(
-                incident,
-                requeued=tuple(test.key for test in (*ruling.requeue, *suspects)),
-                suspects=tuple(test.key for test in (*suspects, *ruling.convicted)),
-            )
-        )
-        by_key = {run.test.key: run for run in runs}
-        for run in runs:
-            if run.test.key not in still or run.test.key in shadowed:
-                self._bus.emit(AttemptDropped(test=run.test.key, number=run.number))
-        nobody_knows = crash.kind is CrashKind.SANDBOX or len(running) > 1
-        self._carry_out(ruling, crash.kind, by_key, incident, Outcome.LOST if nobody_knows else Outcome.CRASHED)
-        return ruling
-
-    # -- inside ---------------------------------------------------------------------------------------------------
-
-    def _carry_out(
-        self, ruling: Ruling, kind: CrashKind, runs: dict[str, Run], incident: Incident, suspected: Outcome
-    ) -> None:
-        """`suspected` is how the attempt of a suspect has ended."""
-        what = "its sandbox" if kind is CrashKind.SANDBOX else "its process"
-        for test in ruling.convicted:
-            self._end(test, runs.get(test.key), incident, Outcome.CRASHED, f"{what} ended again while it ran alone")
-        for test in ruling.broken:
-            self._end(test, None, incident, Outcome.ERROR, f"{what} ended twice before a test of {test.path} began")
+    def _crashed(self, message: Crashed) -> None:
+        crash = message.crash
+        ruling = self._judge.judge(crash, message.attempts, message.incident)
+        for _ in (*ruling.convicted, *ruling.broken):
+            self._decided(bad=True)
         for unit in ruling.suspects:
-            for test in unit:
-                self._debts.suspects.add(test.key)
-                run = runs.get(test.key)
-                if run is not None:
-                    attempt = self._attempt(run, suspected, message=f"{what} ended while it ran: {incident.reason}")
-                    self._bus.emit(AttemptFinished(evolve(attempt, details=incident.details), again=True))
-            self._scheduler.suspect(unit, fresh=kind is CrashKind.SANDBOX)
+            self._hedging.suspects.update(test.key for test in unit)
+            self._scheduler.suspect(unit, fresh=crash.kind is CrashKind.SANDBOX)
         if ruling.suspects:
-            self._fleet.wake_all()
-            self._on_change()
+            self._changed()
         self._requeue(ruling.requeue)
 
-    def _end(self, test: Test, run: Run | None, incident: Incident, outcome: Outcome, message: str) -> None:
-        """A verdict that no test run gave: it is final."""
-        message = f"{message}: {incident.reason}"
-        if run is None:
-            self._debts.numbers[test.key] += 1
-            now = self._bus.clock()
-            attempt = Attempt(
-                test=test.key,
-                number=self._debts.numbers[test.key],
-                sandbox=incident.sandbox,
-                session=incident.session,
-                outcome=outcome,
-                start=now,
-                duration=0.0,
-                message=message,
-                details=incident.details,
-            )
-        else:
-            attempt = evolve(self._attempt(run, outcome, message=message), details=incident.details)
-        self._bus.emit(AttemptFinished(attempt))
-        self._decide(test, bad=True)
+    # -- what follows ---------------------------------------------------------------------------------------------
 
-    def _attempt(self, run: Run, outcome: Outcome, *, event: TestFinished | None = None, message: str = "") -> Attempt:
-        return Attempt(
-            test=run.test.key,
-            number=run.number,
-            sandbox=run.runner.name,
-            session=run.session,
-            outcome=outcome,
-            start=run.since,
-            duration=event.duration if event else self._bus.clock() - run.since,
-            message=event.message if event else message,
-            details=event.details if event else "",
-            output=event.output if event else (),
-            properties=event.properties if event else (),
-            hedge=run.hedge,
-        )
-
-    def _verdict(self, run: Run, attempt: Attempt) -> None:
-        """An attempt that says something of its test. The first one of several copies counts."""
-        bad = attempt.outcome.bad
-        self._debts.failures[run.test.key] += bad
-        again = bad and self._may_retry(run.test)
-        self._bus.emit(AttemptFinished(attempt, again=again))
-        for other in self._debts.running.get(run.test.key, ()):
-            self._debts.aborting.add(other)
-            other.runner.abort(run.test)
+    def _follow(self, attempt: RunningAttempt, *, again: bool, bad: bool) -> None:
+        """An attempt has said something of its test."""
         if again:
-            self._retry(run)
+            self._retry(attempt)
         else:
-            self._decide(run.test, bad=bad)
+            self._decided(bad=bad)
 
-    def _may_retry(self, test: Test) -> bool:
-        return self.stopped is None and not self._fail_fast and self._debts.failures[test.key] <= test.retries
+    def _retry(self, attempt: RunningAttempt) -> None:
+        self._scheduler.retry(attempt.test, avoid=attempt.worker.name)
+        self._changed()
 
-    def _retry(self, run: Run) -> None:
-        self._scheduler.retry(run.test, avoid=run.runner.name)
-        self.progressed()
-        self._fleet.wake_all()
-        self._on_change()
-
-    def _decide(self, test: Test, *, bad: bool) -> None:
-        self._debts.open.pop(test.key, None)
+    def _decided(self, *, bad: bool) -> None:
         self.verdicts += 1
-        self.progressed()
         if bad and self._fail_fast:
             self.stop(FAIL_FAST)
         elif self.over:
-            self._fleet.wake_all()
-            self._on_change()
-
-    def _close(self, run: Run) -> None:
-        self.progressed()
-        self._debts.aborting.discard(run)
-        runs = self._debts.running.get(run.test.key, [])
-        if run in runs:
-            runs.remove(run)
-        if not runs:
-            self._debts.running.pop(run.test.key, None)
+            self._changed()
 
     def _requeue(self, tests: Iterable[Test]) -> None:
         """Queue what is owed and not running: of a hedged test, one copy may come back while the other runs on."""
-        debts = self._debts
         tests = tuple(tests)
-        for test in tests:
-            debts.hedges.pop(test.key, None)
-        tests = tuple(test for test in tests if test.key in debts.open and test.key not in debts.running)
+        self._hedging.settled(tests)
+        tests = tuple(test for test in tests if self.wants(test) and not self._attempts.copies(test.key))
         if tests and self.stopped is None:
             self._scheduler.add(tests)
             self._fleet.wake(len(tests))
             self._on_change()
 
-    def _overdue(self) -> Run | None:
-        """The test to hedge: not one that is being hedged or ended already. Of several that one session runs, nobody
-        knows since when each of them does.
-        """
-        if not self._hedge or self._scheduler.waiting:
-            return None
-        now = self._bus.clock()
-        best: Run | None = None
-        most = 0.0
-        at_once = Counter(run.session for runs in self._debts.running.values() for run in runs)
-        for key, runs in self._debts.running.items():
-            if len(runs) > 1 or runs[0] in self._debts.aborting or key in self._debts.hedges:
-                continue
-            if at_once[runs[0].session] == 1 and key not in self._debts.suspects:
-                past = overdue_by(now - runs[0].since, self._scheduler.expected(runs[0].test))
-                if past > most:
-                    best, most = runs[0], past
-        return best
+    def _changed(self) -> None:
+        """Everybody has to look again, also who is busy."""
+        self._fleet.wake_all()
+        self._on_change()

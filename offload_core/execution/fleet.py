@@ -6,22 +6,26 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from attrs import frozen
-
 from ..abc import Test
 from ..errors import ProviderError
 from ..scheduling import half_of, most_held
 
-STEAL_SECS = 5.0
-"""How long a thief waits for a session's answer. What comes later is queued."""
 
+class WorkerView(Protocol):
+    """What the dispatcher sees of a worker.
 
-class Runner(Protocol):
-    """What the dispatcher sees of a worker."""
+    Attributes:
+        name: that of its sandbox.
+        session_name: that of the session it drives now.
+    """
 
     name: str
     session_name: str
-    fresh: bool
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing has run in its sandbox yet."""
+        ...
 
     @property
     def held(self) -> Mapping[str, Test]:
@@ -41,40 +45,32 @@ class Runner(Protocol):
         ...
 
 
-@frozen(eq=False)
-class Run:
-    """A test that is running, or was when its session ended."""
-
-    test: Test
-    number: int
-    runner: Runner
-    session: str
-    since: float
-    hedge: bool = False
-
-
 class Fleet:
     """Workers by name.
 
     Args:
         estimate: seconds per test: a thief takes half by time.
         orphaned: gets tests that were given up and that their thief cannot take any more.
+        steal_secs: how long a thief waits for a session's answer. What comes later is an orphan.
     """
 
-    def __init__(self, estimate: Callable[[Test], float], orphaned: Callable[[Sequence[Test]], None]) -> None:
+    def __init__(
+        self, estimate: Callable[[Test], float], orphaned: Callable[[Sequence[Test]], None], steal_secs: float
+    ) -> None:
         self._estimate = estimate
         self._orphaned = orphaned
-        self._runners: dict[str, Runner] = {}
-        self._hungry: dict[str, Runner] = {}
+        self._steal_secs = steal_secs
+        self._workers: dict[str, WorkerView] = {}
+        self._hungry: dict[str, WorkerView] = {}
         self._new: set[str] = set()
         self._in_transit: set[str] = set()
         self._declined: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._runners)
+        return len(self._workers)
 
-    def __iter__(self) -> Iterator[Runner]:
-        return iter(self._runners.values())
+    def __iter__(self) -> Iterator[WorkerView]:
+        return iter(self._workers.values())
 
     @property
     def waiting(self) -> int:
@@ -86,31 +82,31 @@ class Fleet:
         """How many will take what comes next: those that wait, and those that have not looked for work yet."""
         return len(self._hungry) + len(self._new)
 
-    def join(self, runner: Runner) -> None:
+    def join(self, worker: WorkerView) -> None:
         """A worker is ready."""
-        self._runners[runner.name] = runner
-        self._new.add(runner.name)
+        self._workers[worker.name] = worker
+        self._new.add(worker.name)
 
-    def leave(self, runner: Runner) -> None:
+    def leave(self, worker: WorkerView) -> None:
         """A worker is gone."""
-        self._runners.pop(runner.name, None)
-        self._hungry.pop(runner.name, None)
-        self._new.discard(runner.name)
-        self._declined.discard(runner.name)
+        self._workers.pop(worker.name, None)
+        self._hungry.pop(worker.name, None)
+        self._new.discard(worker.name)
+        self._declined.discard(worker.name)
 
-    def hungry(self, runner: Runner) -> None:
+    def hungry(self, worker: WorkerView) -> None:
         """A worker found nothing to do, and waits."""
-        self._hungry[runner.name] = runner
+        self._hungry[worker.name] = worker
 
-    def looks(self, runner: Runner) -> None:
+    def looks(self, worker: WorkerView) -> None:
         """A worker looks for work, and does not wait any more."""
-        self._hungry.pop(runner.name, None)
-        self._new.discard(runner.name)
+        self._hungry.pop(worker.name, None)
+        self._new.discard(worker.name)
 
     @property
     def may_give(self) -> bool:
         """Whether a worker holds tests that has declined to give any up, and may think otherwise by now."""
-        return any(self._runners[name].held for name in self._declined)
+        return any(self._workers[name].held for name in self._declined)
 
     def wake(self, count: int) -> None:
         """Wake as many as there is work for; the others wait on."""
@@ -120,17 +116,17 @@ class Fleet:
     def wake_all(self) -> None:
         """Wake everybody, also those that are busy."""
         self._hungry.clear()
-        for runner in tuple(self._runners.values()):
-            runner.wake()
+        for worker in tuple(self._workers.values()):
+            worker.wake()
 
-    async def steal(self, thief: Runner) -> tuple[Test, ...]:
+    async def steal(self, thief: WorkerView) -> tuple[Test, ...]:
         """Take half of what the worker with the most unstarted work holds, from its end; nothing if there is none."""
-        others = {name: runner.held for name, runner in self._runners.items() if runner is not thief}
+        others = {name: worker.held for name, worker in self._workers.items() if worker is not thief}
         willing = {name: held for name, held in others.items() if name not in self._declined}
         name = most_held(willing.items(), self._in_transit) or most_held(others.items(), self._in_transit)
         if name is None:
             return ()
-        victim = self._runners[name]
+        victim = self._workers[name]
         self._declined.discard(name)
         free = (test for key, test in victim.held.items() if key not in self._in_transit)
         wanted = half_of(free, self._estimate)
@@ -139,7 +135,7 @@ class Fleet:
         revoking = asyncio.ensure_future(victim.revoke(wanted))
         revoking.add_done_callback(lambda done: self._in_transit.difference_update(keys))
         try:
-            await asyncio.wait({revoking}, timeout=STEAL_SECS)
+            await asyncio.wait({revoking}, timeout=self._steal_secs)
         except asyncio.CancelledError:
             revoking.add_done_callback(self._given_up)  # the thief is gone; what the victim gave up is nobody's
             raise
@@ -151,7 +147,7 @@ class Fleet:
         if error is not None:
             raise error
         stolen = tuple(revoking.result())
-        if not stolen and name in self._runners:
+        if not stolen and name in self._workers:
             self._declined.add(name)
         self.wake(len(stolen) - 1)
         return stolen

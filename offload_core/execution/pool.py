@@ -9,10 +9,9 @@ from typing import Any
 
 from attrs import define
 
-from ..abc import Sandbox, SandboxSpec
+from ..abc import Sandbox
 from ..errors import CapacityExhausted, FrameworkError, ProviderError, SandboxDead, SandboxLost
 from ..events import (
-    Bus,
     Incident,
     IncidentKind,
     SandboxEnd,
@@ -21,11 +20,11 @@ from ..events import (
     SandboxStarting,
     Warned,
 )
-from ..liveness import ABANDON_SECS, DeathWatch
-from ..retry import RetryPolicy
+from ..kit import END_SECS
+from ..liveness import DeathWatch
 from .dispatcher import Dispatcher
-from .guarded import TERMINATE_SECS, terminated
-from .request import RunRequest
+from .ending import terminated
+from .setup import Setup
 from .worker import Worker
 
 BREAKER = 5
@@ -33,13 +32,7 @@ BREAKER = 5
 
 MIN_REPLACEMENTS = 8
 
-CAPACITY_SECS = (5.0, 60.0)
-"""After a backend said that it is full: the first and the longest time before another sandbox is asked for."""
-
-WIND_DOWN_SECS = 200.0
-"""Once the run is over: after so long without any sandbox ending, all that is left is cut off."""
-
-MakeWorker = Callable[[Sandbox, DeathWatch, int], Worker]
+MakeWorker = Callable[[DeathWatch, int], Worker]
 
 
 @define
@@ -54,25 +47,16 @@ class Pool:
     """Owns every sandbox from its creation to its termination.
 
     Args:
-        spec: makes the spec of a sandbox from its name.
         worker: makes the worker for a sandbox and its number.
     """
 
-    def __init__(
-        self,
-        request: RunRequest,
-        dispatcher: Dispatcher,
-        bus: Bus,
-        *,
-        spec: Callable[[str], SandboxSpec],
-        worker: MakeWorker,
-    ) -> None:
-        self._request = request
+    def __init__(self, setup: Setup, dispatcher: Dispatcher, worker: MakeWorker) -> None:
+        self._setup = setup
+        self._request = request = setup.request
         self._dispatcher = dispatcher
-        self._bus = bus
-        self._spec = spec
+        self._bus = setup.bus
+        self._timing = request.timing
         self._make_worker = worker
-        self._retry = RetryPolicy(request.retry, request.provider, bus.emit)
         self._counts = _Counts()
         self._serial = itertools.count(1)
         self._numbers: set[int] = set()
@@ -101,7 +85,7 @@ class Pool:
                         task.cancel()
                 else:
                     self._create_what_is_needed()
-                async with asyncio.timeout(WIND_DOWN_SECS if over else None):
+                async with asyncio.timeout(self._timing.wind_down if over else None):
                     await self._changed.wait()
                 self._changed.clear()
         except TimeoutError:
@@ -110,7 +94,7 @@ class Pool:
             for task in self._tasks:
                 task.cancel()
             if self._tasks:  # what ignores even that is left behind; the run's last sweep ends its sandbox
-                await asyncio.wait(self._tasks, timeout=TERMINATE_SECS + ABANDON_SECS)
+                await asyncio.wait(self._tasks, timeout=self._timing.terminate + END_SECS)
 
     # -- how many -------------------------------------------------------------------------------------------------
 
@@ -171,9 +155,8 @@ class Pool:
     async def _sandbox(self) -> None:
         name = f"s{next(self._serial)}"
         self._bus.emit(SandboxStarting(sandbox=name))
-        spec = self._spec(name)
         try:
-            sandbox = await self._retry.call("create", lambda: self._request.provider.create(spec))
+            sandbox = await self._setup.create(name)
         except ProviderError as error:
             return self._not_created(name, error)
         except asyncio.CancelledError:
@@ -194,8 +177,8 @@ class Pool:
     async def _use(self, sandbox: Sandbox, name: str, number: int) -> None:
         self._bus.emit(SandboxReady(sandbox=name, ref=sandbox.ref))
         how, reason, since = SandboxEnd.TERMINATED, "", self._bus.clock()
-        async with DeathWatch(sandbox, self._request.liveness) as watch:
-            worker = self._make_worker(sandbox, watch, number)
+        async with self._setup.watch(sandbox) as watch:
+            worker = self._make_worker(watch, number)
             try:
                 await worker.run()
             except (SandboxDead, SandboxLost) as error:
@@ -210,7 +193,7 @@ class Pool:
                 self._unfruitful(worker, reason)
             finally:
                 try:
-                    await terminated(watch, self._retry, self._bus, since=since)
+                    await terminated(watch, self._setup.retry, self._bus, since=since, within=self._timing.terminate)
                 finally:
                     self._bus.emit(SandboxEnded(sandbox=name, how=how, reason=reason))
 
@@ -227,7 +210,7 @@ class Pool:
 
     def _no_room(self, error: CapacityExhausted) -> None:
         """Ask no more for a while, each time longer."""
-        first, longest = CAPACITY_SECS
+        first, longest = self._timing.full
         wait = min(first * 2**self._counts.full, longest)
         self._counts.full += 1
         loop = asyncio.get_running_loop()

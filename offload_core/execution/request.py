@@ -9,10 +9,11 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ..abc import Framework, Group, LivenessSettings, PrepareRequest, Provider
+from ..abc import Framework, Group, PrepareRequest, Provider
 from ..config.schema import OffloadTable, RetryTable
 from ..scheduling.estimates import UNKNOWN_SECS
 from .artefacts import ArtefactRequest
+from .timing import Timing
 
 
 @frozen(kw_only=True)
@@ -31,6 +32,7 @@ class RunRequest:
         default_duration_secs: the estimate where nothing at all is known.
         sandboxes_hint: how many sandboxes to begin with while discovery still runs.
         artefacts: which files to bring from sandboxes; None for none.
+        timing: the bounds that the configuration does not set.
     """
 
     run_id: str
@@ -41,7 +43,6 @@ class RunRequest:
     project_dir: Path
     offload: OffloadTable
     retry: RetryTable
-    liveness: LivenessSettings
     prepare: PrepareRequest
     env: Mapping[str, str] = field(factory=dict)
     framework_env: Mapping[str, str] = field(factory=dict)
@@ -52,6 +53,7 @@ class RunRequest:
     default_duration_secs: float = UNKNOWN_SECS
     sandboxes_hint: int = 2
     artefacts: ArtefactRequest | None = None
+    timing: Timing = Timing()
 
     @property
     def command_env(self) -> dict[str, str]:

@@ -1,76 +1,65 @@
 """A worker holds one sandbox and drives test sessions in it, until nothing is left or the sandbox is gone.
 
-It sees, and tells the dispatcher; it decides nothing about tests.
+What a session was evidence of, it decides from the session's result alone. What becomes of a test, it does not decide.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from typing import Any
 
-from attrs import define, evolve
+from attrs import evolve
 
-from ..abc import Framework, Hello, Place, Test
+from ..abc import Collection, Hello, Launch, Test
 from ..errors import FrameworkError, FrameworkUnusable, ProviderError, SandboxDead, SandboxLost
 from ..events import Bus, Incident, IncidentKind, LogLine, SessionEnded, SessionOpened
 from ..liveness import DeathWatch
 from ..scheduling import Bundle, Crash, CrashKind
 from .artefacts import Artefacts
 from .dispatcher import Dispatcher
-from .drive import END_SECS, Drive
-from .fleet import Run
-
-EXIT_SECS = 2.0
-"""How long after the end of its output a process may take to end."""
+from .messages import Aborted, Crashed, Suspected, TimedOut, Unstarted
+from .request import RunRequest
+from .session_driver import SessionDriver, SessionTerms
+from .session_result import SessionEnd, SessionResult
 
 MAX_BARREN = 3
 """So many sessions in a row may end by themselves in a sandbox before any test; then it is given up."""
 
 
-@define(eq=False)
-class _Pending:
-    """A process that ended, not yet judged: whether its sandbox died with it is known once a new session is up."""
-
-    crash: Crash
-    runs: tuple[Run, ...]
-    incident: Incident
-
-
 class Worker:
-    """Runs tests in one sandbox. To the dispatcher it is a `Runner`.
+    """Runs tests in one sandbox. What the dispatcher sees of it is a `WorkerView`.
 
     Args:
-        place: where sessions run; each gets a name of its own.
-        test_timeout: seconds.
+        launch: where sessions run; each gets a name of its own.
         artefacts: collects what sessions leave.
+
+    Attributes:
+        finished: how many tests have ended by themselves in it.
+        on_trial: whether the sandbox ended while a suspect had it to itself.
     """
 
     def __init__(
         self,
+        request: RunRequest,
         dispatcher: Dispatcher,
-        framework: Framework[Any],
-        place: Place,
-        watch: DeathWatch,
         bus: Bus,
-        test_timeout: float,
+        launch: Launch,
+        watch: DeathWatch,
         artefacts: Artefacts | None = None,
     ) -> None:
-        self.name = place.name
+        self.name = launch.name
         self.session_name = ""
-        self.fresh = True
         self.finished = 0
         self.on_trial = False
+        self._request = request
         self._dispatcher = dispatcher
-        self._framework = framework
-        self._place = place
-        self._watch = watch
         self._bus = bus
-        self._test_timeout = test_timeout
+        self._launch = launch
+        self._watch = watch
         self._artefacts = artefacts
-        self._drive: Drive | None = None
+        self._driver: SessionDriver | None = None
         self._next: Bundle | None = None
-        self._pending: _Pending | None = None
+        self._evidence: Crashed | None = None
+        self._used = False
         self._sessions = 0
         self._failed_starts = 0
         self._barren = 0
@@ -78,41 +67,28 @@ class Worker:
     # -- the dispatcher's view ------------------------------------------------------------------------------------
 
     @property
-    def held(self) -> dict[str, Test]:
-        """What the session was sent and has not started, in order. What has to run alone is nobody else's to take."""
-        return self._drive.held if self._drive is not None and self._drive.alone is None else {}
+    def fresh(self) -> bool:
+        """Whether nothing has run in its sandbox yet."""
+        return not (self._used or (self._driver is not None and self._driver.sent))
 
     @property
-    def leaves_files(self) -> bool:
-        """Whether the end of a session writes what is brought then, such as coverage data."""
-        return self._artefacts is not None
+    def held(self) -> dict[str, Test]:
+        """What the session was sent and has not started, in order. What has to run alone is nobody else's to take."""
+        return self._driver.held if self._driver is not None else {}
 
     def wake(self) -> None:
         """There may be something to do."""
-        if self._drive is not None:
-            self._drive.wake()
+        if self._driver is not None:
+            self._driver.wake()
 
     async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
         """Take back held tests; those that are returned are not this worker's any more."""
-        return await self._drive.revoke(tests) if self._drive is not None else ()
+        return await self._driver.revoke(tests) if self._driver is not None else ()
 
     def abort(self, test: Test) -> None:
         """Stop what runs, if it is this test."""
-        if self._drive is not None:
-            self._drive.abort(test)
-
-    # -- the drive's view -----------------------------------------------------------------------------------------
-
-    def log(self, line: str) -> None:
-        """Output that is no test's."""
-        self._bus.emit(LogLine(sandbox=self.name, session=self.session_name, line=line))
-
-    def session_up(self, hello: Hello) -> None:
-        """The sandbox can run a session: a process that ended before did so by itself."""
-        self._failed_starts = 0
-        if self._pending is not None:
-            self._judge(self._pending)
-        self._bus.emit(SessionOpened(sandbox=self.name, session=self.session_name, versions=hello.versions))
+        if self._driver is not None:
+            self._driver.abort(test)
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -129,169 +105,140 @@ class Worker:
             while not self._dispatcher.over:
                 await self._session()
         except (SandboxDead, SandboxLost) as error:
-            self._sandbox_gone(error)
+            # if a process went before it, and no other came up since, it was the sandbox all along
+            gone = self._evidence or Crashed(Crash(kind=CrashKind.SANDBOX), (), self._incident(_kind_of(error), ""))
+            self.on_trial = gone.crash.suspects
+            self._evidence = evolve(
+                gone,
+                crash=evolve(gone.crash, kind=CrashKind.SANDBOX),
+                incident=self._incident(_kind_of(error), error.message),
+            )
             raise
-        except (FrameworkError, ProviderError) as error:
-            if self._drive is not None:
-                self._next = self._drive.left_over
-                crashed = IncidentKind.SESSION_CRASHED
-                self._pending = self._evidence(self._drive, CrashKind.PROCESS, crashed, str(error))
-            if self._pending is not None and isinstance(error, (ProviderError, FrameworkUnusable)):
-                self._pending.crash = evolve(self._pending.crash, kind=CrashKind.SANDBOX)
+        except (ProviderError, FrameworkUnusable):
+            if self._evidence is not None:
+                self._evidence = evolve(self._evidence, crash=evolve(self._evidence.crash, kind=CrashKind.SANDBOX))
             raise
         finally:
-            if self._pending is not None:
-                self._judge(self._pending)
+            self._tell_evidence()
             if self._next is not None:
-                self._dispatcher.give_back(self._next.tests)
+                self._dispatcher.tell(Unstarted(self._next.tests))
             self._dispatcher.leave(self)
 
     async def _session(self) -> None:
         self._sessions += 1
         self.session_name = f"{self.name}.{self._sessions}"
-        place = evolve(self._place, name=self.session_name, log=self.log)
+        launch = evolve(self._launch, name=self.session_name, log=self._log)
         if self._artefacts is not None:
-            place = await self._artefacts.begin(place, self._watch)
-        session = await self._watch.guard(self._framework.open(place))
-        first, self._next = self._next, None
-        drive = self._drive = Drive(
-            self,
-            session,
-            dispatcher=self._dispatcher,
-            watch=self._watch,
-            test_timeout=self._test_timeout,
-            first=first,
-        )
-        await drive.run()
-        killed = drive.timed_out or drive.unwanted
-        if drive.bye is None and not killed:
-            await self._watch.probe()
-        if self._watch.gone.done():
-            raise self._watch.loss()
-        ended = "" if killed else await self._how_it_ended(drive)
-        self._drive = None
-        self._next = drive.left_over
+            launch = await self._artefacts.begin(launch, self._watch)
+        result = await self._drive(launch)
+        self.finished += result.finished
+        self._next = result.left_over
         try:
-            self._after(drive, ended)
+            self._conclude(result)
         finally:
-            if self._artefacts is not None:
-                failed = drive.failed or drive.timed_out or (drive.bye is None and not drive.unwanted)
-                await self._artefacts.collect(place, self._watch, failed=failed)
+            if self._artefacts is not None and result.error is None:
+                await self._artefacts.collect(launch, self._watch, failed=result.failed)
 
-    def _after(self, drive: Drive, ended: str) -> None:
-        """A session has ended in a sandbox that, as far as anybody knows, is alive."""
-        reason = (drive.bye.reason if drive.bye else drive.why_killed) or ended
-        clean = drive.bye is not None and drive.hello is not None and not drive.running
-        self._bus.emit(
-            SessionEnded(
-                sandbox=self.name,
-                session=self.session_name,
-                complete=drive.bye is not None,
-                reason=drive.bye.reason if drive.bye else reason.partition("\n")[0],
-            )
+    async def _drive(self, launch: Launch) -> SessionResult:
+        request = self._request
+        terms = SessionTerms(
+            test_timeout=request.offload.test_timeout_secs,
+            timing=request.timing,
+            leaves_files=self._artefacts is not None,
+            up=self._session_up,
+            log=self._log,
         )
-        explained = self._settle_kill(drive)
-        if explained or (clean and (drive.latest is not None or not drive.owed)):
-            self._dispatcher.give_back(drive.owed.values())
-        elif drive.hello is None:
-            return self._failed_start(reason)
-        else:
-            self._pending = self._evidence(drive, CrashKind.PROCESS, IncidentKind.SESSION_CRASHED, reason)
-        if drive.latest is not None:
-            self._barren = 0
-        elif not explained and not drive.closing:
-            self._barren += 1
-            if self._barren > MAX_BARREN:
-                raise FrameworkError(f"{self._barren} test sessions in a row ended before any test: {reason}")
+        first, self._next = self._next, None
+        driver = self._driver = SessionDriver(self, self._dispatcher, self._watch, terms, first)
+        try:
+            return await driver.drive(request.framework.open(launch, Collection(groups=request.groups)))
+        finally:
+            self._used = self._used or driver.sent
+            self._driver = None
 
-    async def _how_it_ended(self, drive: Drive) -> str:
-        """The process's exit, in words. A process that outlives its output is ended: it could still run tests."""
-        try:
-            async with asyncio.timeout(EXIT_SECS):
-                return str(await self._watch.guard(drive.session.wait()))
-        except TimeoutError:
-            pass
-        except (SandboxDead, SandboxLost):
-            raise
-        except ProviderError as error:  # whatever ended it, it was not seen: that is no evidence against a test
-            self._watch.lost(f"the connection to its test process broke: {error.message}")
-            raise self._watch.loss() from error
-        try:
-            async with asyncio.timeout(END_SECS):
-                await self._watch.guard(drive.session.kill())
-        except (SandboxDead, SandboxLost):
-            raise
-        except (ProviderError, TimeoutError) as error:
-            self._watch.lost(f"a command in it could not be killed: {error}")
-            raise self._watch.loss() from error
-        return "its output ended before its process"
+    def _session_up(self, hello: Hello) -> None:
+        """The sandbox can run a session: a process that ended before did so by itself."""
+        self._failed_starts = 0
+        self._tell_evidence()
+        self._bus.emit(SessionOpened(sandbox=self.name, session=self.session_name, versions=hello.versions))
+
+    # -- what follows from a result -------------------------------------------------------------------------------
+
+    def _conclude(self, result: SessionResult) -> None:
+        """Deal with what a session left.
+
+        Raises:
+            SandboxDead, SandboxLost, FrameworkError, ProviderError: the sandbox cannot be used any more.
+        """
+        if result.error is None:
+            said = result.reason if result.goodbye else result.reason.partition("\n")[0]
+            self._bus.emit(
+                SessionEnded(sandbox=self.name, session=self.session_name, complete=result.goodbye, reason=said)
+            )
+        self._settle_kill(result)
+        match result.end:
+            case SessionEnd.CLOSED | SessionEnd.KILLED:
+                self._dispatcher.tell(Unstarted(result.unstarted))
+            case SessionEnd.CRASHED if not result.started:
+                return self._failed_start(result.reason)
+            case SessionEnd.CRASHED:
+                self._hold(result, CrashKind.PROCESS, IncidentKind.SESSION_CRASHED)
+            case SessionEnd.BROKEN | SessionEnd.GONE:
+                self._unusable(result)
+        self._count_barren(result)
+
+    def _settle_kill(self, result: SessionResult) -> None:
+        limit = self._request.offload.test_timeout_secs
+        for attempt in result.aborted:
+            self._dispatcher.tell(Aborted(attempt))
+        stuck = [self._dispatcher.begin(self, test) for test in result.stuck]
+        for attempt in (*result.timed_out, *stuck):
+            self._dispatcher.tell(TimedOut(attempt, limit))
 
     def _failed_start(self, reason: str) -> None:
         self._failed_starts += 1
         if self._failed_starts > 1:
             raise FrameworkError(f"the test framework does not start: {reason}")
-        self.log(f"it did not start: {reason}")
+        self._log(f"it did not start: {reason}")
 
-    def _settle_kill(self, drive: Drive) -> bool:
-        """Deal with what the session was killed for, if it was killed; whether that explains its end.
+    def _count_barren(self, result: SessionResult) -> None:
+        if result.productive:
+            self._barren = 0
+        elif result.end is not SessionEnd.KILLED and not result.asked_to_end:
+            self._barren += 1
+            if self._barren > MAX_BARREN:
+                raise FrameworkError(f"{self._barren} test sessions in a row ended before any test: {result.reason}")
 
-        A test that began only while the kill was on its way is not to blame: it stays among what is owed. Nor can it
-        be told which of several tests took too long: they are left running, which makes them suspects.
-        """
-        if not (drive.timed_out or drive.unwanted) or (drive.timed_out and len(drive.running) > 1):
-            return False
-        runs, drive.running = drive.running, {}
-        late: list[Run] = []
-        if not runs and drive.timed_out and drive.importing == drive.doomed_import:
-            stuck = [test for test in drive.held.values() if test.path == drive.importing]
-            late = [self._dispatcher.began(self, test) for test in stuck]
-        for run in runs.values():
-            if drive.timed_out and run in drive.doomed:
-                late.append(run)
-                continue
-            if run in drive.doomed:
-                drive.owed.pop(run.test.key, None)
-            self._dispatcher.dropped(run)
-        for each in late:
-            drive.owed.pop(each.test.key, None)
-            self._dispatcher.timed_out(each, self._test_timeout)
-        return drive.unwanted or bool(drive.doomed) or bool(late)
+    def _unusable(self, result: SessionResult) -> None:
+        error = result.error
+        assert error is not None  # that is what makes it unusable
+        if isinstance(error, (SandboxDead, SandboxLost)):
+            if self._evidence is None:
+                self._hold(result, CrashKind.SANDBOX, _kind_of(error))
+        elif result.started:
+            self._hold(result, CrashKind.PROCESS, IncidentKind.SESSION_CRASHED)
+        raise error
 
-    def _evidence(self, drive: Drive, kind: CrashKind, incident: IncidentKind, reason: str) -> _Pending:
-        running = tuple(drive.running.values())
-        for run in running:
-            drive.owed.pop(run.test.key, None)
-        self._dispatcher.suspected(running)
+    # -- evidence -------------------------------------------------------------------------------------------------
+
+    def _hold(self, result: SessionResult, kind: CrashKind, incident: IncidentKind) -> None:
+        """Keep what a session's end is evidence of: whether its sandbox died with it is known once a new one is up."""
+        self._dispatcher.tell(Suspected(result.suspects))
+        self._evidence = Crashed(result.crash(kind), result.suspects, self._incident(incident, result.reason))
+
+    def _tell_evidence(self) -> None:
+        evidence, self._evidence = self._evidence, None
+        if evidence is not None:
+            self._dispatcher.tell(evidence)
+
+    def _incident(self, kind: IncidentKind, reason: str) -> Incident:
         words, _, output = reason.partition("\n")
-        return _Pending(
-            Crash(
-                kind=kind,
-                running=tuple(run.test for run in running),
-                importing=drive.importing,
-                unstarted=tuple(drive.owed.values()),
-                suspects=drive.alone is not None and drive.alone.suspect,
-            ),
-            running,
-            Incident(kind=incident, reason=words, sandbox=self.name, session=self.session_name, details=output),
-        )
+        return Incident(kind=kind, reason=words, sandbox=self.name, session=self.session_name, details=output)
 
-    def _sandbox_gone(self, error: SandboxDead | SandboxLost) -> None:
-        kind = IncidentKind.SANDBOX_LOST if isinstance(error, SandboxLost) else IncidentKind.SANDBOX_DEAD
-        incident = Incident(kind=kind, reason=error.message, sandbox=self.name, session=self.session_name)
-        drive, self._drive = self._drive, None
-        pending = self._pending
-        if drive is not None and drive.left_over is not None:
-            self._next = drive.left_over
-        if pending is not None:  # the process went first, and no other came up since: it was the sandbox all along
-            pending = _Pending(evolve(pending.crash, kind=CrashKind.SANDBOX), pending.runs, incident)
-        elif drive is not None:
-            self._settle_kill(drive)
-            pending = self._evidence(drive, CrashKind.SANDBOX, kind, error.message)
-        else:
-            pending = _Pending(Crash(kind=CrashKind.SANDBOX), (), incident)
-        self.on_trial = pending.crash.suspects
-        self._judge(pending)
+    def _log(self, line: str) -> None:
+        """Output that is no test's."""
+        self._bus.emit(LogLine(sandbox=self.name, session=self.session_name, line=line))
 
-    def _judge(self, pending: _Pending) -> None:
-        self._pending = None
-        self._dispatcher.crashed(pending.crash, pending.runs, pending.incident)
+
+def _kind_of(error: SandboxDead | SandboxLost) -> IncidentKind:
+    return IncidentKind.SANDBOX_LOST if isinstance(error, SandboxLost) else IncidentKind.SANDBOX_DEAD

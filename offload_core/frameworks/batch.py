@@ -21,12 +21,13 @@ from attrs import evolve
 
 from ..abc import (
     Bye,
+    Collection,
     Exit,
     Framework,
     Health,
     Hello,
+    Launch,
     Outcome,
-    Place,
     Section,
     SessionEvent,
     Test,
@@ -53,13 +54,15 @@ class Batch:
     """Tests that one process runs. Ids in it are unique.
 
     Attributes:
-        place: where. directory: of this batch alone, in the sandbox; it is made by the first upload.
+        launch: where. directory: of this batch alone, in the sandbox; it is made by the first upload.
         left: tests by id that have not finished, in order.
     """
 
-    def __init__(self, place: Place, number: int, tests: Sequence[Test], emit: Callable[[SessionEvent], None]) -> None:
-        self.place = place
-        self.directory = place.scratch / "batches" / f"{place.name}.{number}"
+    def __init__(
+        self, launch: Launch, number: int, tests: Sequence[Test], emit: Callable[[SessionEvent], None]
+    ) -> None:
+        self.launch = launch
+        self.directory = launch.scratch / "batches" / f"{launch.name}.{number}"
         self.left = {test.id: test for test in tests}
         self._emit = emit
         self._begun: set[str] = set()
@@ -67,7 +70,7 @@ class Batch:
 
     async def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Tool:
         """Start the batch's tool; see `Tool.start`. One at a time; it is killed with the session."""
-        self.tool = await Tool.start(self.place, argv, env=env)
+        self.tool = await Tool.start(self.launch, argv, env=env)
         return self.tool
 
     async def upload(self, name: str, data: bytes) -> PurePosixPath:
@@ -77,7 +80,7 @@ class Batch:
             ProviderError: as `Executor.upload`.
         """
         path = self.directory / name
-        await self.place.executor.upload([Upload(data, path)])
+        await self.launch.executor.upload([Upload(data, path)])
         return path
 
     async def read(self, path: PurePosixPath) -> bytes | None:
@@ -86,7 +89,7 @@ class Batch:
         Raises:
             SandboxDead, ConnectionLost: it could not be read.
         """
-        async with await Tool.start(self.place, ("cat", "--", str(path))) as cat:
+        async with await Tool.start(self.launch, ("cat", "--", str(path))) as cat:
             parts: list[bytes] = []
             size = 0
             async for line in cat.lines():
@@ -102,7 +105,7 @@ class Batch:
         Raises:
             ProviderError: as `Tool`.
         """
-        async with await Tool.start(self.place, ("rm", "-f", "--", str(path))) as tool:
+        async with await Tool.start(self.launch, ("rm", "-f", "--", str(path))) as tool:
             async for line in tool.lines():
                 tool.say(line)
             await tool.exit()
@@ -172,14 +175,14 @@ class BatchFramework(Framework[OptionsT]):
             ProviderError: as `Tool`: nothing is held against a test.
         """
 
-    async def open(self, place: Place) -> TestSession:
+    async def open(self, launch: Launch, collection: Collection) -> TestSession:
         """Start a session; its first command tells the tool's version."""
-        return BatchSession(place, self.version_command(), self.run_batch, self.max_id_chars)
+        return BatchSession(launch, self.version_command(), self.run_batch, self.max_id_chars)
 
-    async def check(self, place: Place) -> Health:
+    async def check(self, launch: Launch) -> Health:
         """Is the tool there, and which version?"""
         argv = self.version_command()
-        return await checked(place, argv, f"install {argv[0]!r}, or correct `[framework] command`")
+        return await checked(launch, argv, f"install {argv[0]!r}, or correct `[framework] command`")
 
 
 class BatchSession(TestSession):
@@ -187,12 +190,12 @@ class BatchSession(TestSession):
 
     def __init__(
         self,
-        place: Place,
+        launch: Launch,
         version_command: Sequence[str],
         run_batch: Callable[[Batch], Awaitable[None]],
         max_id_chars: int = 0,
     ) -> None:
-        self._place = place
+        self._launch = launch
         self._version_command = version_command
         self._run_batch = run_batch
         self._max_id_chars = max_id_chars
@@ -204,7 +207,7 @@ class BatchSession(TestSession):
         self._reason = ""
         self._events: asyncio.Queue[SessionEvent | None] = asyncio.Queue()
         self.events: AsyncIterator[SessionEvent] = _Events(self._events)
-        self._task = asyncio.create_task(self._work(), name=f"batches of {place.name}")
+        self._task = asyncio.create_task(self._work(), name=f"batches of {launch.name}")
 
     async def run(self, tests: Sequence[Test]) -> None:
         """Queue tests behind those already queued."""
@@ -252,7 +255,7 @@ class BatchSession(TestSession):
     async def _work(self) -> None:
         try:
             try:
-                said = await version(self._place, self._version_command)
+                said = await version(self._launch, self._version_command)
             except DiscoveryError as error:
                 self._reason = str(error)
                 return
@@ -273,7 +276,7 @@ class BatchSession(TestSession):
             self._events.put_nowait(None)
 
     async def _one(self, number: int) -> None:
-        batch = self._batch = Batch(self._place, number, self._next(), self._events.put_nowait)
+        batch = self._batch = Batch(self._launch, number, self._next(), self._events.put_nowait)
         await self._run_batch(batch)
         batch.unreported("it was run, but no result of it was reported", batch.tool.tail() if batch.tool else "")
 

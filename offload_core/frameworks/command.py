@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from attrs import NOTHING, frozen
 
-from ..abc import Discovered, Group, Outcome, Place, Section, Test, key
+from ..abc import Discovered, Group, Launch, Outcome, Section, Test, key
 from ..errors import DiscoveryError
 from .batch import Batch, BatchFramework, ToolCrashed
 from .junit_report import Case, NoReport, cases
@@ -101,11 +101,11 @@ class CommandFramework(BatchFramework[CommandOptions]):
         """Nobody knows how to ask a command of the user: only that a shell starts is checked."""
         return ("/bin/sh", "-c", "echo 'commands of the configuration'")
 
-    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+    async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """One test for each line; see `Framework.discover`. A line that comes twice is one test."""
         line = _filled(self.options.discover_command, {"filters": shlex.join(group.filters)})
         seen: set[str] = set()
-        async for raw in listing(place, self._shell(line), f"the tests of group '{group.name}'"):
+        async for raw in listing(launch, self._shell(line), f"the tests of group '{group.name}'"):
             try:
                 id = raw.decode().strip()
             except UnicodeDecodeError:
@@ -119,7 +119,7 @@ class CommandFramework(BatchFramework[CommandOptions]):
                 )
             seen.add(id)
             path = id.partition("::")[0]
-            if not group.select or is_asked(id, path, group.select, Path(place.root)):
+            if not group.select or is_asked(id, path, group.select, Path(launch.root)):
                 yield _test(group, id, path)
 
     async def run_batch(self, batch: Batch) -> None:
@@ -134,7 +134,7 @@ class CommandFramework(BatchFramework[CommandOptions]):
         ids = tuple(batch.left)
         path = batch.directory / "results.xml"
         if self.options.result_file is not None:
-            path = self._directory(batch.place) / self.options.result_file
+            path = self._directory(batch.launch) / self.options.result_file
             await batch.remove(path)  # what an earlier batch wrote there is not this one's
         tool = await self._start(batch, ids, path)
         async with tool:
@@ -187,7 +187,7 @@ class CommandFramework(BatchFramework[CommandOptions]):
             hint = f"; its nearest are {', '.join(map(repr, near))}: is `test_id_format` right?" if near else ""
             batch.finished(id, Outcome.ERROR, 0.0, message=f"the result file has no test case of this id{hint}")
         if unknown:
-            batch.place.log(f"results of tests that were not asked for: {', '.join(map(repr, unknown[:20]))}")
+            batch.launch.log(f"results of tests that were not asked for: {', '.join(map(repr, unknown[:20]))}")
 
     async def _by_exit_code(self, batch: Batch, id: str) -> None:
         tool = await self._start(batch, (id,), batch.directory / "results.xml")
@@ -231,8 +231,8 @@ class CommandFramework(BatchFramework[CommandOptions]):
             return ("/bin/sh", "-c", line)
         return ("/bin/sh", "-c", 'cd -- "$0" && eval "$1"', where, line)
 
-    def _directory(self, place: Place) -> PurePosixPath:
-        return place.root / (self.options.working_dir or ".")
+    def _directory(self, launch: Launch) -> PurePosixPath:
+        return launch.root / (self.options.working_dir or ".")
 
 
 def _filled(command: str, values: dict[str, str]) -> str:

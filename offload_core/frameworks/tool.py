@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
-from ..abc import ByteStream, Command, Exit, Finding, Health, Place, Process, Severity, launched
+from ..abc import ByteStream, Command, Exit, Finding, Health, Launch, Process, Severity
 from ..errors import DiscoveryError, ExecFailed, FrameworkError, OffloadError, ProviderError
 from .output import MAX_LOG_BYTES, MAX_TAIL_LINES, TAIL_BYTES, Lines, harmless
 
@@ -60,9 +60,9 @@ class Tool:
         ended: how it ended, once `exit` has been called.
     """
 
-    def __init__(self, place: Place, argv: Sequence[str], process: Process, token: str) -> None:
+    def __init__(self, launch: Launch, argv: Sequence[str], process: Process, token: str) -> None:
         self.argv = tuple(argv)
-        self._place = place
+        self._launch = launch
         self._process = process
         self._token = token.encode() + b" "
         self._chunks = aiter(process.stdout)
@@ -74,7 +74,7 @@ class Tool:
         self._over = False
 
     @classmethod
-    async def start(cls, place: Place, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Self:
+    async def start(cls, launch: Launch, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Self:
         """Start a tool in the project's root, with standard input at its end.
 
         Raises:
@@ -83,11 +83,11 @@ class Tool:
         token = secrets.token_hex(12)
         command = Command(
             argv=("/bin/sh", "-c", _TELL, token, *argv),
-            cwd=place.root,
-            env={"TMPDIR": str(place.scratch / "tmp"), **place.env, **(env or {})},
+            cwd=launch.root,
+            env={"TMPDIR": str(launch.scratch / "tmp"), **launch.env, **(env or {})},
         )
-        process = await place.executor.exec(launched(command))
-        tool = cls(place, argv, process, token)
+        process = await launch.executor.exec(command)
+        tool = cls(launch, argv, process, token)
         try:
             await process.close_stdin()
         except BaseException:
@@ -188,7 +188,7 @@ class Tool:
     def _say(self, *lines: str) -> None:
         if lines:
             self._last.extend(line[-TAIL_BYTES:] for line in lines[-MAX_TAIL_LINES:])
-            self._place.log("\n".join(lines))
+            self._launch.log("\n".join(lines))
 
 
 def _exit(code: int) -> Exit:
@@ -196,7 +196,9 @@ def _exit(code: int) -> Exit:
     return Exit(signal=code - 128) if 128 < code < 128 + 65 else Exit(code=code)
 
 
-async def listing(place: Place, argv: Sequence[str], what: str, *, env: Mapping[str, str] | None = None) -> ByteStream:
+async def listing(
+    launch: Launch, argv: Sequence[str], what: str, *, env: Mapping[str, str] | None = None
+) -> ByteStream:
     """Run a tool that lists tests; its lines, as they come.
 
     Args:
@@ -207,7 +209,7 @@ async def listing(place: Place, argv: Sequence[str], what: str, *, env: Mapping[
         ListingFailed: its exit code was not 0; says what it printed last.
     """
     try:
-        tool = await Tool.start(place, argv, env=env)
+        tool = await Tool.start(launch, argv, env=env)
     except ExecFailed as error:
         raise DiscoveryError(f"{argv[0]!r} could not be started to list {what}: {error}") from error
     async with tool:
@@ -228,22 +230,22 @@ async def listing(place: Place, argv: Sequence[str], what: str, *, env: Mapping[
         )
 
 
-async def version(place: Place, argv: Sequence[str]) -> str:
+async def version(launch: Launch, argv: Sequence[str]) -> str:
     """The first line that a command prints, which should be its version.
 
     Raises:
         DiscoveryError: it could not be run; says what it printed.
         ProviderError: as `Executor.exec`.
     """
-    lines = [harmless(line) async for line in listing(place, argv, "its version")]
+    lines = [harmless(line) async for line in listing(launch, argv, "its version")]
     return next((line.strip() for line in lines if line.strip()), "")
 
 
-async def checked(place: Place, argv: Sequence[str], todo: str) -> Health:
+async def checked(launch: Launch, argv: Sequence[str], todo: str) -> Health:
     """Whether a tool is there, as `Framework.check` wants it: its version, or what went wrong and what to do."""
     try:
         async with asyncio.timeout(CHECK_SECS):
-            return Health((Finding(Severity.OK, await version(place, argv)),))
+            return Health((Finding(Severity.OK, await version(launch, argv)),))
     except TimeoutError:
         wrong = f"`{shlex.join(argv)}` did not end within {CHECK_SECS:g} s"
     except OffloadError as error:

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..abc import State
 from ..errors import ReportError
-from .accounting import Accounting, Record
+from ..ledger import Record
+from .accounting import Accounting
 from .console import Line, Output, count, incident
 from .markdown import MAX_BYTES, message_of, ranked
 from .sanitize import cut, name_line, one_line

@@ -23,7 +23,8 @@ from attrs import frozen
 
 from ..abc import Attempt, Outcome, State
 from ..errors import ReportError
-from .accounting import Accounting, Record
+from ..ledger import Record
+from .accounting import Accounting
 from .sanitize import cut, printable, xml_legal
 
 MAX_TEXT = 256 * 1024

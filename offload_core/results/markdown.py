@@ -13,7 +13,8 @@ from itertools import islice
 from typing import Any
 
 from ..abc import State
-from .accounting import Accounting, Record
+from ..ledger import Record
+from .accounting import Accounting
 from .console import count, duration, incident, money
 from .sanitize import cut, name_line, one_line, printable
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..abc import State
 from ..config.schema import DEFAULT_FILE
-from .accounting import Accounting, ExitCode, Record
+from ..ledger import Record
+from .accounting import Accounting, ExitCode
 from .cost import cost_of
 from .sanitize import cut
 

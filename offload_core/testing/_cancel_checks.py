@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from ..kit import run_command
 from ._checks import Checks, drain, must, new_run, shell
 
 _MOMENTS = (0, 1, 2, 4, 8, 16, 32, None)
@@ -20,7 +21,7 @@ class CancelChecks(Checks):
 
         async def check() -> None:
             async with self.sandbox() as sandbox:
-                provider = sandbox.provider
+                provider = self.maker
                 process = await self.start(sandbox, "exec cat")
                 questions: dict[str, Callable[[], Awaitable[Any]]] = {
                     "probe": sandbox.probe,
@@ -50,7 +51,7 @@ class CancelChecks(Checks):
             async with self.sandbox() as sandbox:
                 process = await self.start(sandbox, "exec sleep 600")
                 writing = asyncio.ensure_future(process.write(bytes(64 << 20)))
-                await sandbox.run(shell("true"))
+                await run_command(sandbox, shell("true"))
                 writing.cancel()
                 await self.succeeds(asyncio.wait({writing}), "a cancelled `write` must return")
                 await self.succeeds(process.kill(), "`kill` must return after a cancelled `write`")

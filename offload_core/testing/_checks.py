@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
-from ..abc import ByteStream, Command, Image, Liveness, Process, Provider, Sandbox, SandboxSpec, launched
+from ..abc import ByteStream, Command, Image, Liveness, Process, Provider, Sandbox, SandboxSpec
+from ..kit import launched, run_command
 
 T = TypeVar("T")
 
@@ -146,6 +147,7 @@ class Checks(ABC):
     async def sandbox(self, **changes: Any) -> AsyncIterator[Sandbox]:
         """A sandbox that is terminated in the end."""
         async with self.provider() as provider:
+            self.maker = provider
             sandbox = await self.create(provider, **changes)
             self.processes: list[Process] = []
             try:
@@ -224,7 +226,7 @@ class Checks(ABC):
 
     async def alive(self, sandbox: Sandbox, pid: bytes) -> bool:
         """Whether a process runs in the sandbox."""
-        return (await sandbox.run(shell(ALIVE, pid.decode()))).exit.ok
+        return (await run_command(sandbox, shell(ALIVE, pid.decode()))).exit.ok
 
 
 def new_run() -> str:

@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..abc import Command, Download, Sandbox, SandboxRef, Upload, kill_command, launched
+from ..abc import Command, Download, Provider, Sandbox, SandboxRef, Upload
 from ..config.schema import RetryTable
 from ..errors import ProviderError, SandboxDead
-from ..liveness import DeathWatch
+from ..kit import kill_command, launched
+from ..liveness import DeathWatch, Poller
 from ..retry import RetryPolicy
 from ._checks import Checks, drain, must, new_run, read_lines
 
@@ -135,7 +136,7 @@ class DeathChecks(Checks):
                         "upload": partial(sandbox.upload, [Upload(_LARGE, target)]),
                         "download": partial(sandbox.download, [Download(target, Path(here) / "file")]),
                     }
-                    await self._die_under_the_policy(sandbox, calls, transfers)
+                    await self._die_under_the_policy(provider, sandbox, calls, transfers)
                 again = calls.late.count("upload") + calls.late.count("download")
                 must(
                     again == 0 and calls.late.count("exec") <= 2,  # each may have been about to start its command
@@ -162,12 +163,15 @@ class DeathChecks(Checks):
         self.run(check())
 
     async def _die_under_the_policy(
-        self, sandbox: Sandbox, calls: _Calls, guarded: dict[str, Callable[[], Coroutine[Any, Any, None]]]
+        self,
+        provider: Provider[Any],
+        sandbox: Sandbox,
+        calls: _Calls,
+        guarded: dict[str, Callable[[], Coroutine[Any, Any, None]]],
     ) -> None:
         """Transfers are under way as the core makes them when the sandbox dies."""
-        provider = sandbox.provider
         policy = RetryPolicy(RetryTable(attempts=5, initial_wait_secs=0.05, max_wait_secs=0.1), provider)
-        async with DeathWatch(sandbox, provider.context.liveness) as watch:
+        async with Poller(provider) as poller, DeathWatch(sandbox, poller) as watch:
             under_way = [asyncio.create_task(policy.call(name, call, watch=watch)) for name, call in guarded.items()]
             await asyncio.sleep(0)
             await self.kill_sandbox(sandbox)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ..abc import SandboxRef
+from ..kit import run_command
 from ._checks import Checks, must, new_run, shell
 
 
@@ -121,7 +122,7 @@ class EndChecks(Checks):
                 must(len(await provider.list(run)) == many, "`list` must show all sandboxes of a run")
                 for script in ('mkdir -p "$1"; echo "$2" >"$1/own"', 'cat "$1/own"'):
                     running = (
-                        sandbox.run(shell(script, str(sandbox.scratch), str(number)))
+                        run_command(sandbox, shell(script, str(sandbox.scratch), str(number)))
                         for number, sandbox in enumerate(sandboxes)
                     )
                     done = await self.succeeds(asyncio.gather(*running), "all must be able to run commands at once")

@@ -7,8 +7,9 @@ import random
 import tracemalloc
 from pathlib import PurePosixPath
 
-from ..abc import Command, Exit, Process, launched
+from ..abc import Command, Exit, Process
 from ..errors import ConnectionLost, ExecFailed
+from ..kit import launched, run_command
 from ._checks import Checks, must, read_lines, shell
 
 ODD = ("", " ", "two words", "'", '"', "$HOME", "`id`", "a\nb", "\\", "-n", "--", "*", "ünï → 名", "tab\tbell\a", "a=b")
@@ -25,7 +26,7 @@ class ExecChecks(Checks):
 
         async def check() -> None:
             async with self.sandbox() as sandbox:
-                done = await sandbox.run(shell("printf out; printf err >&2; exit 7"))
+                done = await run_command(sandbox, shell("printf out; printf err >&2; exit 7"))
                 must(
                     done.stdout == b"out", f"`stdout` must hold what was written to it, and only that: {done.stdout!r}"
                 )
@@ -33,7 +34,7 @@ class ExecChecks(Checks):
                     done.stderr == b"err", f"`stderr` must hold what was written to it, and only that: {done.stderr!r}"
                 )
                 for code in (0, 1, 7, 126, 255):
-                    ended = (await sandbox.run(shell(f"exit {code}"))).exit
+                    ended = (await run_command(sandbox, shell(f"exit {code}"))).exit
                     must(ended.code == code, f"`wait` must return exit code {code}; it returned {ended}")
 
         self.run(check())
@@ -44,7 +45,7 @@ class ExecChecks(Checks):
         async def check() -> None:
             async with self.sandbox() as sandbox:
                 for number in (9, 15):
-                    ended = (await sandbox.run(shell(f"kill -{number} $$"))).exit
+                    ended = (await run_command(sandbox, shell(f"kill -{number} $$"))).exit
                     told = (ended.code, ended.signal) in ((None, number), (128 + number, None))
                     must(
                         told, f"after signal {number}, `wait` must return that signal or exit code 128 + it: {ended!r}"
@@ -65,7 +66,9 @@ done
 
         async def check() -> None:
             async with self.sandbox() as sandbox:
-                done = await self.succeeds(sandbox.run(shell(script)), "large output on both streams must not block")
+                done = await self.succeeds(
+                    run_command(sandbox, shell(script)), "large output on both streams must not block"
+                )
                 must(
                     done.stdout == b"a" * 4 * _MIB, f"4 MiB must arrive whole on `stdout`: got {len(done.stdout)} bytes"
                 )
@@ -102,7 +105,7 @@ done
             async with self.sandbox() as sandbox:
                 script = 'mkdir -p "$1"; cat >"$1/in"; cat "$1/in"; cat "$1/in" >&2'
                 command = shell(script, str(sandbox.scratch))
-                done = await self.succeeds(sandbox.run(command, stdin=data), "`write` must not block for ever")
+                done = await self.succeeds(run_command(sandbox, command, stdin=data), "`write` must not block for ever")
                 for name, came in (("stdout", done.stdout), ("stderr", done.stderr)):
                     must(
                         came == data, f"bytes must not be changed, decoded or lost on their way in and out by `{name}`"
@@ -139,7 +142,7 @@ done
             async with self.sandbox(env=env) as sandbox:
                 for odd in ODD:
                     command = shell(script, *ODD, env={"ODD": odd, "BOTH": "command"})
-                    done = await sandbox.run(command)
+                    done = await run_command(sandbox, command)
                     words = [word.decode() for word in done.stdout.split(b"\0")]
                     must(words[: len(ODD)] == list(ODD), f"arguments must arrive unchanged: {words} for {list(ODD)}")
                     seen = words[len(ODD) : -1]
@@ -153,9 +156,9 @@ done
 
         async def check() -> None:
             async with self.sandbox(cwd=PurePosixPath("/usr")) as sandbox:
-                done = await sandbox.run(shell("pwd"))
+                done = await run_command(sandbox, shell("pwd"))
                 must(done.stdout == b"/usr\n", f"without `Command.cwd`, `SandboxSpec.cwd` counts: {done.stdout!r}")
-                done = await sandbox.run(shell("pwd", cwd=PurePosixPath("/")))
+                done = await run_command(sandbox, shell("pwd", cwd=PurePosixPath("/")))
                 must(done.stdout == b"/\n", f"`Command.cwd` must be where the command starts: {done.stdout!r}")
 
         self.run(check())
@@ -168,7 +171,7 @@ done
             async with self.sandbox() as sandbox:
                 for command in missing:
                     try:
-                        ended = (await sandbox.run(command)).exit
+                        ended = (await run_command(sandbox, command)).exit
                     except ExecFailed:
                         continue
                     told = ended.code in (126, 127)
@@ -202,7 +205,7 @@ done
                 tracemalloc.start()
                 try:
                     for _ in range(20):  # time enough for a provider that reads ahead to do so
-                        await sandbox.run(shell("true"))
+                        await run_command(sandbox, shell("true"))
                         held, _ = tracemalloc.get_traced_memory()
                         must(
                             held < _MAY_BUFFER,
@@ -222,7 +225,7 @@ done
 
         async def check() -> None:
             async with self.sandbox() as sandbox:
-                await sandbox.run(shell('mkdir -p "$1"', str(sandbox.scratch)))
+                await run_command(sandbox, shell('mkdir -p "$1"', str(sandbox.scratch)))
                 for moment in range(12):
                     note = f"{sandbox.scratch}/pid-{moment}"
                     command = launched(shell('echo $$ >"$1.new"; mv "$1.new" "$1"; exec sleep 600', note))
@@ -232,7 +235,7 @@ done
                         await outcome.kill()
 
                     async def over(note: str = note) -> bool:
-                        pid = (await sandbox.run(shell('cat "$1" 2>/dev/null', note))).stdout.strip()
+                        pid = (await run_command(sandbox, shell('cat "$1" 2>/dev/null', note))).stdout.strip()
                         return not pid or not await self.alive(sandbox, pid)
 
                     await self.eventually(over, "a cancelled `exec` must kill what it has started")

@@ -13,6 +13,7 @@ from attrs import evolve
 
 from ..abc import Command, Download, Process, Sandbox, Upload
 from ..errors import ProviderError, RemoteFileMissing
+from ..kit import run_command
 from ._checks import Checks, must, shell
 
 NAMES = (
@@ -99,7 +100,7 @@ class FileChecks(Checks):
                     script.chmod(0o755)
                     one, two = sandbox.scratch / "one", sandbox.scratch / "two"
                     await sandbox.upload([Upload(script, one), Upload(script.read_bytes(), two, mode=0o755)])
-                    done = await sandbox.run(shell('"$1" && "$2"', str(one), str(two)))
+                    done = await run_command(sandbox, shell('"$1" && "$2"', str(one), str(two)))
                     must(done.stdout == b"ran\nran\n", f"an uploaded program must be executable: {done.stderr!r}")
 
         self.run(check())
@@ -119,7 +120,7 @@ class FileChecks(Checks):
                         [Upload(b"old", target / "a" / "b" / "file"), Upload(b"kept", target / "kept")]
                     )
                     await sandbox.upload([Upload(tree, target)])
-                    await sandbox.run(shell('ln -s /etc/passwd "$1/a/link"', str(target)))
+                    await run_command(sandbox, shell('ln -s /etc/passwd "$1/a/link"', str(target)))
                     await sandbox.download([Download(target, here / "back"), Download(target / "kept", here / "kept")])
                     found = {str(path.relative_to(here / "back")) for path in (here / "back").rglob("*")}
                     asked = {"a", "a/b", "a/b/file", "empty", "kept"}
@@ -146,7 +147,7 @@ class FileChecks(Checks):
                         except RemoteFileMissing as error:
                             told = str(missing) in str(error)
                             must(told, f"the message must name the missing file {missing}: {error}")
-                            must(not sandbox.provider.is_retryable(error), "RemoteFileMissing must not be retried")
+                            must(not self.maker.is_retryable(error), "RemoteFileMissing must not be retried")
                         else:
                             must(False, "`download` of a file that is not there must raise RemoteFileMissing")
                         must(not list(here.iterdir()), "when a file is missing, `download` must write nothing")
@@ -188,7 +189,7 @@ class FileChecks(Checks):
                             await self.cancelled(back, moment, "a cancelled `download` must return")
 
                     async def over() -> bool:
-                        return (await sandbox.run(shell(_RUNNING, mark))).stdout == b""
+                        return (await run_command(sandbox, shell(_RUNNING, mark))).stdout == b""
 
                     await self.eventually(over, "a cancelled transfer must leave no command running in the sandbox")
                     await self._still_works(sandbox, here)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ..kit import run_command
 from ._checks import Checks, drain, must, read_lines, shell
 
 # A child, a grandchild that was orphaned, one in a session of its own, and one of each kind that cleared its
@@ -62,7 +63,7 @@ class KillChecks(Checks):
                 await self.succeeds(process.kill(), "`kill` after the end must return")
                 after = await process.wait()
                 must(before == after, f"`kill` after the end must not change the exit: {before}, then {after}")
-                must((await sandbox.run(shell("true"))).exit.ok, "the sandbox must go on after `kill`")
+                must((await run_command(sandbox, shell("true"))).exit.ok, "the sandbox must go on after `kill`")
 
         self.run(check())
 
@@ -85,15 +86,15 @@ class KillChecks(Checks):
             async with self.sandbox() as sandbox:
                 note = f"{sandbox.scratch}/pid"
                 script = 'mkdir -p "$2"; sleep 600 & echo $! >"$1.new"; mv "$1.new" "$1"; wait'
-                running = asyncio.create_task(sandbox.run(shell(script, note, str(sandbox.scratch))))
+                running = asyncio.create_task(run_command(sandbox, shell(script, note, str(sandbox.scratch))))
 
                 async def started() -> bool:
-                    return bool((await sandbox.run(shell('cat "$1" 2>/dev/null', note))).stdout.strip())
+                    return bool((await run_command(sandbox, shell('cat "$1" 2>/dev/null', note))).stdout.strip())
 
                 await self.eventually(started, "the command must start")
                 running.cancel()
                 await self.succeeds(asyncio.wait({running}), "a cancelled `run` must return")
-                pid = (await sandbox.run(shell('cat "$1"', note))).stdout.strip()
+                pid = (await run_command(sandbox, shell('cat "$1"', note))).stdout.strip()
 
                 async def over() -> bool:
                     return not await self.alive(sandbox, pid)

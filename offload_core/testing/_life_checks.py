@@ -8,6 +8,7 @@ from unittest import SkipTest
 from .. import errors
 from ..abc import Health
 from ..errors import ProviderError
+from ..kit import run_command
 from ._checks import Checks, must, shell
 
 _FINAL: tuple[type[ProviderError], ...] = (
@@ -56,7 +57,7 @@ class LifeChecks(Checks):
                 await self.until_dead(sandbox)
                 answer = await sandbox.probe()
                 must(answer.is_dead and answer.reason, f"dead is final, and has a reason in words: {answer}")
-                many = await sandbox.provider.probe_many([sandbox.ref])
+                many = await self.maker.probe_many([sandbox.ref])
                 must(many[sandbox.ref].is_dead, f"`probe_many` must say what `probe` says: {many}")
                 await sandbox.terminate()
                 must((await sandbox.probe()).is_dead, "`probe` must not fail after `terminate`; it says dead")
@@ -100,7 +101,7 @@ class LifeChecks(Checks):
             async with self.sandbox() as sandbox:
                 cancelled = asyncio.create_task(sandbox.wait_dead())
                 waiting = [asyncio.create_task(sandbox.wait_dead()) for _ in range(2)]
-                await sandbox.run(shell("true"))
+                await run_command(sandbox, shell("true"))
                 cancelled.cancel()
                 await asyncio.wait({cancelled})
                 must((await sandbox.probe()).status == "alive", "cancelling `wait_dead` must not touch the sandbox")

@@ -147,10 +147,9 @@ class FaultyProvider(Provider[Any]):
 class FaultySandbox(Sandbox):
     """A sandbox of the inner provider, with faults injected into every call on it."""
 
-    provider: FaultyProvider
-
     def __init__(self, provider: FaultyProvider, inner: Sandbox) -> None:
-        super().__init__(provider, inner.ref)
+        super().__init__(inner.ref, provider.context)
+        self.provider = provider
         self.inner = inner
         self._name = inner.ref.name or inner.ref.id
 
@@ -200,6 +199,11 @@ class FaultySandbox(Sandbox):
             return Liveness.unknown("injected")
         return await self.provider.dice.apply(fault, more, "probe", self._name, self.inner.probe)
 
+    @property
+    def pushes(self) -> bool:
+        """Whether the inner one does."""
+        return self.inner.pushes
+
     async def wait_dead(self) -> Liveness:
         """Loses its connection, or never tells."""
         return await self.provider.dice.call("wait_dead", self._name, self.inner.wait_dead)
@@ -217,10 +221,9 @@ class FaultySandbox(Sandbox):
 class FaultyProcess(Process):
     """A process whose output is cut after some bytes, because it, its sandbox or only the stream ends."""
 
-    sandbox: FaultySandbox
-
     def __init__(self, sandbox: FaultySandbox, inner: Process, fault: Fault, after: int) -> None:
-        super().__init__(sandbox, inner.command)
+        super().__init__(inner.command)
+        self.sandbox = sandbox
         self._inner = inner
         self._fault = fault
         self._torn = False

@@ -28,8 +28,9 @@ from pathlib import Path
 from attrs import frozen
 from offload_docker import DockerOptions, DockerProvider
 
-from offload_core.abc import Command, Context, Image, LivenessSettings, SandboxSpec, launched
+from offload_core.abc import Command, Context, Image, LivenessSettings, SandboxSpec
 from offload_core.events import Incident, IncidentKind, SandboxReady, SandboxStarting, Stamped, TestBegan
+from offload_core.kit import launched
 from offload_core.liveness import DeathWatch
 from offload_core.results.journal import read_journal
 from tests import docker_engine

@@ -27,19 +27,10 @@ import modal
 from loopback import Loopback
 from offload_modal import ModalOptions, ModalProvider
 
-from offload_core.abc import (
-    Command,
-    Context,
-    Download,
-    Image,
-    LivenessSettings,
-    PrepareRequest,
-    Sandbox,
-    SandboxSpec,
-    launched,
-)
+from offload_core.abc import Command, Context, Download, Image, LivenessSettings, PrepareRequest, Sandbox, SandboxSpec
 from offload_core.config.schema import RetryTable
 from offload_core.errors import OffloadError, OperationTimedOut, SandboxDead, SandboxLost
+from offload_core.kit import launched
 from offload_core.liveness import DeathWatch
 from offload_core.retry import RetryPolicy
 

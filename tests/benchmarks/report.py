@@ -25,8 +25,8 @@ from offload_core.results.html import html_report
 from offload_core.results.journal import read_journal
 from offload_core.results.last_run import accounting_of
 from offload_core.results.summary import summarize
-from tests.support import chromium
 from tests.benchmarks.workspace import machine
+from tests.support import chromium
 from tests.support.large_run import LargeRun
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 from attrs import define, field
 
 from offload_core.cli import main
-from tests.support import chromium
 from tests.e2e.project import a_project
+from tests.support import chromium
 from tests.support.large_run import LargeRun
 
 if TYPE_CHECKING:

@@ -20,8 +20,6 @@ from offload_core.abc import (
     Exit,
     Liveness,
     LivenessSettings,
-    PipeReader,
-    PipeWriter,
     Process,
     Provider,
     Sandbox,
@@ -29,6 +27,7 @@ from offload_core.abc import (
     SandboxSpec,
 )
 from offload_core.errors import ConnectionLost, ExecFailed, SandboxDead
+from offload_core.kit import PipeReader, PipeWriter
 from offload_core.testing import ProviderConformance
 
 MARK = "MINIMAL_SANDBOX"

@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from offload_core.abc import Command, Exit, Upload, launched
+from offload_core.abc import Command, Exit, Upload
 from offload_core.errors import ConnectionLost, ExecFailed, UploadFailed
-from offload_core.frameworks.host import HostExecutor, HostProcess, host_environment
+from offload_core.execution.host import HostExecutor, HostProcess, host_environment
+from offload_core.kit import launched
 
 BOUND_SECS = 60
 

@@ -80,7 +80,7 @@ class MemoryProcess(Process):
     """Plays a session: reads requests, takes the time of each test, tells what happened."""
 
     def __init__(self, sandbox: MemorySandbox, command: Command) -> None:
-        super().__init__(sandbox, command)
+        super().__init__(command)
         self._memory = sandbox
         self._out = _Stream()
         self._err = _Stream()
@@ -271,7 +271,7 @@ class MemorySandbox(Sandbox):
     """A sandbox of `MemoryProvider`."""
 
     def __init__(self, provider: MemoryProvider, ref: SandboxRef) -> None:
-        super().__init__(provider, ref)
+        super().__init__(ref, provider.context)
         self.backend = provider.backend
 
     async def exec(self, command: Command) -> Process:

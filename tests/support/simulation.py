@@ -18,6 +18,7 @@ from attrs import define
 
 from offload_core.abc import (
     Bye,
+    Collection,
     Command,
     Context,
     Discovered,
@@ -25,10 +26,10 @@ from offload_core.abc import (
     Framework,
     Group,
     Hello,
+    Launch,
     LivenessSettings,
     ModuleStarted,
     Outcome,
-    Place,
     PrepareRequest,
     Process,
     Provider,
@@ -114,7 +115,7 @@ class MemoryFramework(Framework[NoOptions]):
         self._tests = tests
         self._module_secs = module_secs
 
-    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+    async def discover(self, group: Group, place: Launch) -> AsyncIterator[Discovered]:
         """List the group's tests."""
         path = ""
         for test in self._tests:
@@ -125,7 +126,7 @@ class MemoryFramework(Framework[NoOptions]):
                 path = test.path
             yield test
 
-    async def open(self, place: Place) -> TestSession:
+    async def open(self, place: Launch, collection: Collection) -> TestSession:
         """Start a session."""
         return MemorySession(await place.executor.exec(Command(argv=("session",))))
 
@@ -191,7 +192,6 @@ async def simulate(
         project="simulation",
         project_dir=Path("/"),
         offload=OffloadTable(max_parallel=max_parallel, **(offload or {})),
-        liveness=liveness,
         prepare=PrepareRequest(context=Path("/")),
         **(defaults | request),
     )

@@ -10,7 +10,7 @@ import pytest
 
 from offload_core.abc import Context, Liveness, LivenessSettings, SandboxRef
 from offload_core.errors import ConnectionLost, ProviderError, SandboxDead, SandboxLost
-from offload_core.liveness import DeathWatch, is_gone
+from offload_core.liveness import DeathWatch, Poller, is_gone
 from tests.support.simulated_backend import Backend, MemoryProvider, MemorySandbox
 from tests.support.virtual_time import run_virtually
 
@@ -23,13 +23,14 @@ class World:
     def __init__(self, *, pushes: bool = True) -> None:
         self.backend = Backend(suite={}, pushes=pushes)
         self.provider = MemoryProvider(self.backend, Context(name="memory", liveness=SETTINGS))
+        self.poller = Poller(self.provider)
 
     @asynccontextmanager
     async def watching(self, name: str = "box") -> AsyncIterator[DeathWatch]:
         """A new sandbox, watched."""
         ref = SandboxRef(id=name)
         self.backend.deaths[ref] = asyncio.Event()
-        async with DeathWatch(MemorySandbox(self.provider, ref), SETTINGS) as watch:
+        async with DeathWatch(MemorySandbox(self.provider, ref), self.poller) as watch:
             yield watch
 
 
@@ -54,7 +55,7 @@ def test_push_tells_at_once() -> None:
             assert isinstance(error, SandboxDead)
             assert error.message == "it died"
             assert (error.sandbox, error.provider) == ("box", "memory")
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
 
@@ -80,7 +81,7 @@ def test_polling_tells_where_the_push_fails() -> None:
             world.backend.kill(watch.sandbox.ref)
             assert await time_of_end(watch) <= died + SETTINGS.interval_secs
             assert isinstance(watch.loss(), SandboxDead)
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
 
@@ -98,7 +99,7 @@ def test_a_push_that_recovers_is_used() -> None:
             died = loop.time()
             world.backend.kill(watch.sandbox.ref)
             assert await time_of_end(watch) == died
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
 
@@ -119,7 +120,7 @@ def test_a_push_that_answers_alive_is_armed_again() -> None:
             await asyncio.sleep(10.5)
             assert not watch.gone.done()
             assert 5 <= answers <= 12
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
 
@@ -140,7 +141,7 @@ def test_silence_becomes_lost() -> None:
             error = watch.loss()
             assert isinstance(error, SandboxLost)
             assert error.message == "nothing heard of it for 5 s: the backend does not answer"
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
 
@@ -157,7 +158,7 @@ def test_one_answer_ends_the_silence() -> None:
                 world.backend.silent.clear()
                 await asyncio.sleep(1.1 * SETTINGS.interval_secs)
             assert not watch.gone.done()
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
 
@@ -176,7 +177,7 @@ def test_heartbeats_hold_off_lost() -> None:
             assert not watch.gone.done()
             last = loop.time()
             assert await time_of_end(watch) == pytest.approx(last + SETTINGS.lost_after_secs)
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
 
@@ -192,7 +193,7 @@ def test_a_heartbeat_does_not_raise_the_dead() -> None:
             watch.died("the second reason")
             await watch.probe()
             assert watch.loss().message == "the first reason"
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
 
@@ -218,7 +219,7 @@ def test_a_probe_that_fails_is_unknown(how: str) -> None:
             assert ("ZeroDivisionError" if how == "raises" else "no answer in 0.5 s") in answer.reason
             assert loop.time() <= start + SETTINGS.timeout_secs
             assert not watch.gone.done()
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
 
@@ -273,7 +274,7 @@ def test_a_bulk_probe_that_breaks_kills_nobody(monkeypatch: pytest.MonkeyPatch) 
                 assert not watch.gone.done()
                 await asyncio.sleep(1.5 * SETTINGS.interval_secs)
                 assert isinstance(watch.loss(), SandboxLost)
-            await world.provider.aclose()
+            await world.poller.aclose()
 
         run_virtually(main())
 
@@ -291,7 +292,7 @@ def test_what_is_gone_is_not_called() -> None:
             watch.died("seen by somebody")
             with pytest.raises(SandboxDead, match="seen by somebody"):
                 await watch.guard(call())
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
     assert begun == []
@@ -310,7 +311,7 @@ def test_a_call_that_says_dead_tells_the_watch() -> None:
                 await watch.guard(call())
             assert watch.gone.done()
             assert watch.loss().message == "container gone"
-        await world.provider.aclose()
+        await world.poller.aclose()
 
     run_virtually(main())
 

@@ -25,7 +25,8 @@ from offload_core.errors import (
     UploadFailed,
 )
 from offload_core.events import RetryWaiting
-from offload_core.liveness import ABANDON_SECS, DeathWatch
+from offload_core.kit import END_SECS
+from offload_core.liveness import DeathWatch, Poller
 from offload_core.retry import RetryPolicy
 from tests.support.simulated_backend import Backend, MemoryProvider, MemorySandbox
 from tests.support.virtual_time import run_virtually
@@ -89,9 +90,8 @@ async def watching(made: World) -> AsyncIterator[DeathWatch]:
     """A sandbox, and the watch over it."""
     ref = SandboxRef(id="box")
     made.backend.deaths[ref] = asyncio.Event()
-    async with DeathWatch(MemorySandbox(made.provider, ref), LIVENESS) as watch:
+    async with Poller(made.provider) as poller, DeathWatch(MemorySandbox(made.provider, ref), poller) as watch:
         yield watch
-    await made.provider.aclose()
 
 
 def all_classes() -> dict[str, type[ProviderError]]:
@@ -379,7 +379,7 @@ def test_cancellation_leaves_nothing(watched: bool, when: str) -> None:
 
 @pytest.mark.parametrize("cut", ["death", "bound", "cancellation"])
 def test_a_call_that_ignores_cancellation_is_left_behind(cut: str) -> None:
-    """However stubborn a call is, no more than `ABANDON_SECS` is lost on it; its late error disturbs nobody."""
+    """However stubborn a call is, no more than `END_SECS` is lost on it; its late error disturbs nobody."""
     made = world(RetryTable(attempts=1, call_timeout_secs=10.0))
     free = asyncio.Event()
 
@@ -403,7 +403,7 @@ def test_a_call_that_ignores_cancellation_is_left_behind(cut: str) -> None:
             expected = {"death": SandboxDead, "bound": OperationTimedOut, "cancellation": asyncio.CancelledError}
             with pytest.raises(expected[cut]):
                 await task
-            assert loop.time() - start == pytest.approx((10.0 if cut == "bound" else 5.0) + ABANDON_SECS)
+            assert loop.time() - start == pytest.approx((10.0 if cut == "bound" else 5.0) + END_SECS)
             free.set()
             await asyncio.sleep(0.1)
 

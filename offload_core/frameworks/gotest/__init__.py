@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from attrs import frozen
 
-from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, Severity, Test, key, shell_words
+from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Launch, Severity, Test, key, shell_words
 from ...errors import DiscoveryError, FrameworkUnusable
 from ..batch import Batch, BatchFramework
 from ..selection import is_asked
@@ -105,27 +105,27 @@ class Go(BatchFramework[GoOptions]):
         """`go version`: also tells the toolchain that the project's go.mod selects."""
         return (*self._go.command, "version")
 
-    async def check(self, place: Place) -> Health:
+    async def check(self, launch: Launch) -> Health:
         """Is go there, and new enough?"""
-        health = await super().check(place)
+        health = await super().check(launch)
         said = health.findings[0].what
         number = re.search(r"\bgo(\d+)\.(\d+)", said)
         if health.ok and number and (int(number[1]), int(number[2])) < _OLDEST:
             return Health((Finding(Severity.ERROR, f"{said}: too old", "install Go 1.20 or newer"),))
         return health
 
-    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+    async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """List the tests of a group, as go lists them, without building them; see `Framework.discover`."""
         filters = _filters(group, self.options.packages)
-        packages = await self._go.packages(place, filters.packages)
-        wanted = [package for package in packages if _may_hold(package.path, group.select, place.root)]
-        await read_tests(place, [package for package in wanted if not package.error])
+        packages = await self._go.packages(launch, filters.packages)
+        wanted = [package for package in packages if _may_hold(package.path, group.select, launch.root)]
+        await read_tests(launch, [package for package in wanted if not package.error])
         for package in wanted:
             if package.error:
                 yield CollectionFailed(path=package.path, message=summary(package.error), details=package.error)
             for name in filter(filters.match, package.tests):
                 test = _test(group, package, name)
-                if not group.select or is_asked(test.id, test.path, group.select, Path(place.root)):
+                if not group.select or is_asked(test.id, test.path, group.select, Path(launch.root)):
                     yield test
 
     # -- running --------------------------------------------------------------------------------------------------
@@ -136,12 +136,12 @@ class Go(BatchFramework[GoOptions]):
         directories: dict[str, PurePosixPath] = {}
         for test in batch.left.values():
             patterns.setdefault(test.affinity, {})[test.id.rpartition(".")[2]] = test.id
-            directories[test.affinity] = batch.place.root / test.path
+            directories[test.affinity] = batch.launch.root / test.path
         runs = {package: PackageRun(batch, names) for package, names in patterns.items()}
         builds = Builds()
         chooser = await batch.upload("choose.sh", _chooser({directories[each]: patterns[each] for each in patterns}))
         script = await batch.upload("go.sh", self._go_test(chooser, tuple(patterns)))
-        async with await batch.start(("/bin/sh", str(script)), env={"PWD": str(batch.place.root)}) as tool:
+        async with await batch.start(("/bin/sh", str(script)), env={"PWD": str(batch.launch.root)}) as tool:
             async for line in tool.lines():
                 each = event(line)
                 if each is None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from ...abc import Place, Upload
+from ...abc import Launch, Upload
 from ...errors import DiscoveryError
 from ..output import harmless
 from ..tool import Tool, listing
@@ -57,7 +57,7 @@ class GoCommand:
     command: Sequence[str]
     run_args: Sequence[str]
 
-    async def packages(self, place: Place, patterns: Sequence[str]) -> list[Package]:
+    async def packages(self, launch: Launch, patterns: Sequence[str]) -> list[Package]:
         """The packages that have tests, without their tests, and those that cannot be loaded.
 
         Raises:
@@ -65,14 +65,14 @@ class GoCommand:
         """
         argv = (*self.command, "list", "-e", "-test", _FIELDS, *_selecting(self.run_args), "--", *patterns)
         # Directories are then told as the root is, whatever links lead to it.
-        lines = [line async for line in listing(place, argv, "the packages", env={"PWD": str(place.root)})]
+        lines = [line async for line in listing(launch, argv, "the packages", env={"PWD": str(launch.root)})]
         found: dict[str, Package] = {}
         for each in _objects(b"\n".join(lines).decode(errors="replace")):
-            _merge(found, each, place.root)
+            _merge(found, each, launch.root)
         return [package for package in found.values() if package.error or package.main]
 
 
-async def read_tests(place: Place, packages: Iterable[Package]) -> None:
+async def read_tests(launch: Launch, packages: Iterable[Package]) -> None:
     """Fill in the tests of packages.
 
     Raises:
@@ -82,11 +82,11 @@ async def read_tests(place: Place, packages: Iterable[Package]) -> None:
     if not mains:
         return
     files = " ".join([*map(shlex.quote, mains), *(f"./{shlex.quote(each.path)}/*_test.go" for each in mains.values())])
-    script = place.scratch / f"{place.name}.tests.sh"
-    await place.executor.upload([Upload(_GREP.replace("FILES", files).encode(), script)])
+    script = launch.scratch / f"{launch.name}.tests.sh"
+    await launch.executor.upload([Upload(_GREP.replace("FILES", files).encode(), script)])
     known: set[str] = set()
     defined: dict[tuple[str, str], tuple[str, int]] = {}
-    async with await Tool.start(place, ("/bin/sh", str(script))) as tool:
+    async with await Tool.start(launch, ("/bin/sh", str(script))) as tool:
         async for line in tool.lines():
             file, number, text = (*line.decode(errors="replace").split(":", 2), "", "")[:3]
             if (package := mains.get(file)) is not None:

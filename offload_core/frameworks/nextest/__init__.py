@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from attrs import frozen
 
-from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Place, Severity, Test, key, shell_words
+from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Launch, Severity, Test, key, shell_words
 from ...errors import DiscoveryError
 from ..batch import Batch, BatchFramework
 from ..selection import is_asked
@@ -81,17 +81,17 @@ class Nextest(BatchFramework[NextestOptions]):
         """The command's own `--version`."""
         return (*shlex.split(self.options.command), "--version")
 
-    async def check(self, place: Place) -> Health:
+    async def check(self, launch: Launch) -> Health:
         """Is nextest there, and new enough?"""
-        health = await checked(place, self.version_command(), f"{_INSTALL}, or correct `[framework] command`")
+        health = await checked(launch, self.version_command(), f"{_INSTALL}, or correct `[framework] command`")
         return Health(tuple(map(_judged, health.findings)))
 
-    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+    async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """Build the tests and list them; see `Framework.discover`. A binary that does not build is said to be one."""
-        async for found in self._list(group, place):
+        async for found in self._list(group, launch):
             path = found.path if not isinstance(found, Test) else found.id
             binary = path.partition(" ")[0]  # no package's or target's name has a space
-            if not group.select or is_asked(path, binary, group.select, Path(place.root)):
+            if not group.select or is_asked(path, binary, group.select, Path(launch.root)):
                 yield found
 
     async def run_batch(self, batch: Batch) -> None:
@@ -119,44 +119,44 @@ class Nextest(BatchFramework[NextestOptions]):
         ]
         return (*shlex.split(options.command), subcommand, *build, *shlex.split(options.args), *words)
 
-    async def _list(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+    async def _list(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """Everything at once; if that does not build, one target after the other."""
         alone: Mapping[str, str] = {}
         try:
-            for found in await self._listed(group, place):
+            for found in await self._listed(group, launch):
                 yield found
         except ListingFailed as error:
             if "no such command" in str(error):
                 raise DiscoveryError(f"{error}\n  {_INSTALL}") from error
-            alone = await self._targets(place) if error.ended.code == BUILD_FAILED else {}
+            alone = await self._targets(launch) if error.ended.code == BUILD_FAILED else {}
             if len(alone) < 2:
                 raise
         for target, binaries in alone.items():
             try:
-                for found in await self._listed(group, place, target):
+                for found in await self._listed(group, launch, target):
                     yield found
             except ListingFailed as error:
                 yield CollectionFailed(path=binaries, message="it does not build", details=str(error))
 
-    async def _listed(self, group: Group, place: Place, *words: str) -> list[Discovered]:
+    async def _listed(self, group: Group, launch: Launch, *words: str) -> list[Discovered]:
         # Listed with all others, an ignored test tells whether the group's filters select it.
         own = () if any(word.startswith(_IGNORED_WORDS) for word in group.filters) else ("--run-ignored", "all")
         argv = self.command("list", *words, "--message-format", "json", "--color", "never", *own, *group.filters)
         skips = bool(own) and not self.options.include_ignored
-        lines = [line async for line in listing(place, argv, f"the tests of group '{group.name}'")]
+        lines = [line async for line in listing(launch, argv, f"the tests of group '{group.name}'")]
         try:
             return [found for suite in suites(b"\n".join(lines)) for found in tests(group, suite, skips)]
         except ValueError as error:
             raise DiscoveryError(f"`{shlex.join(argv)}` printed something else: {error}") from error
 
-    async def _targets(self, place: Place) -> Mapping[str, str]:
+    async def _targets(self, launch: Launch) -> Mapping[str, str]:
         """What can be built one by one, as `targets` tells it; empty if cargo does not tell."""
         cargo = shlex.split(self.options.command)[:-1]
         argv = (*cargo, "metadata", "--no-deps", "--format-version", "1")
         try:
-            return targets(b"\n".join([line async for line in listing(place, argv, "the packages")]))
+            return targets(b"\n".join([line async for line in listing(launch, argv, "the packages")]))
         except (DiscoveryError, ValueError) as error:
-            place.log(f"{error}")
+            launch.log(f"{error}")
             return {}
 
 

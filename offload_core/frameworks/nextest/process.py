@@ -67,7 +67,7 @@ async def run(batch: Batch, tests: Mapping[str, Test], command: MakeCommand, *ta
         names[test.path].append(test_name(test))
     directory = batch.directory / secrets.token_hex(4)
     files = [Upload(text.encode(), directory / f"{number:06}") for number, text in enumerate(expressions(names))]
-    await batch.place.executor.upload(files)
+    await batch.launch.executor.upload(files)
     tool = await batch.start(("/bin/sh", "-c", _RUN, str(directory), *command(*targets, *_WORDS)), env=_ENVIRONMENT)
     async with tool:
         ended, cancelled = await _follow(batch, tests, tool)
@@ -106,7 +106,7 @@ async def _follow(batch: Batch, tests: Mapping[str, Test], tool: Tool) -> tuple[
             continue
         test, attempts = next(((tests[name], count) for name, count in found.names if name in tests), (None, 0))
         if test is None:
-            batch.place.log(f"nextest tells of a test that it was not asked for: {found.names[0][0]}")
+            batch.launch.log(f"nextest tells of a test that it was not asked for: {found.names[0][0]}")
         elif found.kind == "started":
             batch.began(test.id)
         elif test.id in told and told[test.id].died_of in _FROM_OUTSIDE:

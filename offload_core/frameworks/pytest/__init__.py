@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from attrs import field, frozen
 
 from ...abc import (
+    Collection,
     CollectionFailed,
     CollectionSkipped,
     Command,
@@ -24,13 +25,12 @@ from ...abc import (
     Framework,
     Group,
     Health,
-    Place,
+    Launch,
     Severity,
     Test,
     TestSession,
     Upload,
     key,
-    launched,
     shell_words,
 )
 from ...errors import DiscoveryError, ExecFailed, OffloadError, ProviderError
@@ -88,15 +88,15 @@ class Pytest(Framework[PytestOptions]):
         super().__init__(options)
         self._installed: WeakKeyDictionary[Executor, _Installed] = WeakKeyDictionary()
 
-    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+    async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """List the tests of a group; see `Framework.discover`."""
         marker = secrets.token_hex(12)
-        command = await self._command(place, "discover", marker, ("--collect-only", "-q", *group.filters))
+        command = await self._command(launch, "discover", marker, ("--collect-only", "-q", *group.filters))
         try:
-            process = await place.executor.exec(launched(command))
+            process = await launch.executor.exec(command)
         except ExecFailed as error:
             raise DiscoveryError(f"pytest could not be started for group '{group.name}': {error}") from error
-        wire = Wire(process, marker, place.log, lambda event: event["event"] == "heartbeat")
+        wire = Wire(process, marker, launch.log, lambda event: event["event"] == "heartbeat")
         asked = asyncio.create_task(_ask(wire, group.select), name="pytest selection")
         complete, whole = False, ""
         try:
@@ -114,7 +114,7 @@ class Pytest(Framework[PytestOptions]):
                     case "unmatched":
                         for entry in event["select"]:
                             shown = harmless(entry.encode(errors="backslashreplace"))
-                            place.log(f"warning: nothing in group '{group.name}' matches {shown}")
+                            launch.log(f"warning: nothing in group '{group.name}' matches {shown}")
                     case "bye":
                         complete = True
             ended = await wire.wait()
@@ -127,19 +127,19 @@ class Pytest(Framework[PytestOptions]):
             what = f"pytest could not list the tests of group '{group.name}'"
             raise DiscoveryError(_explained(what, command, ended, whole or wire.tail()))
 
-    async def open(self, place: Place) -> TestSession:
+    async def open(self, launch: Launch, collection: Collection) -> TestSession:
         """Start a warm pytest process; see `Framework.open`."""
         marker = secrets.token_hex(12)
-        command = await self._command(place, "session", marker, ())
-        return PytestSession(await place.executor.exec(launched(command)), marker, place.log)
+        command = await self._command(launch, "session", marker, ())
+        return PytestSession(await launch.executor.exec(command), marker, launch.log)
 
-    async def check(self, place: Place) -> Health:
+    async def check(self, launch: Launch) -> Health:
         """Is pytest there, and new enough?"""
         argv = (*shlex.split(self.options.command), "--version")
-        command = Command(argv=argv, cwd=place.root, env=place.env)
+        command = Command(argv=argv, cwd=launch.root, env=launch.env)
         try:
-            process = await place.executor.exec(launched(command))
-            wire = Wire(process, secrets.token_hex(12), place.log, lambda event: True)
+            process = await launch.executor.exec(command)
+            wire = Wire(process, secrets.token_hex(12), launch.log, lambda event: True)
             try:
                 async with asyncio.timeout(_CHECK_SECS):
                     ended = await wire.wait()
@@ -155,34 +155,34 @@ class Pytest(Framework[PytestOptions]):
             return _unhealthy(f"`{shlex.join(argv)}`: {ended}", _todo(argv, ended.code, said))
         return _judged(said)
 
-    async def _command(self, place: Place, mode: str, marker: str, words: tuple[str, ...]) -> Command:
-        directory = await self._install(place)
+    async def _command(self, launch: Launch, mode: str, marker: str, words: tuple[str, ...]) -> Command:
+        directory = await self._install(launch)
         settings = {
             "mode": mode,
             "token": marker,
             "directory": str(directory),
             "stream": self.options.stream,
-            "worker": place.worker,
-            "run": place.env.get("OFFLOAD_RUN_ID") or f"offload-{place.env.get('PYTHONHASHSEED', '')}",
-            "environ": {"COVERAGE_FILE": str(place.artefacts / ".coverage")},
+            "worker": launch.worker,
+            "run": launch.env.get("OFFLOAD_RUN_ID") or f"offload-{launch.env.get('PYTHONHASHSEED', '')}",
+            "environ": {"COVERAGE_FILE": str(launch.artefacts / ".coverage")},
         }
-        own = ("-p", _PLUGIN, "-o", f"cache_dir={place.scratch / 'pytest-cache'}")
+        own = ("-p", _PLUGIN, "-o", f"cache_dir={launch.scratch / 'pytest-cache'}")
         options = self.options
         argv = (*shlex.split(options.command), *own, *shlex.split(options.run_args), *words, *options.paths)
         return Command(
             argv=("/bin/sh", "-c", _WITH_PLUGIN, str(directory), *argv),
-            cwd=place.root,
-            env={"TMPDIR": str(place.scratch / "tmp"), **place.env, "OFFLOAD_PYTEST": json.dumps(settings)},
+            cwd=launch.root,
+            env={"TMPDIR": str(launch.scratch / "tmp"), **launch.env, "OFFLOAD_PYTEST": json.dumps(settings)},
         )
 
-    async def _install(self, place: Place) -> PurePosixPath:
+    async def _install(self, launch: Launch) -> PurePosixPath:
         """Upload the plugin, once to each place."""
         source = Path(__file__).with_name("plugin.py").read_bytes()
-        directory = place.scratch / f"pytest-{hashlib.sha256(source).hexdigest()[:12]}"
-        installed = self._installed.setdefault(place.executor, _Installed())
+        directory = launch.scratch / f"pytest-{hashlib.sha256(source).hexdigest()[:12]}"
+        installed = self._installed.setdefault(launch.executor, _Installed())
         async with installed.lock:
             if directory not in installed.directories:
-                await place.executor.upload([Upload(source, directory / f"{_PLUGIN}.py")])
+                await launch.executor.upload([Upload(source, directory / f"{_PLUGIN}.py")])
                 installed.directories.add(directory)
         return directory
 

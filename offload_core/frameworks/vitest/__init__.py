@@ -15,6 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from ...abc import (
+    Collection,
     CollectionFailed,
     Command,
     Discovered,
@@ -23,13 +24,12 @@ from ...abc import (
     Framework,
     Group,
     Health,
-    Place,
+    Launch,
     Severity,
     Test,
     TestSession,
     Upload,
     key,
-    launched,
     shell_words,
 )
 from ...errors import DiscoveryError, ExecFailed
@@ -77,15 +77,15 @@ class Vitest(Framework[VitestOptions]):
     start_secs = 0.25
     module_secs = 1.0
 
-    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+    async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """List the tests of a group; see `Framework.discover`."""
         marker = secrets.token_hex(12)
-        command = await self._command(place, "discover", marker, group.filters or _files(group, place))
+        command = await self._command(launch, "discover", marker, group.filters or _files(group, launch))
         try:
-            process = await place.executor.exec(launched(command))
+            process = await launch.executor.exec(command)
         except ExecFailed as error:
             raise DiscoveryError(f"Vitest could not be started for group '{group.name}': {error}") from error
-        wire = Wire(process, marker, place.log, lambda event: False)
+        wire = Wire(process, marker, launch.log, lambda event: False)
         complete = False
         unmatched = set(group.select)
         try:
@@ -95,10 +95,10 @@ class Vitest(Framework[VitestOptions]):
                     case "tests":
                         for row in event["tests"]:
                             test = _test(group, *row)
-                            unmatched.difference_update(asked := _chosen(group, place, test.id, test.path))
+                            unmatched.difference_update(asked := _chosen(group, launch, test.id, test.path))
                             if asked:
                                 yield test
-                    case "failed" if _chosen(group, place, event["path"], event["file"]):
+                    case "failed" if _chosen(group, launch, event["path"], event["file"]):
                         yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
                     case "bye":
                         complete = True
@@ -110,13 +110,13 @@ class Vitest(Framework[VitestOptions]):
         if not complete and _NO_FILES not in said:
             raise DiscoveryError(_explained(group, command, ended, said))
         for one in sorted(unmatched):
-            place.log(f"warning: nothing in group '{group.name}' matches {harmless(one.encode(errors='replace'))}")
+            launch.log(f"warning: nothing in group '{group.name}' matches {harmless(one.encode(errors='replace'))}")
 
-    async def open(self, place: Place) -> TestSession:
+    async def open(self, launch: Launch, collection: Collection) -> TestSession:
         """Start a warm Vitest; see `Framework.open`."""
         marker = secrets.token_hex(12)
-        command = await self._command(place, "session", marker, ())
-        return VitestSession(await place.executor.exec(launched(command)), marker, place, _directory(place))
+        command = await self._command(launch, "session", marker, ())
+        return VitestSession(await launch.executor.exec(command), marker, launch, _directory(launch))
 
     @classmethod
     def guess_options(cls, directory: Path) -> dict[str, Any]:
@@ -126,18 +126,18 @@ class Vitest(Framework[VitestOptions]):
             return {"command": own}
         return next(({"command": command} for lock, command in _LOCKS.items() if (directory / lock).exists()), {})
 
-    async def check(self, place: Place) -> Health:
+    async def check(self, launch: Launch) -> Health:
         """Is Vitest there, and new enough?"""
         argv = (*shlex.split(self.options.command), "--version")
-        health = await checked(place, argv, _INSTALL)
+        health = await checked(launch, argv, _INSTALL)
         return health if not health.ok else _judged(health.findings[0].what)
 
-    async def _command(self, place: Place, mode: str, marker: str, words: tuple[str, ...]) -> Command:
+    async def _command(self, launch: Launch, mode: str, marker: str, words: tuple[str, ...]) -> Command:
         source = Path(__file__).with_name("reporter.mjs").read_bytes()
-        directory = _directory(place)
+        directory = _directory(launch)
         reporter = directory / "offload-reporter.mjs"
-        await place.executor.upload([Upload(source, reporter)])
-        settings = {"mode": mode, "token": marker, "directory": str(directory), "root": str(place.root)}
+        await launch.executor.upload([Upload(source, reporter)])
+        settings = {"mode": mode, "token": marker, "directory": str(directory), "root": str(launch.root)}
         more = shlex.split(self.options.run_args)
         coverage = () if any(word.startswith("--coverage") for word in more) else ("--coverage.enabled=false",)
         argv = (
@@ -151,14 +151,14 @@ class Vitest(Framework[VitestOptions]):
         )
         return Command(
             argv=argv,
-            cwd=place.root,
-            env={"TMPDIR": str(place.scratch / "tmp"), **place.env, "OFFLOAD_VITEST": json.dumps(settings)},
+            cwd=launch.root,
+            env={"TMPDIR": str(launch.scratch / "tmp"), **launch.env, "OFFLOAD_VITEST": json.dumps(settings)},
         )
 
 
-def _directory(place: Place) -> PurePosixPath:
+def _directory(launch: Launch) -> PurePosixPath:
     """Of one session or discovery alone."""
-    return place.scratch / "vitest" / place.name
+    return launch.scratch / "vitest" / launch.name
 
 
 def _test(group: Group, test_id: str, number: int, path: str, module: str, line: int | None) -> Test:
@@ -175,15 +175,15 @@ def _test(group: Group, test_id: str, number: int, path: str, module: str, line:
     )
 
 
-def _chosen(group: Group, place: Place, id: str, path: str) -> list[str]:
+def _chosen(group: Group, launch: Launch, id: str, path: str) -> list[str]:
     """By which of what the user asks for; by nothing in particular if everything is."""
-    root = Path(place.root)
+    root = Path(launch.root)
     return [one for one in group.select if is_asked(id, path, [one], root)] if group.select else [""]
 
 
-def _files(group: Group, place: Place) -> tuple[str, ...]:
+def _files(group: Group, launch: Launch) -> tuple[str, ...]:
     """The files of what is asked for, as filters for Vitest, so that it does not import all others to list them."""
-    root = Path(place.root)
+    root = Path(launch.root)
     files: dict[str, None] = {}
     for one in group.select:
         file = re.sub(r"^\[[^]]*\] ", "", one).partition(" > ")[0]

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from pathlib import PurePosixPath
 
-from ...abc import ModuleStarted, Outcome, Place, Process, SessionEvent, TestFinished, TestStarted
+from ...abc import Launch, ModuleStarted, Outcome, Process, SessionEvent, TestFinished, TestStarted
 from ...errors import ProviderError
 from ..pytest.session import PytestSession
 from ..tool import Tool
@@ -19,9 +19,9 @@ class VitestSession(PytestSession):
     after such an end, what it had not told is read from there.
     """
 
-    def __init__(self, process: Process, marker: str, place: Place, directory: PurePosixPath) -> None:
-        super().__init__(process, marker, place.log)
-        self._place = place
+    def __init__(self, process: Process, marker: str, launch: Launch, directory: PurePosixPath) -> None:
+        super().__init__(process, marker, launch.log)
+        self._launch = launch
         self._began = directory / "began.jsonl"
         self._started: set[str] = set()
         self._finished: set[str] = set()
@@ -58,7 +58,7 @@ class VitestSession(PytestSession):
         """What had begun or ended and was not told, from the file."""
         events: deque[SessionEvent] = deque()
         try:
-            async with await Tool.start(self._place, ("cat", "--", str(self._began))) as tool:
+            async with await Tool.start(self._launch, ("cat", "--", str(self._began))) as tool:
                 lines = [line async for line in tool.lines()]
         except ProviderError as error:
             self._log(f"{self._began} could not be read: {error}")
@@ -78,7 +78,7 @@ class VitestSession(PytestSession):
         match kind:
             case "m":
                 file = PurePosixPath(what.partition("\0")[2])
-                return ModuleStarted(str(file.relative_to(self._place.root)))
+                return ModuleStarted(str(file.relative_to(self._launch.root)))
             case "t" if what not in self._started:
                 return TestStarted(what)
             case "e" if what not in self._finished:

@@ -32,7 +32,8 @@ from ...events import (
     TestNotRun,
     Warned,
 )
-from ..accounting import Accounting, Record
+from ...ledger import Record
+from ..accounting import Accounting
 from ..sanitize import name_line, one_line
 from . import _text
 from ._output import Line, Output

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...abc import Attempt, Outcome
 from ...events import Incident, IncidentKind
-from ..accounting import Record
+from ...ledger import Record
 from ..sanitize import cut, name_line, one_line, printable
 from ._output import Line
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...abc import Attempt, Outcome, State
-from ..accounting import Record
+from ...ledger import Record
 from ..sanitize import cut, name_line, one_line
 from ._recorded import FAILED_BUDGET, LIMITS, MARK, OTHER_BUDGET, Execution, Lane, Recorded
 

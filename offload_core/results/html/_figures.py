@@ -9,7 +9,8 @@ from itertools import accumulate
 from attrs import frozen
 
 from ...abc import Outcome
-from ..accounting import Accounting, Record
+from ...ledger import Record
+from ..accounting import Accounting
 from ._recorded import Execution, Lane, Recorded
 
 SLOWEST = 10

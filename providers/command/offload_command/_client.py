@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from offload_core.abc import EXEC_MARK, Exit, PipeWriter, inherited_environment
+from offload_core.abc import EXEC_MARK, Exit
+from offload_core.kit import PipeWriter, inherited_environment
 
 from ._sentinel import Errors
 

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from attrs import evolve
 
-from offload_core.abc import EXEC_MARK, Command, Completed, mark_of
+from offload_core.abc import EXEC_MARK, Command, Completed
 
 from ._client import Client
 
@@ -79,7 +79,7 @@ class FedInput:
 
     def __init__(self, run: Run, command: Command, directory: PurePosixPath, client: Client) -> None:
         self._run = run
-        self._mark = mark_of(command)
+        self._mark = command.mark
         self._directory = directory
         self._client = client
         self._turn = asyncio.Lock()

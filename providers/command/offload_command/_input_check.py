@@ -6,8 +6,9 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 
-from offload_core.abc import Command, Exit, Process, launched
+from offload_core.abc import Command, Exit, Process
 from offload_core.errors import ExecFailed
+from offload_core.kit import launched
 
 _UP_SECS = 45.0
 _INPUT_SECS = 5.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from offload_core.abc import Command, Exit, Process, Sandbox, kill_command, mark_of
+from offload_core.abc import Command, Exit, Process, Sandbox
 from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
+from offload_core.kit import kill_command
 
 from ._client import Client
 from ._state import State
@@ -74,7 +75,7 @@ class CommandProcess(Process):
     async def kill(self) -> None:
         """As the contract says: first what runs on this machine, so that it starts nothing more in the sandbox."""
         await self.end_here()
-        mark = mark_of(self.command)
+        mark = self.command.mark
         if mark is None or await self._killed(mark) or self._state.dead.done():
             return
         try:

@@ -9,19 +9,9 @@ from collections.abc import Coroutine, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from offload_core.abc import (
-    Command,
-    Completed,
-    Download,
-    Liveness,
-    Process,
-    Sandbox,
-    SandboxRef,
-    Upload,
-    kill_command,
-    mark_of,
-)
+from offload_core.abc import Command, Completed, Download, Liveness, Process, Sandbox, SandboxRef, Upload
 from offload_core.errors import ExecFailed, ProviderError, SandboxDead
+from offload_core.kit import kill_command
 
 from . import _transfer
 from ._client import Client
@@ -59,11 +49,11 @@ class CommandSandbox(Sandbox):
     async def exec(self, command: Command) -> Process:
         """As the contract says. The first command of a run is preceded by one that tries what `exec_command` can do."""
         self._check_alive("exec")
-        if mark_of(command) is None:  # what kills others needs no input, and must not wait for anything
+        if command.mark is None:  # what kills others needs no input, and must not wait for anything
             return await self._start(command, stdin=False)
         if await self.provider.input.passes(self._start):
             return await self._start(command)
-        directory = self.scratch / f"input-{mark_of(command)}"
+        directory = self.scratch / f"input-{command.mark}"
         client = await self._client(fed(command, directory), stdin=False)
         return CommandProcess(self, command, self._state, client, FedInput(self._run, command, directory, client))
 
@@ -80,7 +70,7 @@ class CommandSandbox(Sandbox):
         except (OSError, ValueError) as error:
             raise self._name(ExecFailed(f"cannot start `exec_command`: {error}", operation="exec")) from error
         except asyncio.CancelledError:
-            mark = mark_of(command)
+            mark = command.mark
             if mark is not None:
                 await self.provider.clients.finish(self._killed(mark))
             raise

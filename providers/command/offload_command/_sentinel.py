@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator
 
-from offload_core.abc import PipeReader
+from offload_core.kit import PipeReader
 
 SENTINEL = "OFFLOAD_SANDBOX_DEAD:"
 

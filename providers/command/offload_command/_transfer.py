@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from offload_core.abc import Command, Completed, Download, Upload, pack, unpack
+from offload_core.abc import Command, Completed, Download, Upload
 from offload_core.errors import DownloadFailed, RemoteFileMissing, UploadFailed
+from offload_core.kit import pack, unpack
 
 from ._template import pairs
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from offload_core.abc import Command, Sandbox, SandboxSpec, launched
+from offload_core.abc import Command, Sandbox, SandboxSpec
 from offload_core.errors import ConnectionLost, ExecFailed
+from offload_core.kit import launched
 
 DATA = random.Random(1).randbytes(150_000) + bytes(range(256)) + b"\r\n\x04"
 

@@ -11,8 +11,9 @@ import pytest
 from attrs import evolve
 from offload_command._sentinel import Scanner
 
-from offload_core.abc import Command, Download, Sandbox, SandboxSpec, Upload, launched
+from offload_core.abc import Command, Download, Sandbox, SandboxSpec, Upload
 from offload_core.errors import ProviderError, SandboxDead
+from offload_core.kit import launched
 
 SPEC = SandboxSpec(name="s", run_id="run")
 FILE = PurePosixPath("/nonexistent/file")

@@ -150,7 +150,7 @@ def test_doctor(engine: Engine, tmp_path: Path) -> None:
         finally:
             await docker.aclose()
         assert not health.ok
-        told = [(finding.severity, finding.what, finding.todo) for finding in health.findings]
+        told = [(finding.severity, finding.what, finding.remedy) for finding in health.findings]
         assert told[0][0] is Severity.OK
         assert told[0][1].startswith("Docker Engine ")
         assert told[1][1].endswith(f"GiB free in {engine.directory}/data")

@@ -21,9 +21,9 @@ from offload_core.abc import (
     Process,
     SandboxSpec,
     Upload,
-    launched,
 )
 from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
+from offload_core.kit import launched
 from offload_core.liveness import DeathWatch
 from providers.docker.tests.proxy import proxied
 from tests.docker_engine import BASE, Engine

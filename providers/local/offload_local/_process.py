@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from offload_core.abc import Command, Exit, PipeReader, PipeWriter, Process, Sandbox
+from offload_core.abc import Command, Exit, Process, Sandbox
 from offload_core.errors import ConnectionLost
+from offload_core.kit import PipeReader, PipeWriter
 
 from ._link import Exec, Link
 

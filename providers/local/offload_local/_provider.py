@@ -13,18 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from offload_core.abc import (
-    Context,
-    Finding,
-    Health,
-    Liveness,
-    Provider,
-    SandboxRef,
-    SandboxSpec,
-    Severity,
-    inherited_environment,
-)
+from offload_core.abc import Context, Finding, Health, Liveness, Provider, SandboxRef, SandboxSpec, Severity
 from offload_core.errors import CreateFailed, NotFound, ProviderError
+from offload_core.kit import inherited_environment
 
 from . import _limits, _traces
 from ._copy import Copier

@@ -12,18 +12,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from offload_core.abc import (
-    EXEC_MARK,
-    Command,
-    Download,
-    Liveness,
-    Process,
-    Sandbox,
-    SandboxRef,
-    Upload,
-    without_launcher,
-)
+from offload_core.abc import EXEC_MARK, Command, Download, Liveness, Process, Sandbox, SandboxRef, Upload
 from offload_core.errors import ExecFailed, ProviderError
+from offload_core.kit import without_launcher
 
 from ._files import copy_in, copy_out, in_thread
 from ._link import Link

@@ -17,8 +17,9 @@ import psutil
 import pytest
 from offload_local import LocalOptions, LocalProvider, _supervisor, _traces
 
-from offload_core.abc import Command, Context, Process, Sandbox, SandboxSpec, launched
+from offload_core.abc import Command, Context, Process, Sandbox, SandboxSpec
 from offload_core.errors import CreateFailed, NotFound, SandboxDead
+from offload_core.kit import launched
 
 WITHIN = 30.0
 
@@ -103,7 +104,8 @@ def test_terminate_ends_everything() -> None:
 OFFLOAD = """\
 import asyncio, json, sys
 from pathlib import Path
-from offload_core.abc import Command, Context, SandboxSpec, launched
+from offload_core.abc import Command, Context, SandboxSpec
+from offload_core.kit import launched
 from offload_local import LocalOptions, LocalProvider
 
 async def main():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import modal
 from modal import exception as modal_errors
 
-from offload_core.abc import Command, Liveness, Process, Sandbox, SandboxRef, mark_of
+from offload_core.abc import Command, Liveness, Process, Sandbox, SandboxRef
 from offload_core.errors import ProviderError
 
 from ._errors import translated
@@ -46,7 +46,7 @@ class ModalSandbox(Sandbox):
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            if mark_of(command) is not None:
+            if command.mark is not None:
                 self.provider.keep(_undo(starting), f"end of a cancelled command in {self.ref.id}")
             else:
                 starting.cancel()

@@ -10,7 +10,8 @@ from typing import Any
 from offload_modal import ModalOptions, ModalProvider
 from offload_modal._sandbox import ModalSandbox
 
-from offload_core.abc import Command, Context, LivenessSettings, PrepareRequest, Process, SandboxSpec, launched
+from offload_core.abc import Command, Context, LivenessSettings, PrepareRequest, Process, SandboxSpec
+from offload_core.kit import launched
 
 QUICK = LivenessSettings(interval_secs=0.1, timeout_secs=1.0, lost_after_secs=1.0)
 """Settings with which a test has not to wait for long."""

@@ -12,8 +12,9 @@ from loopback import Loopback, RouterMode, Status
 from offload_modal import _liveness, _process
 from offload_modal._sandbox import ModalSandbox
 
-from offload_core.abc import Command, Download, Exit, LivenessSettings, SandboxRef, Upload, launched
+from offload_core.abc import Command, Download, Exit, LivenessSettings, SandboxRef, Upload
 from offload_core.errors import ConnectionLost, SandboxDead, SandboxLost
+from offload_core.kit import launched
 from offload_core.liveness import DeathWatch
 
 ROUTERS: tuple[RouterMode, ...] = ("refuse", "hang", "synhole", "gone")

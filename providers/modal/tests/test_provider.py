@@ -143,7 +143,7 @@ def test_doctor(own_loopback: Loopback) -> None:
             own_loopback.control_plane("refuse")
             (finding,) = (await maker.check()).findings
             assert finding.severity is Severity.ERROR
-            assert finding.todo
+            assert finding.remedy
             own_loopback.control_plane("up")
 
     asyncio.run(check())

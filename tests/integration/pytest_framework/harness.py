@@ -26,14 +26,14 @@ from offload_core.abc import (
     Discovered,
     Exit,
     Group,
-    Place,
+    Launch,
     SessionEvent,
     TeardownFailed,
     Test,
     TestFinished,
     TestSession,
 )
-from offload_core.frameworks.host import HostExecutor
+from offload_core.execution.host import HostExecutor
 from offload_core.frameworks.pytest import Pytest, PytestOptions
 
 PYTHON = os.environ.get("OFFLOAD_TEST_PYTHON") or sys.executable
@@ -201,10 +201,10 @@ class Suite:
         """The framework, driving `PYTHON` unless told otherwise."""
         return Pytest(PytestOptions(**{"command": f"{shlex.quote(PYTHON)} -m pytest", **options}))
 
-    def place(self, log: list[str]) -> Place:
+    def place(self, log: list[str]) -> Launch:
         """Where it runs."""
         self._sessions += 1
-        return Place(
+        return Launch(
             name=f"session-{self._sessions}",
             executor=HostExecutor(),
             root=PurePosixPath(self.root),

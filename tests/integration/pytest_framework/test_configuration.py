@@ -236,7 +236,7 @@ def test_plugin_is_uploaded_once(suite: Suite) -> None:
     from attrs import evolve
 
     from offload_core.abc import Upload
-    from offload_core.frameworks.host import HostExecutor
+    from offload_core.execution.host import HostExecutor
 
     class Counting(HostExecutor):
         uploads = 0

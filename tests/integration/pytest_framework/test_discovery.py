@@ -334,4 +334,4 @@ def test_check(suite: Suite, command: str, severity: Severity, words: str) -> No
     (finding,) = health.findings
     assert finding.severity is severity
     assert words in finding.what
-    assert bool(finding.todo) == (severity is Severity.ERROR)
+    assert bool(finding.remedy) == (severity is Severity.ERROR)

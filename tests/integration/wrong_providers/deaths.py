@@ -19,9 +19,9 @@ from offload_core.abc import (
     SandboxSpec,
     Severity,
     Upload,
-    launched,
 )
 from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
+from offload_core.kit import launched
 from offload_core.testing._checks import shell
 from offload_core.testing.faults import FaultySandbox
 

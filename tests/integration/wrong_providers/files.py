@@ -9,8 +9,9 @@ from pathlib import Path
 
 from attrs import evolve
 
-from offload_core.abc import Download, Upload, launched
+from offload_core.abc import Download, Upload
 from offload_core.errors import ProviderError
+from offload_core.kit import launched
 from offload_core.testing._checks import shell
 
 from .base import Case, WrongSandbox, hang

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-import pytest
 from attrs import frozen
 
 from offload_core import errors
@@ -16,15 +14,14 @@ from offload_core.abc import (
     Context,
     Liveness,
     LivenessSettings,
-    Poller,
     Process,
     Provider,
     Sandbox,
     SandboxRef,
     SandboxSpec,
-    _provider,
 )
 from offload_core.errors import ProviderError, SandboxDead
+from offload_core.kit import ShellSandbox
 
 Behaviour = Callable[[], Coroutine[Any, Any, Any]]
 WITHIN = 30.0
@@ -40,6 +37,7 @@ class Scripted(Provider[NoOptions]):
     """Leaves out all of a backend: its sandboxes do what the test says."""
 
     Options = NoOptions
+    terminate_secs = 0.05
 
     def __init__(self, behaviours: Mapping[str, Behaviour], **settings: float) -> None:
         liveness = LivenessSettings(**{"interval_secs": 0.001, "timeout_secs": 0.05, **settings})
@@ -61,10 +59,12 @@ class Scripted(Provider[NoOptions]):
         return []
 
 
-class ScriptedSandbox(Sandbox):
+class ScriptedSandbox(ShellSandbox):
     """Its probe and its termination are the test's."""
 
-    provider: Scripted
+    def __init__(self, provider: Scripted, ref: SandboxRef) -> None:
+        super().__init__(ref, provider.context)
+        self.provider = provider
 
     async def exec(self, command: Command) -> Process:
         """Not needed."""
@@ -144,9 +144,8 @@ def test_probe_many_is_bounded() -> None:
     assert provider.most == 8
 
 
-def test_terminate_many_reports_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminate_many_reports_what_failed() -> None:
     """Dead is success; every other failure is reported for its sandbox, and each of the others is still tried."""
-    monkeypatch.setattr(_provider, "_TERMINATE_TIMEOUT_SECS", 0.05)
     lost = errors.ConnectionLost("gone")
     behaviours: dict[str, Behaviour] = {
         "fine": _alive,
@@ -161,105 +160,3 @@ def test_terminate_many_reports_what_failed(monkeypatch: pytest.MonkeyPatch) -> 
     assert failed[refs["lost"]] is lost
     assert "no answer" in failed[refs["hangs"]].message
     assert "a bug" in failed[refs["broken"]].message
-
-
-def _poll(probe_many: Any, **settings: float) -> Poller:
-    return Poller(probe_many, LivenessSettings(**{"interval_secs": 0.001, "timeout_secs": 0.02, **settings}))
-
-
-def test_poller_wait_dead() -> None:
-    """Everybody who waits for a sandbox is told of its death, from one loop; nobody is told of another's."""
-    dead: set[SandboxRef] = set()
-
-    async def probe_many(refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
-        return {ref: Liveness.dead("it is") if ref in dead else Liveness.alive() for ref in refs}
-
-    async def check() -> None:
-        poller = _poll(probe_many)
-        waiting = [asyncio.create_task(poller.wait_dead(ref)) for ref in (A, A, B)]
-        await asyncio.sleep(0)
-        dead.add(A)
-        async with asyncio.timeout(WITHIN):
-            assert await asyncio.gather(*waiting[:2]) == [Liveness.dead("it is")] * 2
-        assert not waiting[2].done()
-        waiting[2].cancel()
-        await asyncio.wait(waiting)
-        await poller.aclose()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    asyncio.run(check())
-
-
-def test_poller_stops_when_nobody_listens_and_starts_again() -> None:
-    """Without a listener nothing is asked; the next listener is answered again."""
-
-    async def probe_many(refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
-        return dict.fromkeys(refs, Liveness.alive())
-
-    async def check() -> None:
-        poller = _poll(probe_many)
-        for _ in range(2):
-            heard = asyncio.Event()
-            with poller.listening(A, lambda answer, heard=heard: heard.set()):  # type: ignore[misc]
-                async with asyncio.timeout(WITHIN):
-                    await heard.wait()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            async with asyncio.timeout(WITHIN):
-                await asyncio.wait(others)
-
-    asyncio.run(check())
-
-
-@pytest.mark.parametrize("trouble", ["raises", "hangs", "forgets"])
-def test_poller_unknown(trouble: str) -> None:
-    """A probe_many that raises, hangs or leaves a sandbox out means unknown; when it recovers, it is heard again."""
-    calls = 0
-
-    async def probe_many(refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            if trouble == "raises":
-                raise ProviderError("no connection")
-            if trouble == "hangs":
-                await _hang()
-            return {}
-        return dict.fromkeys(refs, Liveness.alive())
-
-    async def check() -> None:
-        poller = _poll(probe_many)
-        heard: asyncio.Queue[Liveness] = asyncio.Queue()
-        with poller.listening(A, heard.put_nowait):
-            async with asyncio.timeout(WITHIN):
-                answer = await heard.get()
-                assert answer.is_unknown
-                while answer.is_unknown:
-                    answer = await heard.get()
-        assert answer == Liveness.alive()
-        await poller.aclose()
-
-    asyncio.run(check())
-
-
-def test_poller_counts_a_late_answer() -> None:
-    """An answer that takes longer than the bound of one probe still counts: probing many takes its time."""
-    refs = [SandboxRef(id=str(number)) for number in range(200)]
-    slow = asyncio.Event()
-
-    async def probe_many(refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
-        await slow.wait()
-        return dict.fromkeys(refs, Liveness.alive())
-
-    async def check() -> None:
-        poller = _poll(probe_many, timeout_secs=0.2)
-        heard: asyncio.Queue[Liveness] = asyncio.Queue()
-        with contextlib.ExitStack() as stack:
-            for ref in refs:
-                stack.enter_context(poller.listening(ref, heard.put_nowait))
-            async with asyncio.timeout(WITHIN):
-                assert all([(await heard.get()).is_unknown for _ in refs])
-                slow.set()
-                assert [await heard.get() for _ in refs] == [Liveness.alive()] * len(refs)
-        await poller.aclose()
-
-    asyncio.run(check())

@@ -11,13 +11,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 from attrs import define, field
 
-from offload_core.abc import Command, Context, Download, Exit, Place, Process, SandboxRef
+from offload_core.abc import Command, Context, Download, Exit, Launch, Process, SandboxRef
 from offload_core.config.schema import RetryTable
 from offload_core.errors import ConnectionLost, ExecFailed, ProviderError, SandboxDead
 from offload_core.events import ArtefactsCollected, Bus, Stamped, Warned
-from offload_core.execution.artefacts import ABANDON_SECS, COLLECT_SECS, VARIABLE, ArtefactRequest, Artefacts
+from offload_core.execution.artefacts import VARIABLE, ArtefactRequest, Artefacts
 from offload_core.execution.guarded import GuardedExecutor
-from offload_core.liveness import DeathWatch
+from offload_core.execution.timing import Timing
+from offload_core.liveness import DeathWatch, Poller
 from offload_core.retry import RetryPolicy
 from tests.support.simulated_backend import Backend, MemoryProvider, MemorySandbox
 from tests.support.virtual_time import run_virtually
@@ -34,7 +35,7 @@ class Answer(Process):
     """A command that says this, and ends, or hangs."""
 
     def __init__(self, box: Box, command: Command, said: bytes | None) -> None:
-        super().__init__(box, command)
+        super().__init__(command)
         self.box = box
         self.stdout, self.stderr = _told(said or b"", said is None), _told(b"", False)
 
@@ -83,7 +84,7 @@ class Asked:
 
     box: Box
     watch: DeathWatch
-    place: Place
+    launch: Launch
     artefacts: Artefacts
     events: list[Stamped] = field(factory=list)
 
@@ -96,9 +97,9 @@ class Asked:
     async def session(self) -> float:
         """Begin and end a session; how many seconds the collection took."""
         loop = asyncio.get_running_loop()
-        place = await self.artefacts.begin(self.place, self.watch)
+        launch = await self.artefacts.begin(self.launch, self.watch)
         began = loop.time()
-        await self.artefacts.collect(place, self.watch, failed=False)
+        await self.artefacts.collect(launch, self.watch, failed=False)
         return loop.time() - began
 
 
@@ -134,17 +135,16 @@ async def asking(*answers: bytes | ProviderError | None) -> AsyncIterator[Asked]
     request = ArtefactRequest(
         globs=("*.txt",), failure_only=False, output_dir=Path("/out"), claim=claim, owns=lambda path: False
     )
-    async with DeathWatch(box, provider.context.liveness) as watch:
-        place = Place(
+    async with Poller(provider) as poller, DeathWatch(box, poller) as watch:
+        launch = Launch(
             name="s1.1",
             executor=GuardedExecutor(watch, retry),
             root=PurePosixPath("/app"),
             scratch=PurePosixPath("/tmp/s1"),
         )
-        artefacts = Artefacts(request, retry, Bus(clock=loop.time, consumers=[events.append]))
-        yield Asked(box, watch, place, artefacts, events)
+        artefacts = Artefacts(request, retry, Bus(clock=loop.time, consumers=[events.append]), Timing())
+        yield Asked(box, watch, launch, artefacts, events)
     backend.end(ref)
-    await provider.aclose()
 
 
 @pytest.mark.parametrize("kill_secs", [0.0, 15.0])
@@ -154,7 +154,7 @@ def test_a_command_that_hangs(kill_secs: float) -> None:
     async def main() -> None:
         async with asking(b"", None, b"", b"") as asked:
             asked.box.kill_secs = kill_secs
-            assert await asked.session() == pytest.approx(COLLECT_SECS + min(kill_secs, ABANDON_SECS))
+            assert await asked.session() == pytest.approx(Timing().collect + min(kill_secs, Timing().abandon))
             assert asked.box.kills == 1
             execs = asked.box.execs
             assert await asked.session() == 0
@@ -178,7 +178,7 @@ def test_a_sandbox_that_dies_meanwhile(hangs: str) -> None:
                 await asked.session()
             assert (loop.time(), asked.box.kills, asked.box.execs) == (7.0, 0, len(answers))
             with pytest.raises(SandboxDead):
-                await asked.artefacts.collect(asked.place, asked.watch, failed=True)
+                await asked.artefacts.collect(asked.launch, asked.watch, failed=True)
             assert asked.box.execs == len(answers)
             assert asked.warnings == []
 
@@ -214,9 +214,9 @@ def test_a_session_that_was_not_marked() -> None:
 
     async def main() -> None:
         async with asking(ExecFailed("no shell")) as asked:
-            place = await asked.artefacts.begin(asked.place, asked.watch)
-            assert VARIABLE not in place.env
-            await asked.artefacts.collect(place, asked.watch, failed=True)
+            launch = await asked.artefacts.begin(asked.launch, asked.watch)
+            assert VARIABLE not in launch.env
+            await asked.artefacts.collect(launch, asked.watch, failed=True)
             assert (asked.box.execs, len(asked.warnings)) == (1, 1)
 
     run_virtually(main())
@@ -244,8 +244,8 @@ def test_names_that_become_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 claim=tmp_path.joinpath,
                 owns=lambda path: False,
             )
-            retry = RetryPolicy(RetryTable(), asked.box.provider)
-            asked.artefacts = Artefacts(request, retry, Bus(clock=lambda: 0.0, consumers=[asked.events.append]))
+            bus = Bus(clock=lambda: 0.0, consumers=[asked.events.append])
+            asked.artefacts = Artefacts(request, asked.launch.executor.retry, bus, Timing())
             await asked.session()
             (event,) = [each.event for each in asked.events]
             assert isinstance(event, ArtefactsCollected)

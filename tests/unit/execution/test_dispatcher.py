@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from attrs import define, field
 
 from offload_core.abc import Outcome, TeardownFailed, Test, TestFinished
 from offload_core.events import Bus
+from offload_core.execution.attempts import RunningAttempt
 from offload_core.execution.dispatcher import Dispatcher
-from offload_core.execution.fleet import Run
+from offload_core.execution.messages import Aborted, Finished, TornDownLate, Unstarted
 from offload_core.results.accounting import Accounting
 from offload_core.scheduling import LongestFirst
 
@@ -49,20 +52,21 @@ class Bench:
         self.dispatcher.add([self.test])
         self.dispatcher.discovered()
 
-    def begin(self, hand: Hand) -> Run:
+    def begin(self, hand: Hand) -> RunningAttempt:
         """The worker takes the test and begins it."""
-        bundle = self.dispatcher.take(hand, {})
+        bundle = asyncio.run(self.dispatcher.next_bundle(hand, {}))
         assert bundle is not None
         assert bundle.tests == (self.test,)
-        return self.dispatcher.began(hand, self.test)
+        return self.dispatcher.begin(hand, self.test)
 
-    def finish(self, run: Run, outcome: Outcome) -> bool:
-        """It ends so."""
-        return self.dispatcher.finished_test(run, TestFinished(key="t", outcome=outcome, duration=1.0))
+    def finish(self, run: RunningAttempt, outcome: Outcome) -> bool:
+        """It ends so. Whether that counts."""
+        self.dispatcher.tell(Finished(run, TestFinished(key="t", outcome=outcome, duration=1.0)))
+        return any(attempt.number == run.number for attempt in self.accounting.records["t"].attempts)
 
-    def tear(self, run: Run) -> None:
+    def tear(self, run: RunningAttempt) -> None:
         """What it shared cannot be torn down."""
-        self.dispatcher.amend(run, TeardownFailed(key="t", message="no"))
+        self.dispatcher.tell(TornDownLate(run, TeardownFailed(key="t", message="no")))
 
     @property
     def state(self) -> str:
@@ -104,7 +108,7 @@ def test_what_comes_second_does_not_count() -> None:
     """Of two copies the first to end decides; the other is told to stop, and whatever it says is dropped."""
     bench = Bench(retries=0)
     first = bench.begin(bench.a)
-    second = bench.dispatcher.began(bench.b, bench.test)
+    second = bench.dispatcher.begin(bench.b, bench.test)
     assert second.hedge
     assert bench.finish(second, Outcome.PASSED)
     assert bench.a.aborted == ["t"]
@@ -117,8 +121,8 @@ def test_what_runs_is_not_queued_again() -> None:
     """A copy that comes back unstarted while another copy runs is forgotten; without one, it waits again."""
     bench = Bench(retries=0)
     run = bench.begin(bench.a)
-    bench.dispatcher.give_back([bench.test])
-    assert bench.dispatcher.take(bench.b, {}) is None
-    bench.dispatcher.dropped(run)
-    bench.dispatcher.give_back([bench.test])
+    bench.dispatcher.tell(Unstarted((bench.test,)))
+    assert asyncio.run(bench.dispatcher.next_bundle(bench.b, {})) is None
+    bench.dispatcher.tell(Aborted(run))
+    bench.dispatcher.tell(Unstarted((bench.test,)))
     assert bench.finish(bench.begin(bench.b), Outcome.PASSED)

@@ -12,7 +12,7 @@ from offload_core.abc import Exit, LivenessSettings, Outcome, Test
 from offload_core.errors import CapacityExhausted, CreateFailed
 from offload_core.events import Stamped
 from offload_core.execution import ArtefactRequest, StopRequest
-from offload_core.results.accounting import Record
+from offload_core.ledger import Record
 from offload_core.results.trace import trace_json
 from tests.support.simulation import Backend, Behaviour, Simulated, simulate
 from tests.support.soundness import check_sound

@@ -12,7 +12,7 @@ from offload_core.abc import Command, Context, Process, SandboxRef
 from offload_core.config.schema import RetryTable
 from offload_core.errors import ConnectionLost, OperationTimedOut, SandboxDead
 from offload_core.execution.guarded import GuardedExecutor
-from offload_core.liveness import DeathWatch
+from offload_core.liveness import DeathWatch, Poller
 from offload_core.retry import RetryPolicy
 from tests.support.simulated_backend import Backend, MemoryProvider, MemorySandbox
 from tests.support.virtual_time import run_virtually
@@ -52,10 +52,9 @@ async def guarded(secs: float = 0.0, failures: int = 0) -> AsyncIterator[tuple[B
     backend.deaths[ref] = asyncio.Event()
     box = Box(provider, ref)
     box.secs, box.failures = secs, failures
-    async with DeathWatch(box, provider.context.liveness) as watch:
+    async with Poller(provider) as poller, DeathWatch(box, poller) as watch:
         yield box, GuardedExecutor(watch, RetryPolicy(RetryTable(), provider))
     backend.end(ref)
-    await provider.aclose()
 
 
 def test_exec_is_never_tried_again() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from offload_core.abc import (
+    Collection,
     CollectionFailed,
     CollectionSkipped,
     Context,
@@ -17,7 +18,7 @@ from offload_core.abc import (
     Framework,
     Group,
     Image,
-    Place,
+    Launch,
     PrepareRequest,
     SandboxRef,
     Test,
@@ -38,7 +39,15 @@ from offload_core.events import (
 )
 from offload_core.execution import StopRequest
 from offload_core.results.accounting import exit_code
-from tests.support.simulation import Backend, Behaviour, MemoryFramework, MemoryProvider, Simulated, make_tests, simulate
+from tests.support.simulation import (
+    Backend,
+    Behaviour,
+    MemoryFramework,
+    MemoryProvider,
+    Simulated,
+    make_tests,
+    simulate,
+)
 from tests.support.soundness import check_sound, sound_run
 from tests.support.virtual_time import run_virtually
 
@@ -133,11 +142,11 @@ class Scripted(MemoryFramework):
     def __init__(self, script: dict[str, list[object]]) -> None:
         super().__init__([])
         self.script = script
-        self.places: list[Place] = []
+        self.places: list[Launch] = []
         self.at_once = 0
         self.most = 0
 
-    async def discover(self, group: Group, place: Place) -> AsyncIterator[Discovered]:
+    async def discover(self, group: Group, place: Launch) -> AsyncIterator[Discovered]:
         """As scripted."""
         self.places.append(place)
         self.at_once += 1
@@ -270,7 +279,7 @@ def test_a_sandbox_that_cannot_list(what: str) -> None:
     """Infrastructure that fails while listing is no test's failure: the run ends with the reason, and an incident."""
     backend = Backend(suite={})
 
-    async def dies(place: Place) -> None:
+    async def dies(place: Launch) -> None:
         backend.kill(next(ref for ref in backend.deaths if ref.name == "discovery"))
         await asyncio.sleep(1)
 
@@ -413,7 +422,7 @@ def test_a_session_that_cannot_be_opened_is_not_waited_for() -> None:
     """A framework whose `open` never returns: the watchdog ends the run, and even then every sandbox is gone."""
 
     class Stuck(MemoryFramework):
-        async def open(self, place: Place) -> Any:
+        async def open(self, place: Launch, collection: Collection) -> Any:
             await asyncio.Event().wait()
 
     behaviours = suite(3)
@@ -451,7 +460,7 @@ def test_the_reason_of_a_lost_connection_to_the_dead() -> None:
     error = SandboxDead("out of memory", operation="exec", sandbox="m0", provider="memory")
 
     class Dying(MemoryFramework):
-        async def open(self, place: Place) -> Any:
+        async def open(self, place: Launch, collection: Collection) -> Any:
             raise error
 
     behaviours = suite(3)

@@ -17,20 +17,9 @@ from pathlib import Path, PurePosixPath
 
 from attrs import frozen
 
-from offload_core.abc import (
-    ClientProcess,
-    Command,
-    Context,
-    Liveness,
-    Process,
-    Provider,
-    Sandbox,
-    SandboxRef,
-    SandboxSpec,
-    inherited_environment,
-    key,
-)
+from offload_core.abc import Command, Context, Liveness, Process, Provider, Sandbox, SandboxRef, SandboxSpec, key
 from offload_core.errors import CreateFailed, SandboxDead
+from offload_core.kit import ClientProcess, inherited_environment
 
 
 @frozen(kw_only=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from offload_core.abc import Completed, Exit, PipeReader, PipeWriter
+from offload_core.abc import Completed, Exit
 from offload_core.errors import AuthenticationFailed, ConnectionLost, NotFound, ProviderError
+from offload_core.kit import PipeReader, PipeWriter
 
 from ._scripts import READER, encoded
 

@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 
-from offload_core.abc import kill_command
+from offload_core.kit import kill_command
 
 MARK = "OFFLOAD_SSH_SANDBOX"
 """The variable that every process of a sandbox carries, with the sandbox's id."""

@@ -13,8 +13,9 @@ from attrs import evolve
 from offload_ssh import SshOptions, SshProvider
 from openssh import Server, kill_marked
 
-from offload_core.abc import Command, Context, PrepareRequest, Sandbox, SandboxSpec, launched
+from offload_core.abc import Command, Context, PrepareRequest, Sandbox, SandboxSpec
 from offload_core.errors import AuthenticationFailed, ConnectionLost, CreateFailed, NotFound, ProviderError
+from offload_core.kit import launched
 
 SPEC = SandboxSpec(name="one", run_id="run")
 

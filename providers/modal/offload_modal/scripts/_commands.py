@@ -25,8 +25,8 @@ from offload_core.abc import (
     SandboxRef,
     SandboxSpec,
     Upload,
-    launched,
 )
+from offload_core.kit import launched
 from offload_core.liveness import DeathWatch
 
 from .._options import ModalOptions

@@ -12,10 +12,7 @@ from pathlib import PurePosixPath
 
 from attrs import evolve
 
-from ._process import Command
-
-EXEC_MARK = "OFFLOAD_EXEC"
-"""The environment variable that carries the mark."""
+from ..abc import EXEC_MARK, Command
 
 # A process that already leads its group (fields 1 and 5 of /proc/self/stat) stays; else setsid, where there is one.
 _LAUNCH = """\
@@ -64,6 +61,9 @@ done
 exit 1
 """
 
+KILL_SECS = 10.0
+"""How long killing what carries a mark may take."""
+
 _LAUNCHER = ("/bin/sh", "-c", _LAUNCH, "offload-launch")
 
 
@@ -80,11 +80,6 @@ def without_launcher(command: Command) -> Command:
         return command
     cwd, *argv = command.argv[len(_LAUNCHER) :]
     return evolve(command, argv=argv, cwd=PurePosixPath(cwd) if cwd else None)
-
-
-def mark_of(command: Command) -> str | None:
-    """The mark of a launched command, or None."""
-    return command.env.get(EXEC_MARK)
 
 
 def kill_command(mark: str, variable: str = EXEC_MARK) -> Command:

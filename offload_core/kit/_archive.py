@@ -10,14 +10,12 @@ import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, Self
 
 from attrs import frozen
 
+from ..abc import Download, Upload
 from ..errors import DownloadFailed, RemoteFileMissing
-
-if TYPE_CHECKING:
-    from ._sandbox import Download, Upload
 
 MAX_UNPACKED_BYTES = 4 << 30
 """The most that one download may unpack to."""
@@ -122,7 +120,9 @@ def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     return digest.hexdigest()
 
 
-def unpack(archive: IO[bytes], files: Sequence[Download], *, joined: bool = False) -> None:
+def unpack(
+    archive: IO[bytes], files: Sequence[Download], *, joined: bool = False, limit: int = MAX_UNPACKED_BYTES
+) -> None:
     """Take `files` out of a tar archive, and nothing else.
 
     A member is written only where a requested path says. Absolute names, `..`, symbolic links and devices are left
@@ -130,13 +130,13 @@ def unpack(archive: IO[bytes], files: Sequence[Download], *, joined: bool = Fals
 
     Args:
         joined: there may be several archives, one after the other.
+        limit: bytes that it may unpack to.
 
     Raises:
         RemoteFileMissing: a requested path has no member.
-        DownloadFailed: the archive is cut, not an archive, unpacks to more than `MAX_UNPACKED_BYTES`, or cannot be
-            written here.
+        DownloadFailed: the archive is cut, not an archive, unpacks to more than `limit`, or cannot be written here.
     """
-    unpacking = _Unpacking(files)
+    unpacking = _Unpacking(files, limit)
     try:
         with tarfile.open(fileobj=archive, mode="r|", ignore_zeros=joined, tarinfo=_Bounded) as tar:
             for member in tar:
@@ -153,13 +153,13 @@ def unpack(archive: IO[bytes], files: Sequence[Download], *, joined: bool = Fals
 class _Unpacking:
     """What was asked for, by name in the archive, and what has come of it."""
 
-    def __init__(self, files: Sequence[Download]) -> None:
+    def __init__(self, files: Sequence[Download], limit: int) -> None:
         self.wanted: dict[PurePosixPath, list[Path]] = {}
         for file in files:
             self.wanted.setdefault(PurePosixPath(str(file.source).lstrip("/")), []).append(file.target)
         self.found: set[PurePosixPath] = set()
         self._written: dict[PurePosixPath, Path] = {}
-        self._budget = MAX_UNPACKED_BYTES
+        self._limit = self._budget = limit
 
     def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Write one member wherever it is wanted."""
@@ -205,7 +205,7 @@ class _Unpacking:
     def _spend(self, size: int, times: int) -> None:
         self._budget -= size * times
         if self._budget < 0:
-            raise DownloadFailed(f"more than {MAX_UNPACKED_BYTES} bytes", operation="download")
+            raise DownloadFailed(f"more than {self._limit} bytes", operation="download")
 
 
 def _inside(name: str) -> PurePosixPath | None:

@@ -9,21 +9,10 @@ from pathlib import Path, PurePath
 import pytest
 from attrs import frozen
 
-from offload_core.abc import (
-    ClientProcess,
-    Command,
-    Context,
-    Exit,
-    Liveness,
-    Process,
-    Provider,
-    Sandbox,
-    SandboxRef,
-    inherited_environment,
-    launched,
-)
+from offload_core.abc import Command, Context, Exit, Liveness, Process, Provider, Sandbox, SandboxRef
 from offload_core.abc import SandboxSpec as Spec
 from offload_core.errors import ConnectionLost, ExecFailed
+from offload_core.kit import ClientProcess, inherited_environment, launched
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the default kill looks under /proc")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 _CHUNK = 1 << 16
+_MAX_LAST_WORDS = 1 << 20
 
 
 class PipeReader(AsyncIterator[bytes]):
@@ -20,18 +21,34 @@ class PipeReader(AsyncIterator[bytes]):
         os.set_blocking(fd, False)
         self._fd = fd
         self._closing = weakref.finalize(self, os.close, fd)
+        self._left: int | None = None
+        self._ready: asyncio.Future[None] | None = None
+
+    def cut(self) -> None:
+        """Let it end after what has been written by now, whoever still holds the other end."""
+        if self._left is None:
+            self._left = _MAX_LAST_WORDS
+            if self._ready is not None:
+                _settle(self._ready)
 
     async def __anext__(self) -> bytes:
         await asyncio.sleep(0)  # whoever writes faster than anybody reads must not hold up everything else
-        while self._closing.alive:
+        while self._closing.alive and self._left != 0:
             try:
                 data = os.read(self._fd, _CHUNK)
             except BlockingIOError:
-                await _readable(self._fd)
+                if self._left is not None:
+                    break
+                loop = asyncio.get_running_loop()
+                self._ready = loop.create_future()
+                await _until(self._ready, self._fd, loop.add_reader, loop.remove_reader)
                 continue
-            if data:
-                return data
-            self._closing()
+            if not data:
+                break
+            if self._left is not None:
+                self._left = max(self._left - len(data), 0)
+            return data
+        self._closing()
         raise StopAsyncIteration
 
 
@@ -58,7 +75,8 @@ class PipeWriter:
                 try:
                     rest = rest[os.write(self._fd, rest) :]
                 except BlockingIOError:
-                    await _writable(self._fd)
+                    loop = asyncio.get_running_loop()
+                    await _until(loop.create_future(), self._fd, loop.add_writer, loop.remove_writer)
 
     async def close(self) -> None:
         """Close it, after what is being written."""
@@ -66,24 +84,14 @@ class PipeWriter:
             self._closing()
 
 
-async def _readable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, _settle, ready)
+async def _until(
+    ready: asyncio.Future[None], fd: int, add: Callable[..., object], remove: Callable[[int], object]
+) -> None:
+    add(fd, _settle, ready)
     try:
         await ready
     finally:
-        loop.remove_reader(fd)
-
-
-async def _writable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(fd, _settle, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(fd)
+        remove(fd)
 
 
 def _settle(ready: asyncio.Future[None]) -> None:

@@ -9,15 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from offload_core.abc import (
-    EXEC_MARK,
-    Command,
-    inherited_environment,
-    kill_command,
-    launched,
-    mark_of,
-    without_launcher,
-)
+from offload_core.abc import EXEC_MARK, Command
+from offload_core.kit import inherited_environment, kill_command, launched, without_launcher
 
 ODD = ("", "two words", "'", '"', "$HOME", "a\nb", "-n", "*", "ü")
 
@@ -29,7 +22,7 @@ def test_launched_runs_the_same_command(tmp_path: Path) -> None:
     done = subprocess.run(command.argv, env={**os.environ, **command.env}, capture_output=True, check=True)
     cwd, mark, group, pid, words = done.stdout.split(b"\n", 4)
     assert cwd.decode() == str(tmp_path)
-    assert mark.decode() == mark_of(command)
+    assert mark.decode() == command.mark
     assert group == pid
     assert [word.decode() for word in words.split(b"\0")[:-1]] == list(ODD)
 
@@ -43,8 +36,8 @@ def test_launched_cannot_enter() -> None:
 def test_each_launch_has_its_own_mark() -> None:
     """Two launches of one command can be told apart."""
     command = Command(argv=("true",))
-    assert mark_of(launched(command)) != mark_of(launched(command))
-    assert mark_of(command) is None
+    assert launched(command).mark != launched(command).mark
+    assert command.mark is None
 
 
 @pytest.mark.parametrize("cwd", [None, PurePosixPath("/tmp")])
@@ -54,7 +47,7 @@ def test_without_launcher(cwd: PurePosixPath | None) -> None:
     started = launched(command)
     back = without_launcher(started)
     assert (back.argv, back.cwd, back.timeout) == (command.argv, cwd, 3)
-    assert back.env == {"A": "b", EXEC_MARK: mark_of(started)}
+    assert back.env == {"A": "b", EXEC_MARK: started.mark}
     assert without_launcher(command) == command
 
 
@@ -67,7 +60,7 @@ def test_kill_command(tmp_path: Path) -> None:
         subprocess.Popen(each.argv, env={**os.environ, **each.env}, stdout=subprocess.PIPE, start_new_session=new)
         for each, new in ((victim, False), (bystander, True))
     ]
-    mark = mark_of(victim)
+    mark = victim.mark
     assert mark is not None
     killer = kill_command(mark)
     try:
@@ -80,7 +73,7 @@ def test_kill_command(tmp_path: Path) -> None:
         assert [_runs(pid) for pid in pids] == [False] * 3 + [True] * 3
         assert subprocess.run(killer.argv, check=False).returncode == 0
     finally:
-        other = mark_of(bystander)
+        other = bystander.mark
         assert other is not None
         subprocess.run(kill_command(other).argv, check=True)
         for process in processes:

@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from offload_core.abc import Download, Upload, _archive, members, pack, unpack
+from offload_core.abc import Download, Upload, _archive
 from offload_core.errors import DownloadFailed, RemoteFileMissing
+from offload_core.kit import members, pack, unpack
 
 Member = tuple[str, bytes | None, dict[str, object]]
 

@@ -1,0 +1,34 @@
+"""Tools for authors of providers and frameworks. They know the contracts and nothing else of Offload."""
+
+from ._archive import MAX_UNPACKED_BYTES, Member, members, pack, unpack
+from ._environment import inherited_environment
+from ._launcher import kill_command, launched, without_launcher
+from ._local import ClientProcess, HostProcess
+from ._pipes import PipeReader, PipeWriter
+from ._race import END_SECS, cancelled, race
+from ._shell import ShellProcess, ShellSandbox, kill_marked, run_command
+from ._tasks import BackgroundTasks
+
+__all__ = [
+    "END_SECS",
+    "MAX_UNPACKED_BYTES",
+    "BackgroundTasks",
+    "ClientProcess",
+    "HostProcess",
+    "Member",
+    "PipeReader",
+    "PipeWriter",
+    "ShellProcess",
+    "ShellSandbox",
+    "cancelled",
+    "inherited_environment",
+    "kill_command",
+    "kill_marked",
+    "launched",
+    "members",
+    "pack",
+    "race",
+    "run_command",
+    "unpack",
+    "without_launcher",
+]

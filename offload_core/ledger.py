@@ -1,0 +1,194 @@
+"""The ledger: every test of a run, its attempts, what is owed and what is decided.
+
+Pure: it consumes events and does no I/O. There is one in the program. The execution asks it what a test still needs,
+reports ask it what to say, and a journal that is read again gives the same answers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from attrs import define, evolve, field
+
+from .abc import Attempt, Outcome, State, Test
+from .events import (
+    AttemptAmended,
+    AttemptDropped,
+    AttemptFinished,
+    Event,
+    ModuleCollected,
+    TestBegan,
+    TestDiscovered,
+    TestNotRun,
+)
+
+
+def state_of(attempts: Iterable[Attempt]) -> State | None:
+    """The state that attempts make, or None while there is no evidence.
+
+    Lost attempts say nothing. The last of the others decides; a good end after a bad one is `flaky`.
+    """
+    telling = [attempt.outcome for attempt in attempts if attempt.outcome is not Outcome.LOST]
+    if not telling:
+        return None
+    last = telling[-1]
+    if last.good and any(outcome.bad for outcome in telling):
+        return State.FLAKY
+    return State(last.value)
+
+
+@define
+class Record:
+    """One test and all that happened to it.
+
+    Attributes:
+        attempts: those that have ended and count, in the order of their ends.
+        not_run: why the run ends without a verdict on it.
+        again: whether its last attempt is not its verdict, because another follows.
+        begun: the number of the attempt that began last.
+    """
+
+    test: Test
+    attempts: list[Attempt] = field(factory=list)
+    not_run: str | None = None
+    again: bool = False
+    begun: int = 0
+
+    @property
+    def state(self) -> State:
+        """The one state it is in now; `not_run` until there is evidence."""
+        return state_of(self.attempts) or State.NOT_RUN
+
+    @property
+    def decided(self) -> bool:
+        """Whether its state is its verdict."""
+        return not self.again and self.state is not State.NOT_RUN
+
+    @property
+    def owed(self) -> bool:
+        """Whether the run still has to find a verdict."""
+        return self.not_run is None and not self.decided
+
+    @property
+    def deciding(self) -> Attempt | None:
+        """The attempt that its state comes from."""
+        return next((each for each in reversed(self.attempts) if each.outcome is not Outcome.LOST), None)
+
+
+@define
+class Ledger:
+    """All records of a run, in the order of discovery."""
+
+    records: dict[str, Record] = field(factory=dict)
+    _states: Counter[State] = field(factory=Counter)
+    _verdicts: Counter[State] = field(factory=Counter)
+    _owed: int = 0
+
+    def apply(self, event: Event, at: float = 0.0) -> None:
+        """Take one event into account, which happened at this second of the run. Others than of tests are ignored.
+
+        Raises:
+            KeyError: it tells of a test that was never listed.
+        """
+        match event:
+            case AttemptFinished() | AttemptAmended() | AttemptDropped() | TestNotRun():
+                self._test(event)
+            case TestBegan():
+                record = self.records[event.test]
+                record.begun = max(record.begun, event.number)
+            case TestDiscovered(test):
+                self._add(Record(test))
+            case ModuleCollected():
+                self._module(event, at)
+            case _:
+                pass
+
+    # -- what is owed ---------------------------------------------------------------------------------------------
+
+    @property
+    def owed(self) -> int:
+        """How many tests have no verdict yet."""
+        return self._owed
+
+    def owes(self, key: str) -> bool:
+        """Whether a test has no verdict yet."""
+        record = self.records.get(key)
+        return record is not None and record.owed
+
+    def failures(self, key: str) -> int:
+        """Attempts that count against a test's retries: a crash does not, it is judged by evidence."""
+        bad = [attempt for attempt in self.records[key].attempts if attempt.outcome.bad]
+        return sum(attempt.outcome is not Outcome.CRASHED for attempt in bad)
+
+    # -- what is decided ------------------------------------------------------------------------------------------
+
+    def counts(self) -> Counter[State]:
+        """How many tests are in each state."""
+        return +self._states
+
+    def verdicts(self) -> Counter[State]:
+        """How many tests are decided, in each state."""
+        return +self._verdicts
+
+    @property
+    def decided(self) -> int:
+        """How many tests have their verdict."""
+        return self._verdicts.total()
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _test(self, event: AttemptFinished | AttemptAmended | AttemptDropped | TestNotRun) -> None:
+        record = self.records[event.attempt.test if isinstance(event, AttemptFinished) else event.test]
+        self._count(record, -1)
+        match event:
+            case AttemptFinished():
+                record.attempts.append(event.attempt)
+                record.begun = max(record.begun, event.attempt.number)
+                record.again = event.again
+            case AttemptAmended():
+                record.attempts = [
+                    amended(attempt, event) if attempt.number == event.number else attempt
+                    for attempt in record.attempts
+                ]
+                record.again = record.again or event.again
+            case AttemptDropped():
+                record.attempts = [attempt for attempt in record.attempts if attempt.number != event.number]
+            case TestNotRun():
+                record.not_run = event.reason
+                record.again = False
+        self._count(record, +1)
+
+    def _add(self, record: Record) -> None:
+        self.records[record.test.key] = record
+        self._count(record, +1)
+
+    def _count(self, record: Record, by: int) -> None:
+        state = record.state
+        self._states[state] += by
+        self._owed += by * record.owed
+        if state is not State.NOT_RUN and not record.again:
+            self._verdicts[state] += by
+
+    def _module(self, event: ModuleCollected, at: float) -> None:
+        test = Test(key=event.key, id=event.path, group=event.group, path=event.path, affinity=event.path)
+        attempt = Attempt(
+            test=event.key,
+            number=1,
+            sandbox="",
+            session="discovery",
+            outcome=Outcome.ERROR if event.failed else Outcome.SKIPPED,
+            start=at,
+            duration=0.0,
+            message=event.message,
+            details=event.details,
+        )
+        self._add(Record(test, [attempt]))
+
+
+def amended(attempt: Attempt, event: AttemptAmended) -> Attempt:
+    """The attempt with a late teardown failure: a good one becomes an error, a bad one keeps its outcome."""
+    details = "\n".join(part for part in (attempt.details, event.details) if part)
+    if attempt.outcome.bad:
+        return evolve(attempt, details=details)
+    return evolve(attempt, outcome=Outcome.ERROR, message=event.message, details=details)
