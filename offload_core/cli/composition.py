@@ -18,15 +18,16 @@ from ..config.schema import HistoryTable
 from ..config.secrets import redactor, secret_values
 from ..errors import ConfigError, OffloadError
 from ..events import Bus, PrepareProgress, RunFinished, RunStarted, Stamped, TestBegan, Warned
-from ..execution import ArtefactRequest, RunRequest, StopRequest, execute
+from ..execution import ArtefactRequest, StopRequest, execute
 from ..frameworks.selection import is_asked
 from ..results.accounting import Accounting, ExitCode, exit_code
 from ..results.console import ConsoleOptions
 from ..results.directory import OutputDirectory
 from ..results.last_run import LastRun, read_last_run
 from ..results.reporter import Reporter
-from .configured import make_framework, make_groups, make_provider
+from .configured import make_groups, make_provider
 from .interruption import Interruption
+from .request import make_request
 from .revision import Revision, start_looking
 from .run_history import RunHistory
 from .run_options import RunOptions
@@ -151,19 +152,13 @@ class _Composed:
         known: Mapping[str, float] = self.last.durations
         if self.history is not None:
             known = self.history.estimates(known, lambda message: bus.emit(Warned(message)))
-        request = RunRequest(
+        request = make_request(
+            self.loaded,
+            provider,
+            self.groups,
             run_id=self.run_id,
-            provider=provider,
-            framework=make_framework(self.loaded),
-            groups=self.groups,
-            project=self.loaded.project_dir.name,
-            project_dir=self.loaded.project_dir,
-            offload=config.offload,
-            retry=config.retry,
             prepare=self.options.prepare_request(self.loaded, lambda line: bus.emit(PrepareProgress(line))),
             env=self.options.variables,
-            framework_env=config.framework.env,
-            discover_in=config.framework.discover_in,
             hash_seed=self.hash_seed,
             fail_fast=self.options.fail_fast,
             estimates=known,

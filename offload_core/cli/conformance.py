@@ -131,10 +131,9 @@ def _override(text: str) -> Override:
 def _subject(loaded: Loaded, how: dict[str, Any]) -> Subject:
     from attrs import evolve
 
-    from ..abc import PrepareRequest
     from ..testing.installed import Subject
     from .configured import make_provider
-    from .run_options import written
+    from .request import prepare_request
 
     offload, at_once = loaded.config.offload, how["at_once"]
     if loaded.assembled.locks.on(("offload", "max_parallel")):
@@ -143,7 +142,7 @@ def _subject(loaded: Loaded, how: dict[str, Any]) -> Subject:
     loaded = evolve(loaded, config=evolve(loaded.config, offload=offload))
     return Subject(
         make=lambda: make_provider(loaded),
-        request=PrepareRequest(context=loaded.project_dir, init=offload.sandbox_init_cmd, exclude=written(loaded)),
+        request=prepare_request(loaded),
         kill_command=how["kill_command"],
         patience_secs=how["patience"],
         enforces_lifetime=not how["no_lifetime"],

@@ -12,6 +12,7 @@ from ..abc import PrepareRequest, Provider
 from ..config.loading import Loaded
 from ..errors import ConfigError
 from .locked_options import refuse_locked
+from .request import prepare_request
 
 
 @frozen(kw_only=True)
@@ -68,24 +69,11 @@ class RunOptions:
 
     def prepare_request(self, loaded: Loaded, progress: Callable[[str], None]) -> PrepareRequest:
         """What the image is to be made from. An image that was named is used as it is. `check` has been called."""
-        whole = self.override_image_id is None
-        return PrepareRequest(
-            context=loaded.project_dir,
-            base=self.override_image_id,
-            init=loaded.config.offload.sandbox_init_cmd if whole else None,
-            copy=tuple(_copy(each, loaded) for each in self.copy_dir) if whole else (),
-            exclude=written(loaded),
-            no_cache=self.no_cache,
-            progress=progress,
-        )
-
-
-def written(loaded: Loaded) -> tuple[PurePosixPath, ...]:
-    """What Offload itself writes below the project's directory, relative to it."""
-    output = loaded.output_dir.resolve()
-    history = [loaded.history_path.resolve()] if loaded.history_path else []
-    project = loaded.project_dir.resolve()
-    return tuple(PurePosixPath(path.relative_to(project)) for path in (output, *history) if project in path.parents)
+        if self.override_image_id is not None:
+            more: dict[str, Any] = {"base": self.override_image_id, "init": None}
+        else:
+            more = {"copy": tuple(_copy(each, loaded) for each in self.copy_dir)}
+        return prepare_request(loaded, no_cache=self.no_cache, progress=progress, **more)
 
 
 def makes_images(provider: Provider[Any]) -> bool:

@@ -42,7 +42,8 @@ async def execute(request: RunRequest, bus: Bus, stop: StopRequest) -> None:
             task.cancel()
         results = await asyncio.gather(body, asked, tending, return_exceptions=True)
         run.settle()
-        await _wound_down(setup)
+        async with request.provider, setup.poller:
+            await sweep(request.run_id, setup.retry, bus, within=request.timing.sweep)
     for result in results:
         if isinstance(result, Exception):
             raise result
@@ -62,22 +63,14 @@ async def collect(request: RunRequest, bus: Bus) -> None:
         for test in tests:
             bus.emit(TestDiscovered(test))
 
-    try:
-        if request.discover_in == "sandbox":
+    async with request.provider, setup.poller:
+        if request.discover_in == "host":
+            return await Listing(setup, found).run()
+        try:
             await setup.prepare()
-        await Listing(setup, found).run()
-    finally:
-        await _wound_down(setup)
-
-
-async def _wound_down(setup: Setup) -> None:
-    """Look for what is left, and close what was opened."""
-    request = setup.request
-    try:
-        await sweep(request.run_id, setup.retry, setup.bus, within=request.timing.sweep)
-    finally:
-        await setup.poller.aclose()
-        await request.provider.aclose()
+            await Listing(setup, found).run()
+        finally:
+            await sweep(request.run_id, setup.retry, bus, within=request.timing.sweep)
 
 
 class _Run:
