@@ -38,7 +38,7 @@ from ..abc import (
 )
 from ..abc._framework import OptionsT
 from ..errors import DiscoveryError, FrameworkUnusable, ProviderError
-from ..results.sanitize import cut
+from ..kit import cut
 from .tool import Tool, ToolCrashed, checked, version
 
 __all__ = ["Batch", "BatchFramework", "BatchSession", "ToolCrashed"]

@@ -15,8 +15,8 @@ from attrs import NOTHING, frozen
 
 from ..abc import Discovered, Group, Launch, Outcome, Section, Test, key
 from ..errors import DiscoveryError
+from ..kit import JUnitCase, NotJUnit, read_junit
 from .batch import Batch, BatchFramework, ToolCrashed
-from .junit_report import Case, NoReport, cases
 from .output import harmless
 from .selection import is_asked
 from .tool import Tool, listing
@@ -148,8 +148,8 @@ class CommandFramework(BatchFramework[CommandOptions]):
         if report is None:
             raise ToolCrashed(f"the run command wrote no {path.name}\n{tool.tail()}")
         try:
-            found = cases(report)
-        except NoReport as error:
+            found = read_junit(report)
+        except NotJUnit as error:
             if len(ids) == 1 and ended.signal is None:
                 return batch.unreported(f"{path.name} of the run command is {error}", tool.tail())
             raise ToolCrashed(f"{path.name} of the run command is {error}\n{tool.tail()}") from error
@@ -157,14 +157,14 @@ class CommandFramework(BatchFramework[CommandOptions]):
         if ended.signal is not None:
             tool.say(f"warning: the run command ended after its report: {ended}".encode())
 
-    def _match(self, batch: Batch, found: Sequence[Case], *, killed: bool) -> None:
+    def _match(self, batch: Batch, found: Sequence[JUnitCase], *, killed: bool) -> None:
         """Give each test its result: the worst, if it has several. Names must be equal; nothing is guessed.
 
         Raises:
             ToolCrashed: it was killed before it came to some of them.
         """
         unknown: list[str] = []
-        worst: dict[str, Case] = {}
+        worst: dict[str, JUnitCase] = {}
         for case in found:
             id = self.options.test_id_format.format(name=case.name, classname=case.classname).strip()
             if id not in batch.left:
@@ -175,7 +175,7 @@ class CommandFramework(BatchFramework[CommandOptions]):
             batch.finished(
                 id,
                 case.outcome,
-                case.seconds,
+                case.seconds or 0.0,
                 message=case.message,
                 details=case.details,
                 output=case.output,

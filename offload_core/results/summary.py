@@ -11,10 +11,10 @@ from typing import Any
 
 from ..abc import State
 from ..config.schema import DEFAULT_FILE
+from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting, ExitCode
 from .cost import cost_of
-from .sanitize import cut
 
 SCHEMA = 1
 """The version of `summary.json`; raised when a key is removed or changes its meaning."""

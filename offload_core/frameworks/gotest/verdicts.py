@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from attrs import define, field
 
 from ...abc import Outcome, Section
-from ...results.sanitize import cut
+from ...kit import cut
 from ..batch import Batch
 from .stream import Builds, Event, Text, is_result, summary
 

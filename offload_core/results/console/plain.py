@@ -6,8 +6,8 @@ from typing import Any
 
 from ...abc import State
 from ...events import Event
-from ._base import Console
-from ._output import Line
+from .base import Console
+from .printer import Line
 
 PROGRESS_SECS = 1.0
 """At least this long between two lines of progress."""

@@ -11,7 +11,7 @@ from attrs import frozen
 from ...abc import Outcome
 from ...ledger import Record
 from ..accounting import Accounting
-from ._recorded import Execution, Lane, Recorded
+from .recorded import Execution, Lane, Recorded
 
 SLOWEST = 10
 
