@@ -54,7 +54,6 @@ class Poller(AsyncResource):
 
     @override
     async def aclose(self) -> None:
-        """Stop the loop."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 from attrs import frozen
+from typing_extensions import override
 
 from . import __version__
 from .abc import CONTRACT, OLDEST_CONTRACT, Framework, Provider
@@ -137,6 +138,7 @@ def _load(entry: EntryPoint) -> Any:
     class One(DriverManager):  # type: ignore[type-arg]  # it is generic only in newer versions
         """Loads the entry point that was chosen, instead of searching again by name, which hides who it belongs to."""
 
+        @override
         def list_entry_points(self) -> list[EntryPoint]:
             return [entry]
 

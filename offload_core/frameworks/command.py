@@ -12,6 +12,7 @@ from string import Formatter
 from typing import Any, ClassVar
 
 from attrs import NOTHING, frozen
+from typing_extensions import override
 
 from ..abc import Discovered, Group, Launch, Outcome, Section, Test, key
 from ..errors import DiscoveryError
@@ -97,10 +98,12 @@ class CommandFramework(BatchFramework[CommandOptions]):
         super().__init__(options)
         self.max_id_chars = MAX_ID_CHARS if "{tests}" in options.run_command else 0
 
+    @override
     def version_command(self) -> Sequence[str]:
         """Nobody knows how to ask a command of the user: only that a shell starts is checked."""
         return ("/bin/sh", "-c", "echo 'commands of the configuration'")
 
+    @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """One test for each line; see `Framework.discover`. A line that comes twice is one test."""
         line = _filled(self.options.discover_command, {"filters": shlex.join(group.filters)})
@@ -122,6 +125,7 @@ class CommandFramework(BatchFramework[CommandOptions]):
             if not group.select or is_asked(id, path, group.select, Path(launch.root)):
                 yield _test(group, id, path)
 
+    @override
     async def run_batch(self, batch: Batch) -> None:
         """All tests by one command that reports, or each by a command of its own."""
         if self.options.reports:

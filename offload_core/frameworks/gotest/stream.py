@@ -13,6 +13,7 @@ from collections import deque
 from typing import Any
 
 from attrs import define, field, frozen
+from typing_extensions import override
 
 from ..batch import MAX_TEXT
 from ..output import harmless
@@ -108,6 +109,7 @@ class Text:
             self._held -= gone
             self._left_out += gone
 
+    @override
     def __str__(self) -> str:
         mark = f"\n[… {self._left_out} characters left out …]\n" if self._left_out else ""
         return "".join((*self._head, mark, *self._tail))

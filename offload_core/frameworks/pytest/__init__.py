@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
+from typing_extensions import override
 
 from ...abc import (
     Collection,
@@ -88,8 +89,8 @@ class Pytest(Framework[PytestOptions]):
         super().__init__(options)
         self._installed: WeakKeyDictionary[Executor, _Installed] = WeakKeyDictionary()
 
+    @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
-        """List the tests of a group; see `Framework.discover`."""
         marker = secrets.token_hex(12)
         command = await self._command(launch, "discover", marker, ("--collect-only", "-q", *group.filters))
         try:
@@ -127,14 +128,14 @@ class Pytest(Framework[PytestOptions]):
             what = f"pytest could not list the tests of group '{group.name}'"
             raise DiscoveryError(_explained(what, command, ended, whole or wire.tail()))
 
+    @override
     async def open(self, launch: Launch, collection: Collection) -> TestSession:
-        """Start a warm pytest process; see `Framework.open`."""
         marker = secrets.token_hex(12)
         command = await self._command(launch, "session", marker, ())
         return PytestSession(await launch.executor.exec(command), marker, launch.log)
 
+    @override
     async def check(self, launch: Launch) -> Health:
-        """Is pytest there, and new enough?"""
         argv = (*shlex.split(self.options.command), "--version")
         command = Command(argv=argv, cwd=launch.root, env=launch.env)
         try:

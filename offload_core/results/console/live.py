@@ -12,6 +12,7 @@ from rich.console import Console as RichConsole
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
+from typing_extensions import override
 
 from ...abc import State
 from ...events import SandboxEnd
@@ -35,7 +36,7 @@ class LivePrinter:
         self._kept = Text()
 
     def write(self, lines: Iterable[Line]) -> None:
-        """As `Printer.write`."""
+        """Write them above the display."""
         for line in lines:
             self._kept.append(f"{line.text}\n", _RICH_STYLES[line.style] or None)
 
@@ -61,10 +62,12 @@ class LiveConsole(Console):
         self._live: Live | None = None
         self._redirect_stdout = stdout.isatty()
 
+    @override
     def _on_tick(self) -> None:
         with suppress(OSError):  # a terminal that has gone away ends no run
             self._draw()
 
+    @override
     def _on_close(self) -> None:
         with suppress(OSError):
             if self._live is not None:
@@ -86,8 +89,8 @@ class LiveConsole(Console):
         self._lines.flush()
         self._live.update(display, refresh=True)
 
+    @override
     def finish(self, summary: Any) -> None:
-        """As `Console.finish`."""
         super().finish(summary)
         with suppress(OSError):
             self._lines.flush()
