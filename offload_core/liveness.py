@@ -162,7 +162,8 @@ class DeathWatch:
 
         Raises:
             SandboxDead, SandboxLost: the sandbox is gone; chained to the call's own error, if it failed of it.
-            Whatever the call raises.
+
+        Else it raises whatever the call raises.
         """
         task = await race(call, self.gone)
         if task is None:

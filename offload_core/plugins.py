@@ -40,7 +40,8 @@ class Plugin:
     Attributes:
         name: what the configuration calls it.
         target: `module:Class`.
-        distribution, version: the package that registers it.
+        distribution: the package that registers it.
+        version: of that package.
         error: why it cannot be used; empty if it can.
     """
 

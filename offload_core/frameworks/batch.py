@@ -55,7 +55,8 @@ class Batch:
     """Tests that one process runs. Ids in it are unique.
 
     Attributes:
-        launch: where. directory: of this batch alone, in the sandbox; it is made by the first upload.
+        launch: where.
+        directory: of this batch alone, in the sandbox; it is made by the first upload.
         left: tests by id that have not finished, in order.
     """
 

@@ -39,7 +39,8 @@ def summarize(
     """What `summary.json` holds, as plain values. Times in seconds, tests by their id.
 
     Args:
-        reports: paths of what was written, by kind. report_failures: what could not be written, in words.
+        reports: paths of what was written, by kind.
+        report_failures: what could not be written, in words.
     """
     records = accounting.records.values()
     counts = accounting.counts()

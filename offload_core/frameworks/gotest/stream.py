@@ -28,7 +28,8 @@ class Event:
     """One event.
 
     Attributes:
-        package: the import path. test: the name, with `/` before each subtest; empty for the package itself.
+        package: the import path.
+        test: the name, with `/` before each subtest; empty for the package itself.
         output: a piece of output, mostly one line with its end.
         seconds: how long what ended took.
         build: the package that did not build, and so made this one fail.

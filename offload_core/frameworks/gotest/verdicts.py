@@ -30,7 +30,10 @@ class _Test:
     """A test of the package: what it and its subtests have said.
 
     Attributes:
-        own: its own output. subtests: that of those that run. failed, good: of those that have ended.
+        own: its own output.
+        subtests: that of those that run.
+        failed: the output of those that have failed.
+        good: the output of those that have ended well.
         failures: the subtests that failed without one in them that did, and what they said.
     """
 

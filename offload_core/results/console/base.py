@@ -60,7 +60,8 @@ class Console:
     """A consumer of events for people. `accounting` must have got each event before.
 
     Args:
-        results: stdout. notices: stderr.
+        results: stdout.
+        notices: stderr.
         full_text: where texts that are cut here can be read in full.
         tick_secs: how often `tick` is called from a thread of its own, from the first event on; None for never.
         clock: seconds, for what is said when no event comes.

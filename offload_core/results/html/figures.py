@@ -129,8 +129,10 @@ class Spent:
     """Where the life of one sandbox, or of several, went. Seconds; `creating`, `opening`, `testing` and `rest` add up.
 
     Attributes:
-        creating: from the order until it was ready. opening: starting test sessions.
-        testing: while at least one test ran, those that did not count too. rest: between tests, idle, and ending.
+        creating: from the order until it was ready.
+        opening: starting test sessions.
+        testing: while at least one test ran, those that did not count too.
+        rest: between tests, idle, and ending.
     """
 
     creating: float
