@@ -15,7 +15,6 @@ from offload_core.abc import Command, Exit, Process
 from offload_core.frameworks import pytest as framework
 from offload_core.frameworks.output import MAX_LOG_BYTES, TAIL_BYTES, Lines, harmless
 from offload_core.frameworks.pytest import Pytest, PytestOptions
-from offload_core.frameworks.pytest.session import key_of, number_of
 from offload_core.frameworks.pytest.wire import Wire
 
 
@@ -147,16 +146,6 @@ def test_tail() -> None:
     _, _, ended = read(stderr=[b"before\nFatal Python error: Aborted\n" + b"  File x\n" * 100])
     assert ended.reason.startswith("\nFatal Python error: Aborted")
     assert MAX_LOG_BYTES >= TAIL_BYTES
-
-
-def test_keys() -> None:
-    """A key is unique for each of the tests that share an id, and gives its number back, whatever is in the names."""
-    from offload_core.abc import Test
-
-    for group in ("g", "a:b", "1:2:"):
-        for number in (0, 12):
-            key = key_of(group, number, "x:1::y")
-            assert number_of(Test(key=key, id="x:1::y", group=group, path="x:1", affinity="x:1")) == number
 
 
 def test_options() -> None:
