@@ -3,9 +3,10 @@
 from ._archive import MAX_UNPACKED_BYTES, Member, members, pack, unpack
 from ._environment import inherited_environment
 from ._launcher import kill_command, launched, without_launcher
-from ._local import ClientProcess, HostProcess
-from ._pipes import PipeReader, PipeWriter
-from ._race import END_SECS, cancelled, race
+from ._local import ClientProcess, HostProcess, PipedProcess
+from ._naming import naming
+from ._pipes import PipeReader, Pipes, PipeWriter, open_pipes
+from ._race import END_SECS, cancelled, race, settle
 from ._shell import ShellProcess, ShellSandbox, kill_marked, run_command
 from ._tasks import BackgroundTasks
 
@@ -18,6 +19,8 @@ __all__ = [
     "Member",
     "PipeReader",
     "PipeWriter",
+    "PipedProcess",
+    "Pipes",
     "ShellProcess",
     "ShellSandbox",
     "cancelled",
@@ -26,9 +29,12 @@ __all__ = [
     "kill_marked",
     "launched",
     "members",
+    "naming",
+    "open_pipes",
     "pack",
     "race",
     "run_command",
+    "settle",
     "unpack",
     "without_launcher",
 ]
