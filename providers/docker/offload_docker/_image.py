@@ -22,14 +22,7 @@ from docker.utils import parse_repository_tag
 from docker.utils.build import exclude_paths
 
 from offload_core.abc import PrepareRequest
-from offload_core.errors import (
-    AuthenticationFailed,
-    ConnectionLost,
-    CreateFailed,
-    NotFound,
-    PrepareFailed,
-    ProviderError,
-)
+from offload_core.errors import AuthenticationFailed, ConnectionLost, CreateFailed, NotFound, PrepareFailed
 
 from ._options import DockerOptions
 
@@ -297,7 +290,7 @@ def _lines(message: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _pull_failed(name: str, said: str) -> ProviderError:
+def _pull_failed(name: str, said: str) -> Exception:
     """What a registry answers arrives as text."""
     lower = said.lower()
     if "toomanyrequests" in lower or "rate limit" in lower:

@@ -18,16 +18,7 @@ from docker import APIClient
 from docker.errors import APIError
 from typing_extensions import override
 
-from offload_core.abc import (
-    Context,
-    Health,
-    Image,
-    Liveness,
-    PrepareRequest,
-    Provider,
-    SandboxRef,
-    SandboxSpec,
-)
+from offload_core.abc import Context, Health, Image, Liveness, PrepareRequest, Provider, SandboxRef, SandboxSpec
 from offload_core.errors import (
     ConnectionLost,
     CreateFailed,
@@ -37,7 +28,7 @@ from offload_core.errors import (
     ProviderError,
     SandboxDead,
 )
-from offload_core.kit import naming
+from offload_core.kit import BackgroundTasks, naming
 
 from ._connection import resolve
 from ._death import GIB
@@ -74,6 +65,7 @@ class DockerProvider(Provider[DockerOptions]):
         self._hello_secs = hello_secs
         self._list_secs = list_secs
         self._carried: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._carrying = BackgroundTasks()
         self._home: Engine | None = None
 
     @cached_property
@@ -86,8 +78,6 @@ class DockerProvider(Provider[DockerOptions]):
         addresses = resolve(self.options.hosts)
         connections = self.context.max_parallel + 4
         return [Engine(address, connections, self._hello_secs, self.options.memory_gb) for address in addresses]
-
-    # -- images ---------------------------------------------------------------------------------------------------
 
     @override
     async def prepare(self, request: PrepareRequest) -> Image:
@@ -136,7 +126,7 @@ class DockerProvider(Provider[DockerOptions]):
         key = (image.id, engine.url)
         task = self._carried.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._carried[key] = asyncio.ensure_future(self._copy(image, home, engine))
+            task = self._carried[key] = self._carrying.start(self._copy(image, home, engine))
         await asyncio.shield(task)
 
     @staticmethod
@@ -154,8 +144,6 @@ class DockerProvider(Provider[DockerOptions]):
         except NotFound:
             return False
         return True
-
-    # -- sandboxes ------------------------------------------------------------------------------------------------
 
     @override
     async def create(self, spec: SandboxSpec) -> DockerSandbox:
@@ -284,8 +272,6 @@ class DockerProvider(Provider[DockerOptions]):
 
         return dict(zip(engines, await asyncio.gather(*map(ask, engines)), strict=True))
 
-    # -- the rest -------------------------------------------------------------------------------------------------
-
     @override
     def is_retryable(self, error: ProviderError) -> bool:
         """Server errors and lost connections may pass, what the engine refuses does not."""
@@ -298,10 +284,8 @@ class DockerProvider(Provider[DockerOptions]):
 
     @override
     async def aclose(self) -> None:
+        await self._carrying.aclose(within=0)
         if "engines" in vars(self):
-            for task in self._carried.values():
-                task.cancel()
-            await asyncio.gather(*self._carried.values(), return_exceptions=True)
             await asyncio.gather(*(engine.aclose() for engine in self.engines))
 
 

@@ -56,8 +56,8 @@ class Copier:
             raise CreateFailed(f"{what}; `copy_exclude` can leave it out") from error
 
     def _directory(self, source: Path, target: Path, relative: PurePosixPath, stop: threading.Event) -> None:
-        target.mkdir()
         with os.scandir(source) as entries:
+            target.mkdir()
             for entry in entries:
                 if stop.is_set():
                     raise Stopped

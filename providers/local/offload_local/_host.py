@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -87,9 +87,8 @@ class Host:
 
     async def probe(self, refs: Sequence[SandboxRef]) -> dict[SandboxRef, Liveness]:
         """Whether they are alive; at most one look at the process table, for what others made."""
-        traces: Mapping[str, _traces.Trace] = {}
-        if any(ref.id not in self.instances for ref in refs):
-            traces = await asyncio.to_thread(_traces.find)
+        foreign = any(ref.id not in self.instances for ref in refs)
+        traces = await asyncio.to_thread(_traces.find) if foreign else {}
 
         def answer(ref: SandboxRef) -> Liveness:
             if instance := self.instances.get(ref.id):

@@ -90,7 +90,7 @@ class Supervisor:
 
     # -- the channel
 
-    def receive(self) -> list[Any] | None:
+    def receive(self) -> Iterator[tuple[Any, ...]] | None:
         """The messages that are complete; None at the end of the stream."""
         try:
             data, ancillary, _, _ = self.channel.recvmsg(1 << 16, _socket.CMSG_SPACE(4 * _MAX_FDS))
@@ -105,7 +105,7 @@ class Supervisor:
         if not data:
             return None
         self.inbox += data
-        return list(unpacked(self.inbox))
+        return unpacked(self.inbox)
 
     def report(self, *message: Any) -> None:
         try:
