@@ -43,33 +43,36 @@ class HostProcess(Process):
 
     @classmethod
     async def start(
-        cls, command: Command, *, env: Mapping[str, str] | None = None, cwd: PurePath | None = None
+        cls, command: Command, *, env: Mapping[str, str] | None = None, cwd: PurePath | None = None, stdin: bool = True
     ) -> Self:
         """Start a process.
 
         Args:
             env: what the command's own variables are added to; None for what commands inherit of Offload.
             cwd: where the command starts that does not say so itself.
+            stdin: whether it gets standard input; else that is empty, and nothing can be written.
 
         Raises:
             ExecFailed: there is no such program or directory, or it cannot be started.
 
         Cancelled, what was started is killed.
         """
-        return await BackgroundTasks().make(cls._start(command, env, cwd), cls.kill, wait=True)
+        return await BackgroundTasks().make(cls._start(command, env, cwd, stdin=stdin), cls.kill, wait=True)
 
     @classmethod
-    async def _start(cls, command: Command, env: Mapping[str, str] | None, cwd: PurePath | None) -> Self:
+    async def _start(
+        cls, command: Command, env: Mapping[str, str] | None, cwd: PurePath | None, *, stdin: bool
+    ) -> Self:
         pipes: list[int] = []
         try:
             for _ in range(3):
                 pipes += os.pipe()
-            stdin, ours_in, ours_out, stdout, ours_err, stderr = pipes
+            theirs_in, ours_in, ours_out, stdout, ours_err, stderr = pipes
             process = await asyncio.create_subprocess_exec(
                 *command.argv,
                 env={**(inherited_environment() if env is None else env), **command.env},
                 cwd=command.cwd or cwd,
-                stdin=stdin,
+                stdin=theirs_in if stdin else asyncio.subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
@@ -79,7 +82,7 @@ class HostProcess(Process):
             if not isinstance(error, (OSError, ValueError)):
                 raise
             raise ExecFailed(f"cannot start {command.argv[0]!r}: {error}", operation="exec") from error
-        _close((stdin, stdout, stderr))
+        _close((theirs_in, stdout, stderr))
         return cls(command, process, (PipeWriter(ours_in), PipeReader(ours_out), PipeReader(ours_err)))
 
     @override

@@ -11,17 +11,12 @@ from modal import exception as modal_errors
 
 from offload_core.abc import Liveness
 from offload_core.errors import ConnectionLost, NotFound, OperationTimedOut, ProviderError, SandboxDead
+from offload_core.kit import BackgroundTasks, race
 
 from ._errors import translated
 
 T = TypeVar("T")
 
-PUSHES_AT_ONCE = 90
-"""How many long polls there are at a time. All calls share one connection, and from 100 streams on they wait for each
-other for seconds; the sandboxes beyond are asked about in bulk."""
-
-_END_SECS = 1.0  # what was cancelled ends in milliseconds; if it does not, it is left behind
-_CANCELLATIONS = 5
 _LOOK_SECS = 5.0
 
 _TIMEOUT = "GENERIC_STATUS_TIMEOUT"
@@ -98,22 +93,27 @@ class Death:
     """The death of one sandbox: `gone` gets the reason as soon as it is known, from whatever source.
 
     Args:
-        watch: returns when it has died; it runs from the first `watched` until then, or until `stop`.
+        tasks: where the watch runs.
+        watch: returns when it has died; it runs from the first `watched` until then.
         look: asks once.
         where: the sandbox and the provider, for errors.
         patience: how many seconds a worker that lost the sandbox waits for Modal's word on it.
 
-    `silence` says why nothing is known though Modal calls it alive: its worker does not answer, or knows it no more.
+    Attributes:
+        gone: see above.
+        silence: why nothing is known though Modal calls it alive: its worker does not answer, or knows it no more.
     """
 
     def __init__(
         self,
+        tasks: BackgroundTasks,
         watch: Callable[[], Coroutine[Any, Any, Liveness]],
         look: Callable[[], Coroutine[Any, Any, Liveness]],
         where: dict[str, str | None],
         patience: float,
     ) -> None:
         self.gone: asyncio.Future[Liveness] = asyncio.get_running_loop().create_future()
+        self._tasks = tasks
         self._watch = watch
         self._look = look
         self._where = where
@@ -124,7 +124,7 @@ class Death:
     def watched(self) -> asyncio.Future[Liveness]:
         """`gone`, with somebody who looks out for it."""
         if self._watching is None and not self.gone.done():
-            self._watching = asyncio.create_task(self._run(), name=f"death watch of {self._where['sandbox']}")
+            self._watching = self._tasks.start(self._run(), f"death watch of {self._where['sandbox']}")
         return self.gone
 
     async def _run(self) -> None:
@@ -149,19 +149,8 @@ class Death:
             OperationTimedOut: it took longer.
             ProviderError: anything the SDK raised, translated.
         """
-        if self.gone.done():
-            call.close()
-            raise self.error(operation)
-        task = asyncio.ensure_future(call)
-        both: set[asyncio.Future[Any]] = {task, self.watched()}
-        ended = False
-        try:
-            await asyncio.wait(both, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-            ended = task.done()
-        finally:
-            if not task.done():
-                await cancelled(task)
-        if not ended:
+        task = await race(call, self.watched(), within=within)
+        if task is None:
             if self.gone.done():
                 raise self.error(operation)
             raise OperationTimedOut(f"no answer in {within:g} s", operation=operation, **self._where)
@@ -206,27 +195,3 @@ class Death:
         if self.gone.done():
             return self.gone.result()
         return Liveness.unknown(f"Modal calls it alive, but {self.silence}") if self.silence else answer
-
-    def stop(self) -> asyncio.Task[None] | None:
-        """Stop watching; returns the task that is about to end."""
-        if self._watching is not None:
-            self._watching.cancel()
-        return self._watching
-
-
-async def cancelled(task: asyncio.Future[Any]) -> None:
-    """Cancel it, and wait a little. What ignores that is left behind, whatever comes of it.
-
-    More than once: where a call of the SDK waits with a time limit, Python 3.11 can swallow a cancellation.
-    """
-    task.add_done_callback(_forget)
-    for _ in range(_CANCELLATIONS):
-        task.cancel()
-        await asyncio.wait({task}, timeout=_END_SECS / _CANCELLATIONS)
-        if task.done():
-            return
-
-
-def _forget(task: asyncio.Future[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
