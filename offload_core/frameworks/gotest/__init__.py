@@ -14,17 +14,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from attrs import frozen
+from typing_extensions import override
 
-from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Launch, Severity, Test, key, shell_words
+from ...abc import CollectionFailed, Discovered, Group, Health, Launch, Test, key, shell_words
 from ...errors import DiscoveryError, FrameworkUnusable
 from ..batch import Batch, BatchFramework
 from ..selection import is_asked
-from ..tool import ToolCrashed
+from ..tool import Needed, ToolCrashed, checked
 from .packages import GoCommand, Package, read_tests
 from .stream import Builds, event, summary
 from .verdicts import PackageRun
 
-_OLDEST = (1, 20)
+_NEEDED = Needed("Go", r"\bgo(\d+)\.(\d+)", (1, 20))
+_INSTALL = "install Go there: https://go.dev/doc/install"
 _MAX_ID_CHARS = 30_000
 """The names of a batch are one argument, which can have 128 KiB."""
 
@@ -91,6 +93,7 @@ class Go(BatchFramework[GoOptions]):
         self._go = GoCommand(shlex.split(options.command), shlex.split(options.run_args))
 
     @classmethod
+    @override
     def guess_options(cls, directory: Path) -> dict[str, Any]:
         """The modules of a workspace, where there is one: `./...` is not all of them."""
         try:
@@ -101,19 +104,16 @@ class Go(BatchFramework[GoOptions]):
         uses = [use for block, one in _USE.findall(work) for use in (block or one).split()]
         return {"packages": [f"{use.rstrip('/')}/..." for use in uses]} if uses else {}
 
+    @override
     def version_command(self) -> Sequence[str]:
         """`go version`: also tells the toolchain that the project's go.mod selects."""
         return (*self._go.command, "version")
 
+    @override
     async def check(self, launch: Launch) -> Health:
-        """Is go there, and new enough?"""
-        health = await super().check(launch)
-        said = health.findings[0].what
-        number = re.search(r"\bgo(\d+)\.(\d+)", said)
-        if health.ok and number and (int(number[1]), int(number[2])) < _OLDEST:
-            return Health((Finding(Severity.ERROR, f"{said}: too old", "install Go 1.20 or newer"),))
-        return health
+        return await checked(launch, self.version_command(), f"{_INSTALL}, or correct `[framework] command`", _NEEDED)
 
+    @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """List the tests of a group, as go lists them, without building them; see `Framework.discover`."""
         filters = _filters(group, self.options.packages)
@@ -130,6 +130,7 @@ class Go(BatchFramework[GoOptions]):
 
     # -- running --------------------------------------------------------------------------------------------------
 
+    @override
     async def run_batch(self, batch: Batch) -> None:
         """The tests of one package or of several, in a process for each, as many at once as go runs."""
         patterns: dict[str, dict[str, str]] = {}
@@ -230,14 +231,4 @@ def _is_test(name: str) -> bool:
 def _test(group: Group, package: Package, name: str) -> Test:
     id = name if package.path == "." else f"{package.path}.{name}"
     file, line = package.tests[name] or (None, None)
-    return Test(
-        key=f"{group.name}:{id}",
-        id=id,
-        group=group.name,
-        path=package.path,
-        affinity=package.name,
-        retries=group.retries,
-        individual=group.individual,
-        file=file,
-        line=line,
-    )
+    return group.test(id, package.path, affinity=package.name, file=file, line=line)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from attrs import frozen
+from typing_extensions import override
 
 from ...abc import (
     Collection,
@@ -20,13 +21,10 @@ from ...abc import (
     Command,
     Discovered,
     Exit,
-    Finding,
     Framework,
     Group,
     Health,
     Launch,
-    Severity,
-    Test,
     TestSession,
     Upload,
     key,
@@ -34,10 +32,9 @@ from ...abc import (
 )
 from ...errors import DiscoveryError, ExecFailed
 from ..output import harmless
-from ..pytest.session import key_of
 from ..pytest.wire import Wire
 from ..selection import is_asked
-from ..tool import checked
+from ..tool import Needed, checked
 from .session import VitestSession
 
 _COMMAND = "npx --no-install vitest"
@@ -47,7 +44,7 @@ _LOCKS = {
     "bun.lock": "bunx vitest",
     "bun.lockb": "bunx vitest",
 }
-_OLDEST = (2, 0)
+_NEEDED = Needed("Vitest", r"vitest/(\d+)\.(\d+)", (2, 0))
 _SHOWN_LINES = 30
 _MAX_CHARS = 30_000
 _CORRECT = "correct `[framework] command`"
@@ -77,8 +74,8 @@ class Vitest(Framework[VitestOptions]):
     start_secs = 0.25
     module_secs = 1.0
 
+    @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
-        """List the tests of a group; see `Framework.discover`."""
         marker = secrets.token_hex(12)
         command = await self._command(launch, "discover", marker, group.filters or _files(group, launch))
         try:
@@ -93,8 +90,8 @@ class Vitest(Framework[VitestOptions]):
             while (event := await wire.next()) is not None:
                 match event["event"]:
                     case "tests":
-                        for row in event["tests"]:
-                            test = _test(group, *row)
+                        for id, number, path, module, line in event["tests"]:
+                            test = group.test(id, path, affinity=module, number=number, file=path, line=line)
                             unmatched.difference_update(asked := _chosen(group, launch, test.id, test.path))
                             if asked:
                                 yield test
@@ -112,13 +109,14 @@ class Vitest(Framework[VitestOptions]):
         for one in sorted(unmatched):
             launch.log(f"warning: nothing in group '{group.name}' matches {harmless(one.encode(errors='replace'))}")
 
+    @override
     async def open(self, launch: Launch, collection: Collection) -> TestSession:
-        """Start a warm Vitest; see `Framework.open`."""
         marker = secrets.token_hex(12)
         command = await self._command(launch, "session", marker, ())
         return VitestSession(await launch.executor.exec(command), marker, launch, _directory(launch))
 
     @classmethod
+    @override
     def guess_options(cls, directory: Path) -> dict[str, Any]:
         """The command that is there: starting it through a package manager takes longer."""
         own = "node_modules/.bin/vitest"
@@ -126,24 +124,28 @@ class Vitest(Framework[VitestOptions]):
             return {"command": own}
         return next(({"command": command} for lock, command in _LOCKS.items() if (directory / lock).exists()), {})
 
+    @override
     async def check(self, launch: Launch) -> Health:
-        """Is Vitest there, and new enough?"""
         argv = (*shlex.split(self.options.command), "--version")
-        health = await checked(launch, argv, _INSTALL)
-        return health if not health.ok else _judged(health.findings[0].what)
+        return await checked(launch, argv, _INSTALL, _NEEDED)
 
     async def _command(self, launch: Launch, mode: str, marker: str, words: tuple[str, ...]) -> Command:
-        source = Path(__file__).with_name("reporter.mjs").read_bytes()
         directory = _directory(launch)
-        reporter = directory / "offload-reporter.mjs"
-        await launch.executor.upload([Upload(source, reporter)])
-        settings = {"mode": mode, "token": marker, "directory": str(directory), "root": str(launch.root)}
+        reporter = directory / "reporter"
+        await launch.executor.upload([Upload(Path(__file__).with_name("reporter"), reporter)])
+        settings = {
+            "mode": mode,
+            "token": marker,
+            "directory": str(directory),
+            "reporter": str(reporter),
+            "root": str(launch.root),
+        }
         more = shlex.split(self.options.run_args)
         coverage = () if any(word.startswith("--coverage") for word in more) else ("--coverage.enabled=false",)
         argv = (
             *shlex.split(self.options.command),
             "run",
-            f"--reporter={reporter}",
+            f"--reporter={reporter / 'reporter.mjs'}",
             "--watch=false",
             *coverage,
             *more,
@@ -159,20 +161,6 @@ class Vitest(Framework[VitestOptions]):
 def _directory(launch: Launch) -> PurePosixPath:
     """Of one session or discovery alone."""
     return launch.scratch / "vitest" / launch.name
-
-
-def _test(group: Group, test_id: str, number: int, path: str, module: str, line: int | None) -> Test:
-    return Test(
-        key=key_of(group.name, number, test_id),
-        id=test_id,
-        group=group.name,
-        path=path,
-        affinity=module,
-        retries=group.retries,
-        individual=group.individual,
-        file=path,
-        line=line,
-    )
 
 
 def _chosen(group: Group, launch: Launch, id: str, path: str) -> list[str]:
@@ -207,13 +195,3 @@ def _todo(argv: tuple[str, ...], ended: Exit, said: str) -> str:
     if ended.code in (126, 127) or "canceled due to missing packages" in said:
         return f"`{argv[0]}` or what it starts is not there: {_INSTALL}."
     return "Run the command by hand, without the option --reporter, to see what Vitest says."
-
-
-def _judged(said: str) -> Health:
-    """From what `vitest --version` prints, such as `vitest/3.2.4 linux-x64 node-v20.1.0`."""
-    found = re.search(r"vitest/(\d+)\.(\d+)", said)
-    if found is None:
-        return Health((Finding(Severity.ERROR, f"this does not look like Vitest: {said[:200]}", _CORRECT),))
-    if (int(found[1]), int(found[2])) < _OLDEST:
-        return Health((Finding(Severity.ERROR, f"{said} is too old", "install Vitest 2.0 or newer"),))
-    return Health((Finding(Severity.OK, said),))
