@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from modal import Sandbox as ModalHandle
-from modal import exception as modal_errors
+from modal import Sandbox as ModalHandle, exception as modal_errors
 
 from offload_core.abc import Liveness
 from offload_core.errors import ConnectionLost, NotFound, OperationTimedOut, ProviderError, SandboxDead
@@ -65,9 +64,8 @@ def _result(handle: ModalHandle) -> tuple[str, str]:
     try:
         from modal._utils import async_utils
 
-        synchronizer: Any = async_utils.synchronizer
-        inner = synchronizer._translate_in(handle)
-        result: Any = getattr(getattr(inner, "_impl", inner), "result", None) or inner._result
+        inner: Any = getattr(async_utils.synchronizer, "_translate_in", lambda handle: None)(handle)
+        result: Any = getattr(getattr(inner, "_impl", inner), "result", None) or getattr(inner, "_result", None)
         number = result.DESCRIPTOR.fields_by_name["status"].enum_type.values_by_number[result.status]
         return str(number.name), str(result.exception).strip().splitlines()[0] if result.exception.strip() else ""
     except Exception:  # only words are lost

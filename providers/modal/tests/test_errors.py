@@ -113,7 +113,8 @@ async def test_no_token() -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts the SDK's minutes of retries to a second, and leaves the exceptions it raises in the end as they are."""
     once = async_utils.retry(n_attempts=1, attempt_timeout=0.5)
-    monkeypatch.setattr(router_client, "_connect_channel", once(inspect.unwrap(router_client._connect_channel)))
+    connect = inspect.unwrap(router_client._connect_channel)  # noqa: SLF001
+    monkeypatch.setattr(router_client, "_connect_channel", once(connect))
     monkeypatch.setattr(grpc_utils, "GRPC_KEEPALIVE_TIME_SECS", 0.2)
     monkeypatch.setattr(grpc_utils, "GRPC_KEEPALIVE_TIMEOUT_SECS", 0.2)
     for function, retries in (
