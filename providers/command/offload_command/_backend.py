@@ -142,7 +142,7 @@ class CommandBackend:
             ProviderError: it may still be there.
         """
         async with state.ending:
-            await state.quiet()  # first of all what could still start something in it
+            await state.kill_clients()  # first of all what could still start something in it
             if not state.silent and not state.destroyed:
                 try:
                     await self.run(DESTROY, fill(self.options.destroy_command, {"sandbox_id": state.ref.id}), state)
@@ -151,7 +151,7 @@ class CommandBackend:
                 state.destroyed = True
             state.made = False
             state.die("it was terminated")
-            await state.quiet()
+            await state.kill_clients()
 
     async def probe(self, state: SandboxState, probe_command: str) -> Liveness:
         """Ask by `probe_command`; the caller bounds it."""

@@ -99,7 +99,7 @@ class CommandSandbox(ShellSandbox):
         """The user's own command for files of these names, if there is one that can bring them."""
         self.state.check_alive(step.operation)
         template: str | None = getattr(self._backend.options, step.key)
-        if template is None or not paths or not _transfer.sayable(paths):
+        if template is None or not paths or not _transfer.expressible(paths):
             return None
 
         async def copy(words: str) -> None:

@@ -73,7 +73,7 @@ class SandboxState:
         """Take note of its death. What still runs on this machine for it is killed."""
         if not self.dead.done():
             self.dead.set_result(Liveness.dead(reason))
-        self._kill_clients()
+        self._killing()
 
     def check_alive(self, operation: str) -> None:
         """To be called before anything is done with it.
@@ -85,10 +85,10 @@ class SandboxState:
             reason = self.dead.result().reason
             raise SandboxDead(reason, operation=operation, sandbox=self.ref.id, provider=self.provider)
 
-    async def quiet(self) -> None:
+    async def kill_clients(self) -> None:
         """Kill what runs on this machine for it; returns when nothing does."""
-        if killing := self._kill_clients():
+        if killing := self._killing():
             await asyncio.wait(killing)
 
-    def _kill_clients(self) -> list[asyncio.Task[None]]:
+    def _killing(self) -> list[asyncio.Task[None]]:
         return [self.tasks.start(client.kill()) for client in self.clients]

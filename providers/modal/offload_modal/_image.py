@@ -48,7 +48,8 @@ async def build(backend: ModalBackend, request: PrepareRequest) -> Image:
 
     Raises:
         PrepareFailed: a layer failed; its name and last lines are in the message.
-        Whatever else the SDK raises.
+
+    It raises whatever else the SDK raises.
     """
     layers = await asyncio.to_thread(_layers, backend.options, request, backend.context)
     client = await backend.client()

@@ -75,8 +75,7 @@ def _result(handle: ModalHandle) -> tuple[str, str]:
 async def pushed(handle: ModalHandle) -> Liveness:
     """Return when Modal says that the sandbox has ended: a long poll, again and again.
 
-    Raises:
-        What the SDK raises when Modal cannot be reached.
+    It raises what the SDK raises when Modal cannot be reached.
     """
     try:
         await handle.wait.aio(raise_on_termination=False)

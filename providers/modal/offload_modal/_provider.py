@@ -95,7 +95,7 @@ class ModalProvider(Provider[ModalOptions]):
         lifetime = max(1, math.ceil(min(spec.lifetime, self.options.timeout_secs)))
         expires = math.ceil(time.time()) + lifetime
         try:
-            handle = await self._ordered(spec, lifetime, expires)
+            handle = await self._call(spec, lifetime, expires)
         except Exception as error:
             raise translated(error, "create", provider=self.context.name) from error
         ref = SandboxRef(id=handle.object_id, run_id=spec.run_id, name=spec.name, expires=expires)
@@ -116,7 +116,7 @@ class ModalProvider(Provider[ModalOptions]):
             raise
         return sandbox
 
-    async def _ordered(self, spec: SandboxSpec, lifetime: int, expires: int) -> modal.Sandbox:
+    async def _call(self, spec: SandboxSpec, lifetime: int, expires: int) -> modal.Sandbox:
         options, app, client = self.options, await self._backend.app(), await self._backend.client()
         image = modal.Image.from_id(spec.image.id, client=client) if spec.image is not None else None
         secrets = [modal.Secret.from_name(name, environment_name=options.environment) for name in options.secrets]
