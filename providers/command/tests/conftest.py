@@ -74,6 +74,14 @@ class Folders:
         for directory in (self.box(id), Path(f"/tmp/offload-{id}")):
             shutil.rmtree(directory, ignore_errors=True)
 
+    @staticmethod
+    def is_running(pid: str) -> bool:
+        """Whether there is such a process that has not ended."""
+        try:
+            return Path("/proc", pid, "cmdline").read_bytes() != b""
+        except OSError:
+            return False
+
     def kill(self, id: str) -> None:
         """Kill the processes of a sandbox."""
         for process in psutil.process_iter():

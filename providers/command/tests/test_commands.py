@@ -28,14 +28,6 @@ SPEC = SandboxSpec(name="s", run_id="run")
 STEPS = ("prepare", "create", "upload", "download", "list", "destroy")
 
 
-def is_running(pid: str) -> bool:
-    """Whether there is such a process that has not ended."""
-    try:
-        return Path("/proc", pid, "cmdline").read_bytes() != b""
-    except OSError:
-        return False
-
-
 async def do(provider: Any, step: str) -> None:
     """Bring one of the configured commands to work."""
     if step == "prepare":
@@ -65,7 +57,7 @@ async def test_a_time_out_kills_the_whole_tree(folders: Any, step: str) -> None:
             await do(provider, step)
         children = pids.read_text(encoding="utf-8").split()
         assert len(children) == 2
-        assert not [pid for pid in children if is_running(pid)]
+        assert not [pid for pid in children if folders.is_running(pid)]
 
 
 @pytest.mark.parametrize(
@@ -115,9 +107,9 @@ async def test_what_a_command_leaves_running_holds_nothing_up(folders: Any) -> N
         sandbox = await asyncio.wait_for(provider.create(SPEC), 60)
         assert sandbox.ref.id == "box"
         number = pid.read_text(encoding="utf-8").strip()
-        assert is_running(number)
+        assert folders.is_running(number)
         await sandbox.terminate()
-    assert is_running(number)
+    assert folders.is_running(number)
     os.kill(int(number), signal.SIGKILL)
 
 

@@ -137,14 +137,6 @@ async def test_standard_output_does_not_count(folders: Any, what: str, failed: b
         assert not sandbox.state.dead.done()
 
 
-def is_running(pid: str) -> bool:
-    """Whether there is such a process that has not ended."""
-    try:
-        return Path("/proc", pid, "cmdline").read_bytes() != b""
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize("what", ["exec", "download", "probe", "terminate"])
 async def test_it_is_not_waited_for(folders: Any, what: str) -> None:
     """A command that goes on after it, as a client does that tries and tries again, is killed with its children."""
@@ -157,7 +149,7 @@ async def test_it_is_not_waited_for(folders: Any, what: str) -> None:
         assert error is None if what == "terminate" else isinstance(error, SandboxDead)
     children = pids.read_text(encoding="utf-8").split()
     assert children
-    assert not [pid for pid in children if is_running(pid)]
+    assert not [pid for pid in children if folders.is_running(pid)]
 
 
 async def test_a_sentinel_of_one_command_ends_the_others(folders: Any) -> None:

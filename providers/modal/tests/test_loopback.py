@@ -53,7 +53,7 @@ async def test_exec_is_streamed(loopback: Loopback) -> None:
         assert await process.poll.aio() is None
         process.stdin.write("it\n")
         await process.stdin.drain.aio()
-        assert await anext(lines) == "got it\n"
+        assert [line async for line in lines] == ["got it\n"]
         assert await process.wait.aio() == 0
 
 
