@@ -30,19 +30,18 @@ from ._template import fill, remote_line
 
 @frozen
 class Step:
-    """A command of the configuration: what it does in the words of the contract, its key, and what its failure is."""
+    """A command of the configuration: its key, and what its failure is."""
 
-    operation: str
     key: str
     failure: type[ProviderError]
 
 
-PREPARE = Step("prepare", "prepare_command", PrepareFailed)
-CREATE = Step("create", "create_command", CreateFailed)
-UPLOAD = Step("upload", "upload_command", UploadFailed)
-DOWNLOAD = Step("download", "download_command", DownloadFailed)
-LIST = Step("list", "list_command", ConnectionLost)
-DESTROY = Step("terminate", "destroy_command", ProviderError)
+PREPARE = Step("prepare_command", PrepareFailed)
+CREATE = Step("create_command", CreateFailed)
+UPLOAD = Step("upload_command", UploadFailed)
+DOWNLOAD = Step("download_command", DownloadFailed)
+LIST = Step("list_command", ConnectionLost)
+DESTROY = Step("destroy_command", ProviderError)
 
 
 class CommandBackend:
@@ -88,30 +87,23 @@ class CommandBackend:
             OperationTimedOut: it took longer than `timeout_secs`.
             ProviderError: of the step's own class; holds what the command wrote.
         """
-        where = (step.operation, state)
         try:
             done = await self.clients.run(line, self.options.timeout_secs, env, progress)
         except Died as died:
             if state is not None:
                 state.said_dead(str(died))
-            raise self._error(SandboxDead, str(died), *where) from None
+            raise SandboxDead(str(died)) from None
         except TimeoutError as late:
             why = f"`{step.key}` did not end in {self.options.timeout_secs:g} s"
-            raise self._error(OperationTimedOut, f"{why}: {late}" if str(late) else why, *where) from None
+            raise OperationTimedOut(f"{why}: {late}" if str(late) else why) from None
         except ExecFailed as failed:
-            raise self._error(ProviderError, f"cannot start `{step.key}`: {failed.__cause__}", *where) from failed
+            raise ProviderError(f"cannot start `{step.key}`: {failed.__cause__}") from failed
         if not done.exit.ok:
             if state is not None:
                 state.doubted = True
             said = last_words(done.stderr) or last_words(done.stdout)
-            raise self._error(step.failure, f"`{step.key}`: {done.exit}{': ' if said else ''}{said}", *where)
+            raise step.failure(f"`{step.key}`: {done.exit}{': ' if said else ''}{said}")
         return done
-
-    def _error(
-        self, kind: type[ProviderError], message: str, operation: str, state: SandboxState | None
-    ) -> ProviderError:
-        sandbox = state.ref.id if state is not None else None
-        return kind(message, operation=operation, sandbox=sandbox, provider=self.context.name)
 
     async def start(self, state: SandboxState, command: Command, *, stdin: bool) -> Client:
         """Start a command in a sandbox, by `exec_command`.
@@ -122,17 +114,16 @@ class CommandBackend:
 
         Cancelled, it is killed on this machine.
         """
-        state.check_alive("exec")
+        state.check_alive()
         values = {"sandbox_id": state.ref.id, "command": remote_line(command, state.cwd, state.env)}
         try:
             client = await self.clients.start(fill(self.options.exec_command, values), stdin=stdin)
         except ExecFailed as failed:
-            why = f"cannot start `exec_command`: {failed.__cause__}"
-            raise self._error(ExecFailed, why, "exec", state) from failed
+            raise ExecFailed(f"cannot start `exec_command`: {failed.__cause__}") from failed
         state.watch(client)
         if state.dead.done():  # it died while this started
             await self.clients.tasks.finish(client.kill())
-            state.check_alive("exec")
+            state.check_alive()
         return client
 
     async def destroy(self, state: SandboxState) -> None:

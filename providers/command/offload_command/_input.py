@@ -123,4 +123,4 @@ class FedInput(Input):
         argv = ("/bin/sh", "-c", _SEND, "offload-write", str(self._directory), line)
         sending = await race(self._run(Command(argv=argv, env=env)), self._client.ended)
         if sending is None or not sending.result().exit.ok:
-            raise ConnectionLost("the process has closed its standard input", operation="write")
+            raise ConnectionLost("the process has closed its standard input")

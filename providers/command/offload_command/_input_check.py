@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 
-from offload_core.abc import Command, Exit
+from offload_core.abc import Command, Exit, Process
 from offload_core.errors import ExecFailed
-from offload_core.kit import ShellProcess, launched
+from offload_core.kit import launched
 
 from ._client import last_words
 
@@ -18,7 +18,7 @@ _LAST_WORDS_SECS = 1.0
 _CODE = 7
 _SCRIPT = f'echo "up $1"; read -r line; echo "got $line"; exit {_CODE}'
 
-Start = Callable[[Command], Awaitable[ShellProcess]]
+Start = Callable[[Command], Awaitable[Process]]
 """Starts a command in a sandbox, with the standard input of `exec_command` as it is."""
 
 
@@ -75,7 +75,7 @@ class InputCheck:
             )
         return passes
 
-    async def _talk(self, process: ShellProcess, token: str) -> bytes:
+    async def _talk(self, process: Process, token: str) -> bytes:
         """What the script writes when it is sent a line. A script that waits for its input in vain is killed."""
         output = b""
         try:
@@ -104,7 +104,7 @@ class InputCheck:
                 "Failed transfers and crashes will be told in the wrong words"
             )
 
-    async def _no_output(self, process: ShellProcess) -> ExecFailed:
+    async def _no_output(self, process: Process) -> ExecFailed:
         """What to raise where a command's first line did not come."""
         said = b""
         ended = None
@@ -119,7 +119,5 @@ class InputCheck:
         tail = last_words(said)
         return ExecFailed(
             f"`exec_command` must run {{command}} and hand on its output, unchanged and as it comes; {how}"
-            + (f": {tail}" if tail else ""),
-            operation="exec",
-            sandbox=process.sandbox.ref.id,
+            + (f": {tail}" if tail else "")
         )

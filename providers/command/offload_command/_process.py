@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from offload_core.abc import Command, Exit, Sandbox
 from offload_core.errors import ConnectionLost, ProviderError
-from offload_core.kit import ShellProcess, kill_marked
+from offload_core.kit import ShellProcess, kill_marked, naming
 
 from ._client import Client
 from ._input import Input
@@ -37,12 +37,12 @@ class CommandProcess(ShellProcess):
 
     @override
     async def write(self, data: bytes) -> None:
-        try:
-            await self._stdin.write(data)
-        except ConnectionLost as error:
-            self._state.check_alive("write")
-            error.sandbox, error.provider = self.sandbox.ref.id, self._state.provider
-            raise
+        with naming("write", self.sandbox):
+            try:
+                await self._stdin.write(data)
+            except ConnectionLost:
+                self._state.check_alive()
+                raise
 
     @override
     async def close_stdin(self) -> None:
@@ -54,7 +54,8 @@ class CommandProcess(ShellProcess):
         """The last words of the command count, so they are waited for."""
         ended = await self.client.process.wait()
         await self.client.stderr.settle()
-        self._state.check_alive("wait")
+        with naming("wait", self.sandbox):
+            self._state.check_alive()
         return ended
 
     @override

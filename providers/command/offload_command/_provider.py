@@ -25,7 +25,7 @@ from offload_core.abc import (
     Upload,
 )
 from offload_core.errors import CreateFailed, PrepareFailed, ProviderError
-from offload_core.kit import BackgroundTasks
+from offload_core.kit import BackgroundTasks, naming
 
 from ._backend import CREATE, LIST, PREPARE, CommandBackend
 from ._input_check import Patience
@@ -60,31 +60,31 @@ class CommandProvider(Provider[CommandOptions]):
     @override
     async def prepare(self, request: PrepareRequest) -> Image | None:
         """By `prepare_command`. Without one, what is to be copied goes into each sandbox."""
-        if self.options.prepare_command is None:
-            self._prepare_copies(request)
-        if request.base is not None:
-            return Image(request.base)
-        if self.options.prepare_command is None:
-            return None
+        with naming("prepare", self):
+            if self.options.prepare_command is None:
+                self._prepare_copies(request)
+            elif request.base is None:
+                return await self._built(self.options.prepare_command, request)
+        return Image(request.base) if request.base is not None else None
+
+    async def _built(self, prepare_command: str, request: PrepareRequest) -> Image:
         words = [f"--copy-dir={pair}" for pair in self.options.copy_dirs]
         words += [f"--copy-dir={source}:{target}" for source, target in request.copy]
         words += [f"--sandbox-init-cmd={request.init}"] if request.init else []
         words += [f"--context-dir={request.context}"]
-        line = f"{fill(self.options.prepare_command, {})} {shlex.join(words)}"
+        line = f"{fill(prepare_command, {})} {shlex.join(words)}"
         env = {"OFFLOAD_NO_CACHE": "1"} if request.no_cache else {}
         done = await self._backend.run(PREPARE, line, env=env, progress=request.progress)
         lines = [text for line in done.stdout.decode(errors="replace").splitlines() if (text := line.strip())]
         if not lines:
-            why = "`prepare_command` must print the image's id as its last line; it printed nothing"
-            raise PrepareFailed(why, operation="prepare", provider=self.context.name)
+            raise PrepareFailed("`prepare_command` must print the image's id as its last line; it printed nothing")
         return Image(lines[-1])
 
     def _prepare_copies(self, request: PrepareRequest) -> None:
         self._copies = (*(_copy(each, self.context) for each in self.options.copy_dirs), *request.copy)
         missing = [str(source) for source, _ in self._copies if not source.exists()]
         if missing:
-            why = f"what is to be copied into sandboxes is not there: {', '.join(missing)}"
-            raise PrepareFailed(why, operation="prepare", provider=self.context.name)
+            raise PrepareFailed(f"what is to be copied into sandboxes is not there: {', '.join(missing)}")
         if request.init:
             self.context.warn("sandbox_init_cmd has no effect: there is no `prepare_command`")
 
@@ -109,7 +109,8 @@ class CommandProvider(Provider[CommandOptions]):
                     self.context.warn(f"a sandbox that was no longer needed: {error}")
 
         try:
-            return await self._creations.make(_outcome(making), discard)
+            with naming("create", self):
+                return await self._creations.make(_outcome(making), discard)
         except asyncio.CancelledError:
             self._abandoned[spec.name] = making
             raise
@@ -125,11 +126,10 @@ class CommandProvider(Provider[CommandOptions]):
         done = await self._backend.run(CREATE, fill(self.options.create_command, values))
         id = done.stdout.decode(errors="replace").strip()
         if not id:
-            why = "`create_command` must print the sandbox's id; it printed nothing"
-            raise CreateFailed(why, operation="create", provider=self.context.name)
+            raise CreateFailed("`create_command` must print the sandbox's id; it printed nothing")
         ref = SandboxRef(id=id, run_id=spec.run_id, name=spec.name, expires=time.time() + spec.lifetime)
-        env, tasks = {**self.options.env, **spec.env}, self._backend.clients.tasks
-        state = self._states[id] = SandboxState(ref, self.context.name, tasks, env, made=True)
+        env = {**self.options.env, **spec.env}
+        state = self._states[id] = SandboxState(ref, self._backend.clients.tasks, env, made=True)
         sandbox = CommandSandbox(ref, self.context, self._backend, state)
         if self._copies:
             try:
@@ -146,8 +146,8 @@ class CommandProvider(Provider[CommandOptions]):
 
     def _state(self, ref: SandboxRef) -> SandboxState:
         if ref.id not in self._states:
-            env, cwd, tasks = self.options.env, self.context.sandbox_root, self._backend.clients.tasks
-            self._states[ref.id] = SandboxState(ref, self.context.name, tasks, env, cwd)
+            tasks = self._backend.clients.tasks
+            self._states[ref.id] = SandboxState(ref, tasks, self.options.env, self.context.sandbox_root)
         return self._states[ref.id]
 
     @override
@@ -156,7 +156,8 @@ class CommandProvider(Provider[CommandOptions]):
         if self.options.list_command is None:
             refs = [state.ref for state in self._states.values() if state.made]
             return [ref for ref in refs if run_id is None or ref.run_id == run_id]
-        done = await self._backend.run(LIST, fill(self.options.list_command, {"run_id": run_id or ""}))
+        with naming("list", self):
+            done = await self._backend.run(LIST, fill(self.options.list_command, {"run_id": run_id or ""}))
         found = []
         for text in done.stdout.decode(errors="replace").splitlines():
             id, run, name, *_ = (*text.split(), "", "", "")

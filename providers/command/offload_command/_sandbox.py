@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 from typing_extensions import override
 
 from offload_core.abc import Command, Completed, Context, Download, Liveness, Process, SandboxRef, Upload
-from offload_core.errors import ProviderError, SandboxDead
-from offload_core.kit import ShellSandbox, kill_marked
+from offload_core.errors import SandboxDead
+from offload_core.kit import ShellSandbox, kill_marked, naming
 
 from . import _transfer
 from ._backend import DOWNLOAD, UPLOAD, CommandBackend, Step
@@ -49,15 +48,16 @@ class CommandSandbox(ShellSandbox):
     @override
     async def exec(self, command: Command) -> Process:
         """The first command of a run is preceded by one that tries what `exec_command` can do."""
-        self.state.check_alive("exec")
-        if command.mark is None:  # what kills others needs no input, and must not wait for anything
-            return await self._start(command, stdin=False)
-        if await self._backend.input.passes(self._start):
-            return await self._start(command)
-        directory = self.scratch / f"input-{command.mark}"
-        client = await self._client(fed(command, directory), stdin=False)
-        stdin = FedInput(self._run, command, directory, client)
-        return CommandProcess(self, command, self.state, client, stdin)
+        with naming("exec", self):
+            self.state.check_alive()
+            if command.mark is None:  # what kills others needs no input, and must not wait for anything
+                return await self._start(command, stdin=False)
+            if await self._backend.input.passes(self._start):
+                return await self._start(command)
+            directory = self.scratch / f"input-{command.mark}"
+            client = await self._client(fed(command, directory), stdin=False)
+            stdin = FedInput(self._run, command, directory, client)
+            return CommandProcess(self, command, self.state, client, stdin)
 
     async def _start(self, command: Command, *, stdin: bool = True) -> CommandProcess:
         return CommandProcess(self, command, self.state, await self._client(command, stdin=stdin))
@@ -84,20 +84,22 @@ class CommandSandbox(ShellSandbox):
     async def upload(self, files: Sequence[Upload]) -> None:
         """By `upload_command`, if there is one and no path has a colon in it."""
         sources = [PurePosixPath(file.source) for file in files if not isinstance(file.source, bytes)]
-        if (copy := self._by(UPLOAD, [*sources, *(file.target for file in files)])) is not None:
-            return await self._named(_transfer.upload(files, copy))
-        await super().upload(files)
+        with naming("upload", self):
+            if (copy := self._by(UPLOAD, [*sources, *(file.target for file in files)])) is not None:
+                return await _transfer.upload(files, copy)
+            await super().upload(files)
 
     @override
     async def download(self, files: Sequence[Download]) -> None:
         """By `download_command`, if there is one and no path has a colon in it."""
-        if (copy := self._by(DOWNLOAD, [file.source for file in files])) is not None:
-            return await self._named(_transfer.download(files, copy, self._run))
-        await super().download(files)
+        with naming("download", self):
+            if (copy := self._by(DOWNLOAD, [file.source for file in files])) is not None:
+                return await _transfer.download(files, copy, self._run)
+            await super().download(files)
 
     def _by(self, step: Step, paths: Sequence[PurePosixPath]) -> _transfer.Copy | None:
         """The user's own command for files of these names, if there is one that can bring them."""
-        self.state.check_alive(step.operation)
+        self.state.check_alive()
         template: str | None = getattr(self._backend.options, step.key)
         if template is None or not paths or not _transfer.expressible(paths):
             return None
@@ -106,13 +108,6 @@ class CommandSandbox(ShellSandbox):
             await self._backend.run(step, fill(template, {"sandbox_id": self.ref.id}, words), self.state)
 
         return copy
-
-    async def _named(self, transfer: Coroutine[Any, Any, None]) -> None:
-        try:
-            await transfer
-        except ProviderError as error:
-            error.sandbox, error.provider = self.ref.id, self.context.name
-            raise
 
     # -- life and death -------------------------------------------------------------------------------------------
 
@@ -157,4 +152,5 @@ class CommandSandbox(ShellSandbox):
     @override
     async def terminate(self) -> None:
         """By `destroy_command`, unless a command said that it is dead."""
-        await self._backend.destroy(self.state)
+        with naming("terminate", self):
+            await self._backend.destroy(self.state)

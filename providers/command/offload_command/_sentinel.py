@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from typing_extensions import override
 
-from offload_core.kit import PipeReader
+from offload_core.kit import PipeReader, settle
 
 SENTINEL = "OFFLOAD_SANDBOX_DEAD:"
 
@@ -105,8 +105,8 @@ class SentinelReader(AsyncIterator[bytes]):
             asyncio.get_running_loop().call_soon(self._changed.set)  # after this task is done
 
     def _found(self, reason: str | None) -> None:
-        if reason is not None and not self.dead.done():
-            self.dead.set_result(reason)
+        if reason is not None:
+            settle(self.dead, reason)
 
 
 async def settled(reading: Iterable[asyncio.Task[None]], size: Callable[[], int]) -> None:

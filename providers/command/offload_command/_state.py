@@ -10,7 +10,7 @@ from attrs import define, field
 
 from offload_core.abc import Liveness, SandboxRef
 from offload_core.errors import SandboxDead
-from offload_core.kit import BackgroundTasks
+from offload_core.kit import BackgroundTasks, settle
 
 from ._client import Client
 
@@ -24,7 +24,6 @@ class SandboxState:
     """One sandbox.
 
     Attributes:
-        provider: the name of the provider, for errors.
         tasks: get to know what is being killed.
         env: of every command in it.
         cwd: of every command in it that does not say so itself.
@@ -39,7 +38,6 @@ class SandboxState:
     """
 
     ref: SandboxRef
-    provider: str
     tasks: BackgroundTasks
     env: Mapping[str, str] = field(factory=dict)
     cwd: PurePosixPath | None = None
@@ -71,19 +69,17 @@ class SandboxState:
 
     def die(self, reason: str) -> None:
         """Take note of its death. What still runs on this machine for it is killed."""
-        if not self.dead.done():
-            self.dead.set_result(Liveness.dead(reason))
+        settle(self.dead, Liveness.dead(reason))
         self._killing()
 
-    def check_alive(self, operation: str) -> None:
+    def check_alive(self) -> None:
         """To be called before anything is done with it.
 
         Raises:
             SandboxDead: it is dead.
         """
         if self.dead.done():
-            reason = self.dead.result().reason
-            raise SandboxDead(reason, operation=operation, sandbox=self.ref.id, provider=self.provider)
+            raise SandboxDead(self.dead.result().reason)
 
     async def kill_clients(self) -> None:
         """Kill what runs on this machine for it; returns when nothing does."""

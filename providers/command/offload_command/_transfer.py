@@ -37,7 +37,7 @@ async def upload(files: Sequence[Upload], copy: Copy) -> None:
         try:
             words = await asyncio.to_thread(_on_disk, files, Path(directory))
         except OSError as error:
-            raise UploadFailed(f"cannot read it here: {error}", operation="upload") from error
+            raise UploadFailed(f"cannot read it here: {error}") from error
         await copy(pairs(words))
 
 
@@ -100,4 +100,4 @@ def _hand_over(files: Sequence[Download], arrived: Sequence[Path]) -> None:
 
 
 def _missing(paths: Sequence[str]) -> RemoteFileMissing:
-    return RemoteFileMissing(f"no such file: {', '.join(map(shlex.quote, paths))}", operation="download")
+    return RemoteFileMissing(f"no such file: {', '.join(map(shlex.quote, paths))}")
