@@ -70,11 +70,11 @@ async def _built(layer: Layer, base: modal.Image, backend: ModalBackend) -> moda
             await image.build.aio(app)
         except (modal_errors.ExecutionError, FileNotFoundError) as error:
             if attempt == tries - 1:
-                raise await _failed(layer, image, error, backend.context.name) from error
+                raise await _failed(layer, image, error) from error
         except (modal_errors.RemoteError, modal_errors.InvalidError, OSError) as error:
             if isinstance(error, (TimeoutError, ConnectionError)):
                 raise
-            raise await _failed(layer, image, error, backend.context.name) from error
+            raise await _failed(layer, image, error) from error
         else:
             break
     return image
@@ -125,7 +125,7 @@ def _from_dockerfile(path: Path, context: Path, *, fresh: bool) -> Sequence[Laye
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PrepareFailed(f"cannot read the Dockerfile {path}: {error}", operation="prepare") from error
+        raise PrepareFailed(f"cannot read the Dockerfile {path}: {error}") from error
     ignored = _ignored(context, path)
     stage = single_stage(text)
     if stage is None:
@@ -175,7 +175,7 @@ def _copy(source: Path, target: PurePosixPath) -> Layer:
     if source.is_dir():
         return _directory(source, target, modal.FilePatternMatcher(*_never(source)))
     if not source.exists():
-        raise PrepareFailed(f"there is no {source} to copy to {target}", operation="prepare")
+        raise PrepareFailed(f"there is no {source} to copy to {target}")
     return Layer(f"copy {source} to {target}", lambda base: base.add_local_file(source, str(target), copy=True))
 
 
@@ -194,11 +194,11 @@ def _run(command: str, root: PurePosixPath, *, fresh: bool) -> Layer:
     return Layer(command, lambda base: base.dockerfile_commands([line], force_build=fresh))
 
 
-async def _failed(layer: Layer, image: modal.Image, error: Exception, provider: str) -> PrepareFailed:
+async def _failed(layer: Layer, image: modal.Image, error: Exception) -> PrepareFailed:
     said = str(error).strip()
     lines = (await _last_lines(image)) if isinstance(error, modal_errors.RemoteError) else []
     text = "\n".join([f"{layer.name}: {said}", *lines])
-    return PrepareFailed(text, operation="prepare", provider=provider)
+    return PrepareFailed(text)
 
 
 async def _last_lines(image: modal.Image) -> list[str]:

@@ -93,7 +93,6 @@ class Death:
         tasks: where the watch runs.
         watch: returns when it has died; it runs from the first `watched` until then.
         look: asks once.
-        where: the sandbox and the provider, for errors.
         patience: how many seconds a worker that lost the sandbox waits for Modal's word on it.
 
     Attributes:
@@ -106,14 +105,12 @@ class Death:
         tasks: BackgroundTasks,
         watch: Callable[[], Coroutine[Any, Any, Liveness]],
         look: Callable[[], Coroutine[Any, Any, Liveness]],
-        where: dict[str, str | None],
         patience: float,
     ) -> None:
         self.gone: asyncio.Future[Liveness] = asyncio.get_running_loop().create_future()
         self._tasks = tasks
         self._watch = watch
         self._look = look
-        self._where = where
         self._patience = patience
         self.silence = ""
         self._watching: asyncio.Task[None] | None = None
@@ -121,7 +118,7 @@ class Death:
     def watched(self) -> asyncio.Future[Liveness]:
         """`gone`, with somebody who looks out for it."""
         if self._watching is None and not self.gone.done():
-            self._watching = self._tasks.start(self._run(), f"death watch of {self._where['sandbox']}")
+            self._watching = self._tasks.start(self._run(), "death watch")
         return self.gone
 
     async def _run(self) -> None:
@@ -134,9 +131,9 @@ class Death:
             if self._watching is not None and self._watching is not asyncio.current_task():
                 self._watching.cancel()
 
-    def error(self, operation: str) -> SandboxDead:
+    def error(self) -> SandboxDead:
         """For an operation that came too late. Only when `gone` is done."""
-        return SandboxDead(self.gone.result().reason, operation=operation, **self._where)
+        return SandboxDead(self.gone.result().reason)
 
     async def race(self, call: Coroutine[Any, Any, T], operation: str, within: float | None = None) -> T:
         """Make a call of the SDK on the sandbox; it ends when the sandbox dies, and after so many seconds.
@@ -149,10 +146,10 @@ class Death:
         task = await race(call, self.watched(), within=within)
         if task is None:
             if self.gone.done():
-                raise self.error(operation)
-            raise OperationTimedOut(f"no answer in {within:g} s", operation=operation, **self._where)
+                raise self.error()
+            raise OperationTimedOut(f"no answer in {within:g} s")
         if task.cancelled():
-            raise ConnectionLost("the SDK gave it up", operation=operation, **self._where)
+            raise ConnectionLost("the SDK gave it up")
         error = task.exception()
         if error is None:
             return task.result()
@@ -170,12 +167,11 @@ class Death:
             except Exception:
                 pass  # nothing was learned
         if self.gone.done():
-            return self.error(operation)
-        meaning = translated(error, operation, **self._where)
+            return self.error()
+        meaning = translated(error, operation)
         if not isinstance(meaning, NotFound):
             return meaning
-        why = f"its worker does not know it: {meaning.message}"
-        return await self.settled(ConnectionLost(why, operation=operation, **self._where))
+        return await self.settled(ConnectionLost(f"its worker does not know it: {meaning.message}"))
 
     async def settled(self, error: ProviderError) -> ProviderError:
         """What an error of the worker turns out to be: a death, if Modal announces one soon.
@@ -184,7 +180,7 @@ class Death:
         """
         self.silence = error.message
         await asyncio.wait({self.watched()}, timeout=self._patience)
-        return self.error(error.operation or "exec") if self.gone.done() else error
+        return self.error() if self.gone.done() else error
 
     def seen(self, answer: Liveness) -> Liveness:
         """What Modal's answer is worth: alive only if its worker is not silent."""

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from offload_core.abc import Command, Exit, Sandbox
 from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
-from offload_core.kit import ShellProcess, cancelled, race
+from offload_core.kit import ShellProcess, cancelled, naming, race
 
 from ._backend import ModalBackend
 from ._liveness import Death
@@ -53,9 +53,10 @@ class ModalProcess(ShellProcess):
     @override
     async def write(self, data: bytes) -> None:
         """At most 1 MiB is on its way."""
-        async with self._turn:
-            for start in range(0, len(data), _AT_ONCE):
-                await self._send(data[start : start + _AT_ONCE])
+        with naming("write", self.sandbox):
+            async with self._turn:
+                for start in range(0, len(data), _AT_ONCE):
+                    await self._send(data[start : start + _AT_ONCE])
 
     async def _send(self, data: bytes) -> None:
         try:
@@ -63,16 +64,15 @@ class ModalProcess(ShellProcess):
         except (SandboxDead, ConnectionLost):
             raise
         except ProviderError as error:
-            why = f"it does not take its standard input: {error.message}"
-            raise ConnectionLost(why, operation="write", sandbox=self.sandbox.ref.id) from error
+            raise ConnectionLost(f"it does not take its standard input: {error.message}") from error
 
     async def _drained(self, data: bytes) -> None:
         if self._closed or self._ended.done():
-            raise ConnectionLost("it reads no more", operation="write", sandbox=self.sandbox.ref.id)
+            raise ConnectionLost("it reads no more")
         self._inner.stdin.write(data)
         draining = await race(self._inner.stdin.drain.aio(), self._ended)
         if draining is None:
-            raise ConnectionLost("it has ended", operation="write", sandbox=self.sandbox.ref.id)
+            raise ConnectionLost("it has ended")
         draining.result()
 
     @override
@@ -93,7 +93,8 @@ class ModalProcess(ShellProcess):
         outcome = await asyncio.shield(self._ended)
         error = outcome if isinstance(outcome, ProviderError) else self.trouble
         if error is not None:
-            raise error
+            with naming("wait", self.sandbox):
+                raise error
         assert isinstance(outcome, Exit)
         return outcome
 
@@ -127,7 +128,7 @@ class ModalProcess(ShellProcess):
                 silent_since = silent_since or loop.time()
                 self.death.silence = f"its worker does not answer: {error!r}"
                 if loop.time() - silent_since >= 2 * settings.lost_after_secs:
-                    raise ConnectionLost(self.death.silence, operation="exec", sandbox=self.sandbox.ref.id) from error
+                    raise ConnectionLost(self.death.silence) from error
             else:
                 silent_since = None
                 self.death.silence = ""

@@ -31,7 +31,7 @@ from offload_core.errors import CreateFailed, NotFound, ProviderError, SandboxDe
 from offload_core.kit import BackgroundTasks
 
 from ._backend import ModalBackend, Tuning
-from ._errors import is_refusal, translated
+from ._errors import is_refusal, translated, translating
 from ._image import build
 from ._options import ModalOptions
 from ._sandbox import ModalSandbox
@@ -66,38 +66,29 @@ class ModalProvider(Provider[ModalOptions]):
 
     @override
     async def prepare(self, request: PrepareRequest) -> Image | None:
-        try:
+        with translating("prepare", self):
             return await build(self._backend, request)
-        except (ProviderError, asyncio.CancelledError):
-            raise
-        except Exception as error:
-            raise translated(error, "prepare", provider=self.context.name) from error
 
     @override
     async def image_alive(self, image: Image) -> bool:
-        try:
+        with translating("prepare", self), contextlib.suppress(modal_errors.NotFoundError):
             known = modal.Image.from_id(image.id, client=await self._backend.client())
             await known.build.aio(await self._backend.app())
-        except modal_errors.NotFoundError:
-            return False
-        except Exception as error:
-            raise translated(error, "prepare", provider=self.context.name) from error
-        return True
+            return True
+        return False
 
     # -- sandboxes ---------------------------------------------------------------------------------------------------
 
     @override
     async def create(self, spec: SandboxSpec) -> ModalSandbox:
         """The tags are part of the call that makes it."""
-        return await self._creations.make(self._make(spec), ModalSandbox.terminate)
+        with translating("create", self):
+            return await self._creations.make(self._make(spec), ModalSandbox.terminate)
 
     async def _make(self, spec: SandboxSpec) -> ModalSandbox:
         lifetime = max(1, math.ceil(min(spec.lifetime, self.options.timeout_secs)))
         expires = math.ceil(time.time()) + lifetime
-        try:
-            handle = await self._call(spec, lifetime, expires)
-        except Exception as error:
-            raise translated(error, "create", provider=self.context.name) from error
+        handle = await self._call(spec, lifetime, expires)
         ref = SandboxRef(id=handle.object_id, run_id=spec.run_id, name=spec.name, expires=expires)
         sandbox = self._sandboxes[ref.id] = ModalSandbox(ref, self.context, self._backend, handle)
         try:
@@ -107,12 +98,7 @@ class ModalProvider(Provider[ModalOptions]):
             with contextlib.suppress(ProviderError):
                 await sandbox.terminate()
             if isinstance(error, SandboxDead):
-                raise CreateFailed(
-                    f"it died while it was made: {error.message}",
-                    operation="create",
-                    sandbox=ref.id,
-                    provider=self.context.name,
-                ) from error
+                raise CreateFailed(f"it died while it was made: {error.message}", sandbox=ref.id) from error
             raise
         return sandbox
 
@@ -155,14 +141,12 @@ class ModalProvider(Provider[ModalOptions]):
     async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
         """By the tags."""
         tags = {TAG: "1"} if run_id is None else {RUN_TAG: _tag(run_id)}
-        try:
+        with translating("list", self):
             handles = await self._living(tags)
             if run_id is not None:
                 return [SandboxRef(id=handle.object_id, run_id=run_id) for handle in handles]
             limit = asyncio.Semaphore(_TAGS_AT_ONCE)
             found = await asyncio.gather(*(_tagged(handle, limit) for handle in handles))
-        except Exception as error:
-            raise translated(error, "list", provider=self.context.name) from error
         return [ref for ref in found if ref is not None]
 
     async def _living(self, tags: dict[str, str]) -> Sequence[modal.Sandbox]:

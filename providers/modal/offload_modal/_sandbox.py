@@ -10,10 +10,10 @@ from modal import exception as modal_errors
 from typing_extensions import override
 
 from offload_core.abc import Command, Context, Liveness, Process, SandboxRef
-from offload_core.kit import ShellSandbox
+from offload_core.kit import ShellSandbox, naming
 
 from ._backend import ModalBackend
-from ._errors import translated
+from ._errors import translating
 from ._liveness import Death, dead, pushed, state_of, unknown_to_modal
 from ._process import ModalProcess
 
@@ -30,8 +30,7 @@ class ModalSandbox(ShellSandbox):
         super().__init__(ref, context)
         self._backend = backend
         self._handle = handle
-        where: dict[str, str | None] = {"sandbox": ref.id, "provider": context.name}
-        self.death = Death(backend.tasks, self._watch, self._ask, where, 2 * context.liveness.lost_after_secs)
+        self.death = Death(backend.tasks, self._watch, self._ask, 2 * context.liveness.lost_after_secs)
 
     async def handle(self) -> modal.Sandbox:
         """The SDK's object; what was attached is looked up once."""
@@ -42,9 +41,10 @@ class ModalSandbox(ShellSandbox):
     @override
     async def exec(self, command: Command) -> Process:
         """OperationTimedOut if it has not started within a minute."""
-        if command.mark is None:
-            return await self._start(command)
-        return await self._backend.tasks.make(self._start(command), ModalProcess.kill)
+        with naming("exec", self):
+            if command.mark is None:
+                return await self._start(command)
+            return await self._backend.tasks.make(self._start(command), ModalProcess.kill)
 
     async def _start(self, command: Command) -> ModalProcess:
         async def start() -> object:
@@ -93,15 +93,14 @@ class ModalSandbox(ShellSandbox):
     async def terminate(self) -> None:
         """What is known to be dead is not called again."""
         if not self.death.gone.done():
-            try:
-                handle = await self.handle()
-                self.death.heard(state_of(handle))
-                if not self.death.gone.done():
-                    await handle.terminate.aio()
-            except modal_errors.NotFoundError:
-                self.death.heard(unknown_to_modal())
-            except Exception as error:
-                raise translated(error, "terminate", sandbox=self.ref.id, provider=self.context.name) from error
+            with translating("terminate", self):
+                try:
+                    handle = await self.handle()
+                    self.death.heard(state_of(handle))
+                    if not self.death.gone.done():
+                        await handle.terminate.aio()
+                except modal_errors.NotFoundError:
+                    self.death.heard(unknown_to_modal())
             self.death.heard(Liveness.dead("terminated by Offload"))
         if self._handle is not None:
             with contextlib.suppress(Exception):  # closes its connection, which closes by itself after a while
