@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from attrs import field, frozen
 from offload_command import CommandOptions, CommandProvider, Patience
@@ -75,6 +76,16 @@ class Folders:
             shutil.rmtree(directory, ignore_errors=True)
 
     @staticmethod
+    def environments(variable: str) -> dict[int, str]:
+        """The value that a variable has in each process that has it."""
+        found: dict[int, str] = {}
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                pairs = (each.partition("=") for each in os.fsdecode(path.read_bytes()).split("\0"))
+                found |= {int(path.parent.name): value for name, _, value in pairs if name == variable}
+        return found
+
+    @staticmethod
     def is_running(pid: str) -> bool:
         """Whether there is such a process that has not ended."""
         try:
@@ -84,10 +95,10 @@ class Folders:
 
     def kill(self, id: str) -> None:
         """Kill the processes of a sandbox."""
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get("FOLDER") == str(self.box(id)):
-                    process.kill()
+        for pid, folder in self.environments("FOLDER").items():
+            if folder == str(self.box(id)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
