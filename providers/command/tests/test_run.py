@@ -131,7 +131,9 @@ def test_without_standard_input(project: Project) -> None:
 
 VICTIM = """if n == 10 and not pathlib.Path("victim").exists():
         pathlib.Path("victim").write_text(os.environ["FOLDER"])
-        pathlib.Path(os.environ["FOLDER"], "dead").write_text("preempted: node 7 is gone")
+        note = pathlib.Path(os.environ["FOLDER"], "note")
+        note.write_text("preempted: node 7 is gone")
+        note.rename(note.with_name("dead"))  # whoever looks sees all of it
         time.sleep(600)
 """
 
