@@ -23,8 +23,6 @@ OptionsT = TypeVar("OptionsT")
 PROBES_AT_ONCE = 8
 """How many sandboxes the default `Provider.probe_many` probes at a time."""
 
-_TERMINATIONS_AT_ONCE = 32
-
 
 class Provider(AsyncResource, Generic[OptionsT]):
     """A backend that makes sandboxes. One object serves one run; it does no I/O before its first call.
@@ -47,6 +45,9 @@ class Provider(AsyncResource, Generic[OptionsT]):
 
     terminate_secs: ClassVar[float] = 30.0
     """How long the default `terminate_many` waits for the end of one sandbox."""
+
+    terminations_at_once: ClassVar[int] = 32
+    """How many sandboxes the default `terminate_many` terminates at a time."""
 
     def __init__(self, options: OptionsT, context: Context) -> None:
         self.options = options
@@ -122,10 +123,10 @@ class Provider(AsyncResource, Generic[OptionsT]):
     async def terminate_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, ProviderError]:
         """Terminate many at once and return those that may still be there, with the error. Dead or gone is success.
 
-        The default terminates each, at most 32 at a time, each bounded by `terminate_secs`; the core calls again for
-        what failed.
+        The default terminates each, at most `terminations_at_once` at a time, each bounded by `terminate_secs`; the
+        core calls again for what failed.
         """
-        limit = asyncio.Semaphore(_TERMINATIONS_AT_ONCE)
+        limit = asyncio.Semaphore(self.terminations_at_once)
         failed: dict[SandboxRef, ProviderError] = {}
 
         def unended(ref: SandboxRef, why: str) -> ProviderError:

@@ -59,23 +59,26 @@ class HostProcess(PipedProcess):
 
     @classmethod
     async def start(
-        cls, command: Command, *, env: Mapping[str, str] | None = None, cwd: PurePath | None = None
+        cls, command: Command, *, env: Mapping[str, str] | None = None, cwd: PurePath | None = None, stdin: bool = True
     ) -> Self:
         """Start a process.
 
         Args:
             env: what the command's own variables are added to; None for what commands inherit of Offload.
             cwd: where the command starts that does not say so itself.
+            stdin: whether it gets standard input; else that is empty, and nothing can be written.
 
         Raises:
             ExecFailed: there is no such program or directory, or it cannot be started.
 
         Cancelled, what was started is killed.
         """
-        return await BackgroundTasks().make(cls._start(command, env, cwd), cls.kill, wait=True)
+        return await BackgroundTasks().make(cls._start(command, env, cwd, stdin=stdin), cls.kill, wait=True)
 
     @classmethod
-    async def _start(cls, command: Command, env: Mapping[str, str] | None, cwd: PurePath | None) -> Self:
+    async def _start(
+        cls, command: Command, env: Mapping[str, str] | None, cwd: PurePath | None, *, stdin: bool
+    ) -> Self:
         theirs: tuple[int, ...] = ()
         try:
             ours, theirs = open_pipes()
@@ -83,7 +86,7 @@ class HostProcess(PipedProcess):
                 *command.argv,
                 env={**(inherited_environment() if env is None else env), **command.env},
                 cwd=command.cwd or cwd,
-                stdin=theirs[0],
+                stdin=theirs[0] if stdin else asyncio.subprocess.DEVNULL,
                 stdout=theirs[1],
                 stderr=theirs[2],
                 start_new_session=True,

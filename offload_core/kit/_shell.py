@@ -12,8 +12,10 @@ from ..abc import Command, Completed, Download, Process, Sandbox, Upload
 from ..errors import DownloadFailed, ProviderError, RemoteFileMissing, SandboxDead, UploadFailed
 from ._archive import MAX_UNPACKED_BYTES, pack, unpack
 from ._launcher import KILL_SECS, kill_command, launched
+from ._race import END_SECS, race
 
 _CHUNK = 1 << 18
+_KILLS = 5
 _MISSING = 44  # exit code of the download command; tar itself uses 0, 1 and 2
 _DOWNLOAD = f"""\
 for file do [ -e "/$file" ] || {{ echo "/${{file#./}}" >&2; exit {_MISSING}; }}; done
@@ -30,9 +32,16 @@ class ShellProcess(Process):
 
     @override
     async def kill(self) -> None:
-        """Kill all that carries the mark, by a second, bounded command; if that fails, terminate the sandbox."""
-        if not await kill_marked(self.sandbox, self.command):
-            await self.sandbox.terminate()
+        """Kill all that carries the mark, by a second, bounded command; if that fails, terminate the sandbox.
+
+        Again until it has ended: a backend may say that a command was started before it is in the sandbox.
+        """
+        for _ in range(_KILLS):
+            if not await kill_marked(self.sandbox, self.command):
+                break
+            if await race(self.wait(), asyncio.Future(), within=END_SECS) is not None:
+                return
+        await self.sandbox.terminate()
 
 
 async def kill_marked(sandbox: Sandbox, command: Command) -> bool:

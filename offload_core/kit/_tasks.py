@@ -24,7 +24,7 @@ class BackgroundTasks:
         task.add_done_callback(self._ended)
         return task
 
-    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
+    async def finish(self, work: Coroutine[Any, Any, object]) -> None:
         """Bring something to its end, also if the caller is cancelled meanwhile."""
         await asyncio.wait({self.start(work)})
 

@@ -30,8 +30,8 @@ from offload_modal import ModalOptions, ModalProvider
 from offload_core.abc import Command, Context, Download, Image, LivenessSettings, PrepareRequest, Sandbox, SandboxSpec
 from offload_core.config.schema import RetryTable
 from offload_core.errors import OffloadError, OperationTimedOut, SandboxDead, SandboxLost
-from offload_core.kit import launched
-from offload_core.liveness import DeathWatch
+from offload_core.kit import launched, run_command
+from offload_core.liveness import DeathWatch, Poller
 from offload_core.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Bench:
         """A new sandbox whose `tar` stops halfway, if a download is to be in flight."""
         sandbox = await self.provider.create(SandboxSpec(name="bench", run_id="bench", image=self.image))
         if stalled:
-            done = await sandbox.run(Command(argv=("/bin/sh", "-c", _STALL)))
+            done = await run_command(sandbox, Command(argv=("/bin/sh", "-c", _STALL)))
             assert done.exit.ok, done
         return sandbox
 
@@ -114,7 +114,7 @@ class Bench:
     async def bare(self, router: RouterMode, moment: Moment, begun: asyncio.Event) -> tuple[float | None, str]:
         """How long the bare SDK takes to end, and what it raises; `begun` is set when its sandbox has died."""
         sandbox = await self.sandbox(stalled=False)
-        handle = await modal.Sandbox.from_id.aio(sandbox.ref.id, client=await self.provider.client())
+        handle = await modal.Sandbox.from_id.aio(sandbox.ref.id, client=await modal.Client.from_env.aio())
         script = ("/bin/sh", "-c", "head -c 100000 /dev/zero; exec sleep 3600")
         flying: asyncio.Future[Any] | None = None
         if moment.connected:
@@ -150,7 +150,7 @@ class Bench:
         provider = self.provider if moment.connected else _provider()
         sandbox = provider.attach(made.ref)
         policy = RetryPolicy(RetryTable(), provider)
-        async with DeathWatch(sandbox, provider.context.liveness) as watch:
+        async with Poller(provider) as poller, DeathWatch(sandbox, poller) as watch:
             call = _download(sandbox, policy, watch) if moment.download else _exec(sandbox, watch)
             if moment.during:
                 flying = asyncio.ensure_future(call())
@@ -199,7 +199,7 @@ class Bench:
         provider = self.provider if moment.connected else _provider()
         sandbox = provider.attach(made.ref)
         policy = RetryPolicy(RetryTable(), provider)
-        async with DeathWatch(sandbox, provider.context.liveness) as watch:
+        async with Poller(provider) as poller, DeathWatch(sandbox, poller) as watch:
             call = _download(sandbox, policy, watch) if moment.download else _exec(sandbox, watch)
             flying = asyncio.ensure_future(call())
             if moment.during:
@@ -252,15 +252,12 @@ def _never_announced() -> list[tuple[RouterMode, Moment]]:
 
 async def measure(server: Loopback, cut: float | None, times: int, *, quick: bool) -> tuple[list[Cell], list[str]]:
     """All cells, and what becomes of deaths that are never announced."""
-    provider = _provider()
-    try:
+    async with _provider() as provider:
         image = await provider.prepare(PrepareRequest(context=Path("/")))
         bench = Bench(server, provider, image, cut)
         cells = await bench.cells(times)
         lost = [] if quick else await asyncio.gather(*(bench.unannounced(*place) for place in _never_announced()))
         return cells, lost
-    finally:
-        await provider.aclose()
 
 
 def table(cells: list[Cell], cut: float | None) -> str:

@@ -24,7 +24,7 @@ from loopback import Loopback
 from offload_modal import ModalOptions, ModalProvider
 
 from offload_core.abc import Context, LivenessSettings, PrepareRequest, Sandbox, SandboxSpec
-from offload_core.liveness import DeathWatch
+from offload_core.liveness import DeathWatch, Poller
 
 STREAMS = 100
 MOST_SECS = 3.0
@@ -34,10 +34,10 @@ _CREATED_AT_ONCE = 16
 async def measure(server: Loopback, sandboxes: int, deaths: int, seed: int) -> list[tuple[bool, float]]:
     """For each death: whether its sandbox was watched by a push, and the seconds until it was known."""
     context = Context(name="modal", sandbox_root=PurePosixPath("/"), max_parallel=sandboxes)
-    provider = ModalProvider(ModalOptions(image="debian:12"), context)
     dice = random.Random(seed)
     limit = asyncio.Semaphore(_CREATED_AT_ONCE)
-    try:
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(ModalProvider(ModalOptions(image="debian:12"), context))
         image = await provider.prepare(PrepareRequest(context=Path("/")))
 
         async def create(number: int) -> Sandbox:
@@ -45,19 +45,17 @@ async def measure(server: Loopback, sandboxes: int, deaths: int, seed: int) -> l
                 return await provider.create(SandboxSpec(name=f"s{number}", run_id="many", image=image))
 
         made = await asyncio.gather(*map(create, range(sandboxes)))
-        async with AsyncExitStack() as stack:
-            watches = [await stack.enter_async_context(DeathWatch(each, LivenessSettings())) for each in made]
-            await asyncio.sleep(2 * LivenessSettings().interval_secs)  # so that every watch has settled
-            noticed = []
-            for index in dice.sample(range(sandboxes), deaths):
-                await asyncio.sleep(dice.uniform(0, 0.5))
-                noticed.append(asyncio.create_task(_noticed(server, watches[index])))
-            seconds = await asyncio.gather(*noticed)
-            alive = [watch for watch in watches if not watch.gone.done()]
-            assert len(alive) == sandboxes - deaths, "a sandbox that lives was called dead or lost"
-        await provider.terminate_many([each.ref for each in made])
-    finally:
-        await provider.aclose()
+        stack.push_async_callback(provider.terminate_many, [each.ref for each in made])
+        poller = await stack.enter_async_context(Poller(provider))
+        watches = [await stack.enter_async_context(DeathWatch(each, poller)) for each in made]
+        await asyncio.sleep(2 * LivenessSettings().interval_secs)  # so that every watch has settled
+        noticed = []
+        for index in dice.sample(range(sandboxes), deaths):
+            await asyncio.sleep(dice.uniform(0, 0.5))
+            noticed.append(asyncio.create_task(_noticed(server, watches[index])))
+        seconds = await asyncio.gather(*noticed)
+        alive = [watch for watch in watches if not watch.gone.done()]
+        assert len(alive) == sandboxes - deaths, "a sandbox that lives was called dead or lost"
     return seconds
 
 

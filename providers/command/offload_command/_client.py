@@ -3,92 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import secrets
-import signal
-import time
-import weakref
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from offload_core.abc import EXEC_MARK, Exit
-from offload_core.kit import PipeWriter, inherited_environment
+from offload_core.abc import EXEC_MARK, Command, Completed
+from offload_core.kit import BackgroundTasks, HostProcess
 
-from ._sentinel import Errors
+from ._sentinel import SentinelReader, settled
 
-T = TypeVar("T")
+_MAX_KEPT = 1 << 20
+_MAX_SHOWN = 2000
 
-_SWEEP_SECS = 10.0
-_CHUNK = 1 << 16
-_MAX_LAST_WORDS = 1 << 20
+
+class Died(Exception):
+    """The command said that the sandbox is dead; holds the reason."""
 
 
 class Client:
-    """A running shell line, in a session of its own.
+    """A running shell line.
 
     Attributes:
-        stdin: None if it was started without.
-        stdout, stderr: what it writes.
-        ended: done when the process has ended, whoever still holds its streams.
+        process: the shell.
+        ended: done when it has ended, whoever still holds its streams.
+        stderr: what it writes there, searched for the sentinel.
     """
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        mark: str,
-        stdin: PipeWriter | None,
-        stdout: Output,
-        stderr: Errors,
-    ) -> None:
-        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
-        self._process = process
-        self._mark = mark
-        self.ended = asyncio.create_task(process.wait(), name="command")
-
-    @classmethod
-    async def start(cls, line: str, cwd: Path, env: Mapping[str, str], *, stdin: bool) -> Client:
-        """Start `sh -c line`. Not to be cancelled; see `Clients.start`."""
-        mark = secrets.token_hex(8)
-        taking, giving = os.pipe() if stdin else (os.open(os.devnull, os.O_RDONLY), -1)
-        (out_read, out), (err_read, err) = os.pipe(), os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                "/bin/sh",
-                "-c",
-                line,
-                stdin=taking,
-                stdout=out,
-                stderr=err,
-                cwd=cwd,
-                env={**inherited_environment(), **env, EXEC_MARK: mark},
-                start_new_session=True,
-            )
-        except BaseException:
-            for fd in (giving, out_read, err_read):
-                if fd >= 0:
-                    os.close(fd)
-            raise
-        finally:
-            for fd in (taking, out, err):
-                os.close(fd)
-        writer = PipeWriter(giving) if stdin else None
-        return cls(process, mark, writer, Output(out_read), Errors(err_read))
-
-    async def wait(self) -> Exit:
-        """How it ended. Cancelling the wait does nothing to it."""
-        code = await asyncio.shield(self.ended)
-        return Exit(signal=-code) if code < 0 else Exit(code)
+    def __init__(self, process: HostProcess) -> None:
+        self.process = process
+        self.ended = process.ended
+        self.stderr = SentinelReader(process.stderr)
 
     async def kill(self) -> None:
-        """End it with all that can be found of what it started, and its streams with it. Idempotent."""
+        """End it with all that can be found of what it started, and its streams with it. Idempotent.
+
+        What it left running when it ended by itself is not touched.
+        """
         if not self.ended.done():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            await asyncio.to_thread(_sweep, f"{EXEC_MARK}={self._mark}".encode())
-        await asyncio.wait({self.ended})
-        self.stdout.cut()
+            await self.process.kill()
+        self.process.stdout.cut()
         await self.stderr.settle()
         await self.stderr.close()
 
@@ -98,124 +52,118 @@ class Clients:
 
     Args:
         cwd: the directory that they start in.
+
+    Attributes:
+        tasks: what `aclose` waits for.
     """
 
     def __init__(self, cwd: Path) -> None:
+        self.tasks = BackgroundTasks()
         self._cwd = cwd
         self._running: set[Client] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def start(self, line: str, env: Mapping[str, str] | None = None, *, stdin: bool = False) -> Client:
         """Start `sh -c line`.
 
         Raises:
-            OSError, ValueError: it cannot be started: there is no such directory, it is too long, it holds a NUL.
+            ExecFailed: there is no such directory, it is too long, it holds a NUL.
+
         Cancelled, it is killed.
         """
-        starting = self.keep(Client.start(line, self._cwd, env or {}, stdin=stdin))
-        try:
-            client = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await self.finish(_end(starting))
-            raise
+        return await self.tasks.make(self._start(line, env or {}, stdin=stdin), Client.kill, wait=True)
+
+    async def _start(self, line: str, env: Mapping[str, str], *, stdin: bool) -> Client:
+        command = Command(argv=("/bin/sh", "-c", line), env={**env, EXEC_MARK: secrets.token_hex(8)})
+        client = Client(await HostProcess.start(command, cwd=self._cwd, stdin=stdin))
         self._running.add(client)
         client.ended.add_done_callback(lambda _: self._running.discard(client))
         return client
 
-    def keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start something that `aclose` waits for."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    async def run(
+        self,
+        line: str,
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        progress: Callable[[str], None] = lambda line: None,
+    ) -> Completed:
+        """Run `sh -c line` to its end; of each stream, the last MiB is returned.
 
-    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
-        """Bring something to its end, also if the caller is cancelled meanwhile."""
-        await asyncio.wait({self.keep(work)})
+        What it leaves running in the background does not hold this up.
+
+        Args:
+            timeout: seconds; None where the caller bounds the call.
+            env: on top of Offload's own environment.
+            progress: called with each line that it writes.
+
+        Raises:
+            Died: it wrote the sentinel. It is not waited for.
+            TimeoutError: it did not end in time; what it wrote is the message.
+            ExecFailed: it could not be started.
+
+        In all of these cases, and cancelled, it is killed with all that it started.
+        """
+        client = await self.start(line, env)
+        out, err = _Tail(progress), _Tail(progress)
+        reading = [asyncio.create_task(out.read(client.process.stdout)), asyncio.create_task(err.read(client.stderr))]
+        try:
+            await _ended(client, timeout, err)
+            await settled(reading, lambda: out.size)
+            return Completed(await client.process.wait(), bytes(out.data), bytes(err.data))
+        except BaseException:
+            await self.tasks.finish(client.kill())
+            raise
+        finally:
+            for task in reading:
+                task.cancel()
+            client.stderr.reading.cancel()
 
     async def aclose(self) -> None:
         """Kill what still runs, and wait until nothing does."""
-        while self._running or self._tasks:
-            killing = [self.keep(client.kill()) for client in self._running]
-            await asyncio.wait([*killing, *self._tasks])
+        while True:
+            for client in self._running:
+                self.tasks.start(client.kill())
+            await self.tasks.aclose()
+            if not self._running:
+                return
 
 
-async def _end(starting: asyncio.Task[Client]) -> None:
-    await asyncio.wait({starting})
-    if not starting.cancelled() and starting.exception() is None:
-        await starting.result().kill()
+async def _ended(client: Client, timeout: float | None, err: _Tail) -> None:
+    """Wait for the end of a command, or for its sentinel."""
+    either: set[asyncio.Future[Any]] = {client.ended, client.stderr.dead}
+    await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    if client.ended.done():
+        await client.stderr.settle()
+    if client.stderr.dead.done():
+        raise Died(client.stderr.dead.result())
+    if not client.ended.done():
+        raise TimeoutError(last_words(err.data))
 
 
-class Output(AsyncIterator[bytes]):
-    """The reading end of a pipe, like `PipeReader`, which can be cut: something else may hold the other end open."""
-
-    def __init__(self, fd: int) -> None:
-        os.set_blocking(fd, False)
-        self._fd = fd
-        self._closing = weakref.finalize(self, os.close, fd)
-        self._ready: asyncio.Future[None] | None = None
-        self._left: int | None = None
-
-    def cut(self) -> None:
-        """Let it end after what has been written."""
-        if self._left is None:
-            self._left = _MAX_LAST_WORDS
-            self._wake()
-
-    async def __anext__(self) -> bytes:
-        await asyncio.sleep(0)  # whoever writes faster than anybody reads must not hold up everything else
-        while self._closing.alive and (self._left is None or self._left > 0):
-            try:
-                data = os.read(self._fd, _CHUNK)
-            except BlockingIOError:
-                if self._left is not None:
-                    break
-                await self._readable()
-                continue
-            if not data:
-                break
-            if self._left is not None:
-                self._left -= len(data)
-            return data
-        self._closing()
-        raise StopAsyncIteration
-
-    async def _readable(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._ready = loop.create_future()
-        loop.add_reader(self._fd, self._wake)
-        try:
-            await self._ready
-        finally:
-            loop.remove_reader(self._fd)
-
-    def _wake(self) -> None:
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
+def last_words(written: bytes | bytearray) -> str:
+    """The last of what a command wrote, for an error."""
+    return written[-_MAX_SHOWN:].decode(errors="replace").strip()
 
 
-def _sweep(variable: bytes) -> None:
-    """Kill what has left the group, by a variable of its environment. Where there is no /proc, nothing is found."""
-    deadline = time.monotonic() + _SWEEP_SECS
-    while time.monotonic() < deadline:  # what forks while it dies can slip through one look
-        found = [pid for pid in _processes() if _has(pid, variable)]
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        if not found:
-            return
-        time.sleep(0.01)
+class _Tail:
+    """The last of one stream, which is told line by line."""
 
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self.data = bytearray()
+        self.size = 0
+        self._progress = progress
+        self._line = b""
 
-def _processes() -> list[int]:
-    try:
-        return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
-    except OSError:
-        return []
+    async def read(self, stream: AsyncIterator[bytes]) -> None:
+        """Read to the end."""
+        async for chunk in stream:
+            self.size += len(chunk)
+            self.data += chunk
+            del self.data[:-_MAX_KEPT]
+            *lines, self._line = (self._line + chunk).split(b"\n")
+            self._tell(lines)
+            self._line = self._line[-_MAX_KEPT:]
+        self._tell([self._line] if self._line else [])
 
-
-def _has(pid: int, variable: bytes) -> bool:
-    try:
-        return variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")  # one that has ended has none
-    except OSError:
-        return False
+    def _tell(self, lines: list[bytes]) -> None:
+        for line in lines:
+            self._progress(line.decode(errors="replace").rstrip("\r"))

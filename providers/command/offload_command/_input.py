@@ -1,19 +1,24 @@
-"""Standard input for commands in sandboxes whose `exec_command` cannot hand it on.
+"""Standard input for commands in sandboxes, also where `exec_command` cannot hand it on.
 
-The command reads from a named pipe in the sandbox, and each write is a further command that puts its bytes there, as
-base64. A small shell loop between two pipes decodes them; it keeps the outer one open between the writes.
+There the command reads from a named pipe in the sandbox, and each write is a further command that puts its bytes
+there, as base64. A small shell loop between two pipes decodes them; it keeps the outer one open between the writes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import PurePosixPath
+from typing import Protocol
 
 from attrs import evolve
+from typing_extensions import override
 
 from offload_core.abc import EXEC_MARK, Command, Completed
+from offload_core.errors import ConnectionLost
+from offload_core.kit import race
 
 from ._client import Client
 
@@ -64,12 +69,24 @@ Run = Callable[[Command], Awaitable[Completed]]
 """Runs a command in the sandbox to its end, without input."""
 
 
+class Input(Protocol):
+    """Where a command's standard input goes."""
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it. ConnectionLost: the command reads no more."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """Send no more. Idempotent."""
+        ...
+
+
 def fed(command: Command, directory: PurePosixPath) -> Command:
     """The same command, with its standard input from pipes in a directory that need not exist."""
     return evolve(command, argv=("/bin/sh", "-c", _FEED, "offload-input", str(directory), *command.argv))
 
 
-class FedInput:
+class FedInput(Input):
     """The far end of `fed`.
 
     Args:
@@ -85,34 +102,25 @@ class FedInput:
         self._turn = asyncio.Lock()
         self._closed = False
 
+    @override
     async def write(self, data: bytes) -> None:
-        """Send all of it, in as many further commands as that takes. BrokenPipeError: nobody reads any more."""
+        """Send all of it, in as many further commands as that takes."""
         async with self._turn:
             for start in range(0, len(data), _CHUNK):
                 await self._send(base64.b64encode(data[start : start + _CHUNK]).decode())
 
-    async def close(self) -> None:
-        """Send no more. Idempotent."""
+    @override
+    async def close_stdin(self) -> None:
         async with self._turn:
             if not self._closed:
                 self._closed = True
-                try:
+                with contextlib.suppress(ConnectionLost):
                     await self._send(".")
-                except BrokenPipeError:
-                    pass
 
     async def _send(self, line: str) -> None:
-        if self._client.ended.done():
-            raise BrokenPipeError
         # Marked as the command is: whoever kills that kills this one, too.
         env = {EXEC_MARK: self._mark} if self._mark else {}
         argv = ("/bin/sh", "-c", _SEND, "offload-write", str(self._directory), line)
-        sending = asyncio.ensure_future(self._run(Command(argv=argv, env=env)))
-        try:
-            await asyncio.wait({sending, self._client.ended}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not sending.done():
-                sending.cancel()
-                await asyncio.wait({sending})
-        if sending.cancelled() or not sending.result().exit.ok:
-            raise BrokenPipeError
+        sending = await race(self._run(Command(argv=argv, env=env)), self._client.ended)
+        if sending is None or not sending.result().exit.ok:
+            raise ConnectionLost("the process has closed its standard input")

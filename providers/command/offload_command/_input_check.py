@@ -6,17 +6,33 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 
+from attrs import frozen
+
 from offload_core.abc import Command, Exit, Process
 from offload_core.errors import ExecFailed
 from offload_core.kit import launched
 
-_UP_SECS = 45.0
-_INPUT_SECS = 5.0
+from ._client import last_words
+
+_LAST_WORDS_SECS = 1.0
 _CODE = 7
 _SCRIPT = f'echo "up $1"; read -r line; echo "got $line"; exit {_CODE}'
 
 Start = Callable[[Command], Awaitable[Process]]
 """Starts a command in a sandbox, with the standard input of `exec_command` as it is."""
+
+
+@frozen
+class Patience:
+    """How long what is tried may take.
+
+    Attributes:
+        output_secs: until a command's first line comes.
+        input_secs: from then on, until it has answered to its input.
+    """
+
+    output_secs: float = 45.0
+    input_secs: float = 5.0
 
 
 class InputCheck:
@@ -26,8 +42,9 @@ class InputCheck:
         warn: told what does not work as it should.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None], patience: Patience) -> None:
         self._warn = warn
+        self._patience = patience
         self._turn = asyncio.Lock()
         self._passes: bool | None = None
 
@@ -62,14 +79,14 @@ class InputCheck:
         """What the script writes when it is sent a line. A script that waits for its input in vain is killed."""
         output = b""
         try:
-            async with asyncio.timeout(_UP_SECS):
+            async with asyncio.timeout(self._patience.output_secs):
                 while f"up {token}".encode() not in output:
                     output += await anext(process.stdout)
         except (StopAsyncIteration, TimeoutError):
-            raise await _no_output(process) from None
+            raise await self._no_output(process) from None
         sending = asyncio.create_task(process.write(f"{token}\n".encode()))
         try:
-            async with asyncio.timeout(_INPUT_SECS):
+            async with asyncio.timeout(self._patience.input_secs):
                 async for chunk in process.stdout:
                     output += chunk
                 self._look_at(await process.wait())
@@ -87,23 +104,20 @@ class InputCheck:
                 "Failed transfers and crashes will be told in the wrong words"
             )
 
-
-async def _no_output(process: Process) -> ExecFailed:
-    """What to raise where a command's first line did not come."""
-    said = b""
-    ended = None
-    try:
-        async with asyncio.timeout(1):
-            ended = await process.wait()
-            async for chunk in process.stderr:
-                said += chunk
-    except TimeoutError:
-        pass
-    how = f"it ended with {ended}" if ended else f"nothing came in {_UP_SECS:g} s"
-    tail = said[-2000:].decode(errors="replace").strip()
-    return ExecFailed(
-        f"`exec_command` must run {{command}} and hand on its output, unchanged and as it comes; {how}"
-        + (f": {tail}" if tail else ""),
-        operation="exec",
-        sandbox=process.sandbox.ref.id,
-    )
+    async def _no_output(self, process: Process) -> ExecFailed:
+        """What to raise where a command's first line did not come."""
+        said = b""
+        ended = None
+        try:
+            async with asyncio.timeout(_LAST_WORDS_SECS):
+                ended = await process.wait()
+                async for chunk in process.stderr:
+                    said += chunk
+        except TimeoutError:
+            pass
+        how = f"it ended with {ended}" if ended else f"nothing came in {self._patience.output_secs:g} s"
+        tail = last_words(said)
+        return ExecFailed(
+            f"`exec_command` must run {{command}} and hand on its output, unchanged and as it comes; {how}"
+            + (f": {tail}" if tail else "")
+        )

@@ -3,106 +3,69 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+import contextlib
 
-from offload_core.abc import Command, Exit, Process, Sandbox
-from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
-from offload_core.kit import kill_command
+from typing_extensions import override
+
+from offload_core.abc import Command, Exit, Sandbox
+from offload_core.errors import ConnectionLost, ProviderError
+from offload_core.kit import ShellProcess, kill_marked, naming
 
 from ._client import Client
-from ._state import State
+from ._input import Input
+from ._state import SandboxState
 
-KILL_SECS = 10.0
-"""How long killing a command in its sandbox may take before the sandbox is ended instead."""
-
-
-class Input(Protocol):
-    """Where a command's standard input goes."""
-
-    async def write(self, data: bytes) -> None:
-        """Send all of it. BrokenPipeError: the command reads no more."""
-        ...
-
-    async def close(self) -> None:
-        """Send no more. Idempotent."""
-        ...
+_PROBE_SECS = 10.0
 
 
-class NoInput:
-    """Standard input that is empty."""
+class CommandProcess(ShellProcess):
+    """A command that runs.
 
-    async def write(self, data: bytes) -> None:
-        """BrokenPipeError: nobody reads it."""
-        raise BrokenPipeError
+    Args:
+        client: the `exec_command` that runs it.
+        stdin: where its standard input goes, if not to the client.
+    """
 
-    async def close(self) -> None:
-        """Nothing to do."""
-
-
-class CommandProcess(Process):
-    """As the contract says."""
-
-    def __init__(self, sandbox: Sandbox, command: Command, state: State, client: Client, stdin: Input) -> None:
+    def __init__(
+        self, sandbox: Sandbox, command: Command, state: SandboxState, client: Client, stdin: Input | None = None
+    ) -> None:
         super().__init__(sandbox, command)
+        self.client = client
+        self.stdout, self.stderr = client.process.stdout, client.stderr
         self._state = state
-        self._client = client
-        self._stdin = stdin
-        self.stdout = client.stdout
-        self.stderr = client.stderr
+        self._stdin: Input = stdin or client.process
 
+    @override
     async def write(self, data: bytes) -> None:
-        """As the contract says."""
-        try:
-            await self._stdin.write(data)
-        except BrokenPipeError as error:
-            self._check_alive("write")
-            raise ConnectionLost(
-                "the process has closed its standard input", operation="write", sandbox=self.sandbox.ref.id
-            ) from error
+        with naming("write", self.sandbox):
+            try:
+                await self._stdin.write(data)
+            except ConnectionLost:
+                self._state.check_alive()
+                raise
 
+    @override
     async def close_stdin(self) -> None:
-        """As the contract says."""
-        if not self._client.ended.done():
-            await self._stdin.close()
+        if not self.client.ended.done():
+            await self._stdin.close_stdin()
 
+    @override
     async def wait(self) -> Exit:
-        """As the contract says. The last words of the command count, so they are waited for."""
-        ended = await self._client.wait()
-        await self._client.stderr.settle()
-        self._check_alive("wait")
+        """The last words of the command count, so they are waited for."""
+        ended = await self.client.process.wait()
+        await self.client.stderr.settle()
+        with naming("wait", self.sandbox):
+            self._state.check_alive()
         return ended
 
+    @override
     async def kill(self) -> None:
-        """As the contract says: first what runs on this machine, so that it starts nothing more in the sandbox."""
-        await self.end_here()
-        mark = self.command.mark
-        if mark is None or await self._killed(mark) or self._state.dead.done():
+        """First what runs on this machine, so that it starts nothing more in the sandbox."""
+        await self.client.kill()
+        if self.command.mark is None or await kill_marked(self.sandbox, self.command):
             return
-        try:
-            async with asyncio.timeout(KILL_SECS):
-                gone = (await self.sandbox.probe()).is_dead
-        except (ProviderError, TimeoutError):
-            gone = False
-        if not gone:  # what was to end may go on
+        with contextlib.suppress(ProviderError, TimeoutError):
+            async with asyncio.timeout(_PROBE_SECS):
+                await self.sandbox.probe()  # of a death it may know the reason
+        if not self._state.dead.done():  # what was to end may go on
             await self.sandbox.terminate()
-
-    async def _killed(self, mark: str) -> bool:
-        """Whether nothing in the sandbox carries the mark any more."""
-        try:
-            async with asyncio.timeout(KILL_SECS):
-                killer = await self.sandbox.exec(kill_command(mark))
-                try:
-                    return (await killer.communicate()).exit.ok
-                except BaseException:
-                    await killer.kill()
-                    raise
-        except (ProviderError, TimeoutError):
-            return False
-
-    async def end_here(self) -> None:
-        """End what runs on this machine."""
-        await self._client.kill()
-
-    def _check_alive(self, operation: str) -> None:
-        if self._state.dead.done():
-            raise SandboxDead(self._state.dead.result().reason, operation=operation, sandbox=self.sandbox.ref.id)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 
-from offload_core.kit import PipeReader
+from typing_extensions import override
+
+from offload_core.kit import PipeReader, settle
 
 SENTINEL = "OFFLOAD_SANDBOX_DEAD:"
 
@@ -49,7 +51,7 @@ def _reason(line: bytes) -> str | None:
     return reason or "the command gave no reason"
 
 
-class Errors(AsyncIterator[bytes]):
+class SentinelReader(AsyncIterator[bytes]):
     """The standard error of a command: handed on as it is, and searched for the sentinel as it comes.
 
     Attributes:
@@ -57,14 +59,15 @@ class Errors(AsyncIterator[bytes]):
         reading: ends with the stream.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, pipe: PipeReader) -> None:
         self.dead: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._chunks: deque[bytes] = deque()
-        self._unread = 0
+        self._read = self._unread = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
-        self.reading = asyncio.create_task(self._read(PipeReader(fd)), name="standard error")
+        self.reading = asyncio.create_task(self._search(pipe), name="standard error")
 
+    @override
     async def __anext__(self) -> bytes:
         while not self._chunks:
             if self.reading.done():
@@ -77,24 +80,21 @@ class Errors(AsyncIterator[bytes]):
         return chunk
 
     async def settle(self) -> None:
-        """Once the command has ended: wait for its last words, not for what else may hold the stream open."""
-        while not self.reading.done() and self._unread < _MAX_UNREAD:
-            before = self._unread
-            await asyncio.wait({self.reading}, timeout=_GRACE_SECS)
-            if self._unread <= before:
-                return
+        """Once the command has ended: wait for its last words."""
+        await settled([self.reading], lambda: self._read)
 
     async def close(self) -> None:
         """Read no more."""
         self.reading.cancel()
         await asyncio.wait({self.reading})
 
-    async def _read(self, pipe: PipeReader) -> None:
+    async def _search(self, pipe: PipeReader) -> None:
         scanner = Scanner()
         try:
             async for chunk in pipe:
                 self._found(scanner.feed(chunk))
                 self._chunks.append(chunk)
+                self._read += len(chunk)
                 self._unread += len(chunk)
                 self._changed.set()
                 while self._unread >= _MAX_UNREAD:
@@ -105,5 +105,20 @@ class Errors(AsyncIterator[bytes]):
             asyncio.get_running_loop().call_soon(self._changed.set)  # after this task is done
 
     def _found(self, reason: str | None) -> None:
-        if reason is not None and not self.dead.done():
-            self.dead.set_result(reason)
+        if reason is not None:
+            settle(self.dead, reason)
+
+
+async def settled(reading: Iterable[asyncio.Task[None]], size: Callable[[], int]) -> None:
+    """Wait for the last words of a command that has ended, not for what else may hold its streams open.
+
+    Args:
+        reading: read the streams to their ends.
+        size: how many bytes have been read by now.
+    """
+    left = set(reading)
+    while left:
+        before = size()
+        _, left = await asyncio.wait(left, timeout=_GRACE_SECS)
+        if size() == before:
+            return

@@ -9,8 +9,10 @@ from pathlib import PurePosixPath
 from attrs import define, field
 
 from offload_core.abc import Liveness, SandboxRef
+from offload_core.errors import SandboxDead
+from offload_core.kit import BackgroundTasks, settle
 
-from ._client import Client, Clients
+from ._client import Client
 
 
 def _future() -> asyncio.Future[Liveness]:
@@ -18,23 +20,25 @@ def _future() -> asyncio.Future[Liveness]:
 
 
 @define(eq=False)
-class State:
+class SandboxState:
     """One sandbox.
 
     Attributes:
-        env, cwd: of every command in it.
+        tasks: get to know what is being killed.
+        env: of every command in it.
+        cwd: of every command in it that does not say so itself.
         made: this process made it, and has not seen it end.
         dead: gets the reason, however it was learned, and never goes back.
         silent: a command said that it is dead: none is run for it any more.
         destroyed: `destroy_command` has ended it.
         doubted: a command in it has failed since it was last known to be alive.
+        probed: when somebody last asked about it, on the clock of the event loop.
         clients: the commands in it that have not ended.
-        all_clients: of the provider; these know what is being killed.
         ending: held by whoever ends it.
     """
 
     ref: SandboxRef
-    all_clients: Clients
+    tasks: BackgroundTasks
     env: Mapping[str, str] = field(factory=dict)
     cwd: PurePosixPath | None = None
     made: bool = False
@@ -42,6 +46,7 @@ class State:
     silent: bool = False
     destroyed: bool = False
     doubted: bool = False
+    probed: float = 0.0
     clients: set[Client] = field(factory=set)
     ending: asyncio.Lock = field(factory=asyncio.Lock)
 
@@ -64,14 +69,22 @@ class State:
 
     def die(self, reason: str) -> None:
         """Take note of its death. What still runs on this machine for it is killed."""
-        if not self.dead.done():
-            self.dead.set_result(Liveness.dead(reason))
-        self._kill_clients()
+        settle(self.dead, Liveness.dead(reason))
+        self._killing()
 
-    async def quiet(self) -> None:
+    def check_alive(self) -> None:
+        """To be called before anything is done with it.
+
+        Raises:
+            SandboxDead: it is dead.
+        """
+        if self.dead.done():
+            raise SandboxDead(self.dead.result().reason)
+
+    async def kill_clients(self) -> None:
         """Kill what runs on this machine for it; returns when nothing does."""
-        if killing := self._kill_clients():
+        if killing := self._killing():
             await asyncio.wait(killing)
 
-    def _kill_clients(self) -> list[asyncio.Task[None]]:
-        return [self.all_clients.keep(client.kill()) for client in self.clients]
+    def _killing(self) -> list[asyncio.Task[None]]:
+        return [self.tasks.start(client.kill()) for client in self.clients]

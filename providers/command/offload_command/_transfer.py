@@ -20,7 +20,7 @@ Copy = Callable[[str], Awaitable[None]]
 """Runs the configured command with what `{paths}` stands for."""
 
 
-def sayable(paths: Sequence[PurePosixPath]) -> bool:
+def expressible(paths: Sequence[PurePosixPath]) -> bool:
     """Whether the paths can stand in words of the form `a:b`."""
     return not any(":" in str(path) for path in paths)
 
@@ -29,13 +29,15 @@ async def upload(files: Sequence[Upload], copy: Copy) -> None:
     """Bring files into the sandbox.
 
     Raises:
-        UploadFailed: a file cannot be read here. Whatever `copy` raises.
+        UploadFailed: a file cannot be read here.
+
+    It raises whatever `copy` raises.
     """
     with tempfile.TemporaryDirectory(prefix="offload-upload-") as directory:
         try:
             words = await asyncio.to_thread(_on_disk, files, Path(directory))
         except OSError as error:
-            raise UploadFailed(f"cannot read it here: {error}", operation="upload") from error
+            raise UploadFailed(f"cannot read it here: {error}") from error
         await copy(pairs(words))
 
 
@@ -59,7 +61,10 @@ async def download(files: Sequence[Download], copy: Copy, run: Callable[[Command
         run: runs a command in the sandbox: where the download fails, it is asked which files are there.
 
     Raises:
-        RemoteFileMissing: one is not there; nothing was written. DownloadFailed. Whatever `copy` raises.
+        RemoteFileMissing: one is not there; nothing was written.
+        DownloadFailed: what was brought cannot be read.
+
+    It raises whatever `copy` raises.
     """
     with tempfile.TemporaryDirectory(prefix="offload-download-") as directory:
         arrived = [Path(directory, str(number)) for number in range(len(files))]
@@ -95,4 +100,4 @@ def _hand_over(files: Sequence[Download], arrived: Sequence[Path]) -> None:
 
 
 def _missing(paths: Sequence[str]) -> RemoteFileMissing:
-    return RemoteFileMissing(f"no such file: {', '.join(map(shlex.quote, paths))}", operation="download")
+    return RemoteFileMissing(f"no such file: {', '.join(map(shlex.quote, paths))}")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from attrs import frozen
-from offload_command import CommandOptions, CommandProvider
+from attrs import field, frozen
+from offload_command import CommandOptions, CommandProvider, Patience
+from offload_command._sandbox import CommandSandbox
 
-from offload_core.abc import Context, LivenessSettings
+from offload_core.abc import Context, LivenessSettings, SandboxSpec
 
 SCRIPT = Path(__file__).with_name("folders.sh")
 
@@ -25,6 +27,7 @@ class Folders:
 
     home: Path
     interval: float = 0.2
+    patience: Patience = field(factory=Patience)
 
     def line(self, verb: str, arguments: str) -> str:
         """A command of the configuration."""
@@ -45,7 +48,17 @@ class Folders:
         """A provider whose sandboxes start in the root directory."""
         liveness = LivenessSettings(interval_secs=self.interval)
         context = Context(name="command", project_dir=Path("/"), liveness=liveness, warn=warn)
-        return CommandProvider(CommandOptions(**self.options(**changes)), context)
+        return CommandProvider(CommandOptions(**self.options(**changes)), context, self.patience)
+
+    @contextlib.asynccontextmanager
+    async def sandbox(self, **changes: Any) -> AsyncIterator[CommandSandbox]:
+        """A sandbox of a provider of its own, which is terminated in the end."""
+        async with self.provider(**changes) as provider:
+            sandbox = await provider.create(SandboxSpec(name="s", run_id="run"))
+            try:
+                yield sandbox
+            finally:
+                await sandbox.terminate()
 
     def calls(self) -> Counter[tuple[str, str]]:
         """How often each verb was called on each sandbox."""
@@ -62,12 +75,36 @@ class Folders:
         for directory in (self.box(id), Path(f"/tmp/offload-{id}")):
             shutil.rmtree(directory, ignore_errors=True)
 
+    @staticmethod
+    def environments(variable: str) -> dict[int, str]:
+        """The value that a variable has in each process that has it."""
+        found: dict[int, str] = {}
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                pairs = (each.partition("=") for each in os.fsdecode(path.read_bytes()).split("\0"))
+                found |= {int(path.parent.name): value for name, _, value in pairs if name == variable}
+        return found
+
+    @staticmethod
+    def is_running(pid: str) -> bool:
+        """Whether there is such a process that has not ended."""
+        try:
+            return Path("/proc", pid, "cmdline").read_bytes() != b""
+        except OSError:
+            return False
+
     def kill(self, id: str) -> None:
         """Kill the processes of a sandbox."""
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get("FOLDER") == str(self.box(id)):
-                    process.kill()
+        for pid, folder in self.environments("FOLDER").items():
+            if folder == str(self.box(id)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What tests that are coroutines run on."""
+    return "asyncio"
 
 
 @pytest.fixture

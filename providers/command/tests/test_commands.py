@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from offload_core.abc import Command, Download, Image, LivenessStatus, PrepareRequest, SandboxRef, SandboxSpec, Upload
 from offload_core.errors import (
@@ -20,17 +21,11 @@ from offload_core.errors import (
     ProviderError,
     UploadFailed,
 )
+from offload_core.kit import run_command
+from offload_core.liveness import DeathWatch, Poller
 
 SPEC = SandboxSpec(name="s", run_id="run")
 STEPS = ("prepare", "create", "upload", "download", "list", "destroy")
-
-
-def is_running(pid: str) -> bool:
-    """Whether there is such a process that has not ended."""
-    try:
-        return Path("/proc", pid, "cmdline").read_bytes() != b""
-    except OSError:
-        return False
 
 
 async def do(provider: Any, step: str) -> None:
@@ -46,28 +41,23 @@ async def do(provider: Any, step: str) -> None:
             case "upload":
                 await sandbox.upload([Upload(b"x", file)])
             case "download":
-                await sandbox.run(Command(argv=("mkdir", "-p", str(file))))
+                await run_command(sandbox, Command(argv=("mkdir", "-p", str(file))))
                 await sandbox.download([Download(file, Path("/nonexistent/file"))])
             case "destroy":
                 await sandbox.terminate()
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_time_out_kills_the_whole_tree(folders: Any, step: str) -> None:
+async def test_a_time_out_kills_the_whole_tree(folders: Any, step: str) -> None:
     """Also children in sessions of their own; the error says how long it took and what had been written."""
-
-    async def check() -> None:
-        pids = folders.home / "pids"
-        line = f"echo almost there >&2; setsid sleep 600 & echo $! $$ >>{pids}; sleep 600; :"
-        provider = folders.provider(timeout_secs=0.5, **{f"{step}_command": line})
+    pids = folders.home / "pids"
+    line = f"echo almost there >&2; setsid sleep 600 & echo $! $$ >>{pids}; sleep 600; :"
+    async with folders.provider(timeout_secs=0.5, **{f"{step}_command": line}) as provider:
         with pytest.raises(OperationTimedOut, match=rf"`{step}_command` did not end in 0.5 s: almost there"):
             await do(provider, step)
         children = pids.read_text(encoding="utf-8").split()
         assert len(children) == 2
-        assert not [pid for pid in children if is_running(pid)]
-        await provider.aclose()
-
-    asyncio.run(check())
+        assert not [pid for pid in children if folders.is_running(pid)]
 
 
 @pytest.mark.parametrize(
@@ -81,97 +71,70 @@ def test_a_time_out_kills_the_whole_tree(folders: Any, step: str) -> None:
         ("destroy", ProviderError),
     ],
 )
-def test_a_failure_holds_what_the_command_said(folders: Any, step: str, cls: type[ProviderError]) -> None:
+async def test_a_failure_holds_what_the_command_said(folders: Any, step: str, cls: type[ProviderError]) -> None:
     """Each is the error that it means, with the exit code and the standard error of the command."""
-
-    async def check() -> None:
-        provider = folders.provider(**{f"{step}_command": "echo quota exceeded >&2; exit 5; :"})
+    async with folders.provider(**{f"{step}_command": "echo quota exceeded >&2; exit 5; :"}) as provider:
         with pytest.raises(cls, match=rf"`{step}_command`: exit code 5: quota exceeded") as caught:
             await do(provider, step)
         assert type(caught.value) is cls
         assert caught.value.provider == "command"
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_a_command_that_prints_no_id_has_failed(folders: Any) -> None:
+async def test_a_command_that_prints_no_id_has_failed(folders: Any) -> None:
     """An image or a sandbox without a name cannot be used."""
-
-    async def check() -> None:
-        provider = folders.provider(prepare_command="echo; :", create_command="true")
+    async with folders.provider(prepare_command="echo; :", create_command="true") as provider:
         with pytest.raises(PrepareFailed, match="printed nothing"):
             await do(provider, "prepare")
         with pytest.raises(CreateFailed, match="printed nothing"):
             await do(provider, "create")
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_no_working_directory(folders: Any) -> None:
+async def test_no_working_directory(folders: Any) -> None:
     """It is an error, which `check` finds, too; and `check` says what is missing to notice deaths and to reap."""
-
-    async def check() -> None:
-        provider = folders.provider(working_dir="/no/such", probe_command=None, list_command=None)
+    async with folders.provider(working_dir="/no/such", probe_command=None, list_command=None) as provider:
         with pytest.raises(ProviderError, match=r"cannot start `create_command`.*/no/such"):
             await provider.create(SPEC)
         health = await provider.check()
         assert not health.ok
         assert [each.severity.value for each in health.findings] == ["error", "warning", "warning"]
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_what_a_command_leaves_running_holds_nothing_up(folders: Any) -> None:
+async def test_what_a_command_leaves_running_holds_nothing_up(folders: Any) -> None:
     """A `create_command` may start something that stays and keeps the streams open; it is not killed either."""
-
-    async def check() -> None:
-        pid = folders.home / "pid"
-        line = f"sleep 600 & echo $! >{pid}; echo box"
-        provider = folders.provider(create_command=line, list_command=None, destroy_command="true")
+    pid = folders.home / "pid"
+    line = f"sleep 600 & echo $! >{pid}; echo box"
+    async with folders.provider(create_command=line, list_command=None, destroy_command="true") as provider:
         sandbox = await asyncio.wait_for(provider.create(SPEC), 60)
         assert sandbox.ref.id == "box"
         number = pid.read_text(encoding="utf-8").strip()
-        assert is_running(number)
+        assert folders.is_running(number)
         await sandbox.terminate()
-        await provider.aclose()
-        assert is_running(number)
-        os.kill(int(number), signal.SIGKILL)
-
-    asyncio.run(check())
+    assert folders.is_running(number)
+    os.kill(int(number), signal.SIGKILL)
 
 
-def test_a_cancelled_create_destroys_what_it_made(folders: Any) -> None:
+async def test_a_cancelled_create_destroys_what_it_made(folders: Any) -> None:
     """The command goes on to its end, because only then is it known what there is to destroy."""
-
-    async def check() -> None:
-        go = folders.home / "go"
-        line = f"until [ -e {go} ]; do sleep 0.05; done; {folders.line('create', '{run_id} {name}')}"
-        provider = folders.provider(create_command=line)
+    go = folders.home / "go"
+    line = f"until [ -e {go} ]; do sleep 0.05; done; {folders.line('create', '{run_id} {name}')}"
+    async with folders.provider(create_command=line) as provider:
         creating = asyncio.create_task(provider.create(SPEC))
         await asyncio.sleep(0)
         creating.cancel()
         await asyncio.wait({creating})
         assert creating.cancelled()
         go.touch()
-        await provider.aclose()
-        calls = folders.calls()
-        (id,) = {id for verb, id in calls if verb == "create"}
-        assert calls["destroy", id] == 1
-        assert not folders.box(id).exists()
-
-    asyncio.run(check())
+    calls = folders.calls()
+    (id,) = {id for verb, id in calls if verb == "create"}
+    assert calls["destroy", id] == 1
+    assert not folders.box(id).exists()
 
 
-def test_a_slow_create_is_waited_for_again(folders: Any) -> None:
+async def test_a_slow_create_is_waited_for_again(folders: Any) -> None:
     """What a call with a time limit gave up is what the next one for the same sandbox gets; nothing is made twice."""
-
-    async def check() -> None:
-        go = folders.home / "go"
-        line = f"until [ -e {go} ]; do sleep 0.05; done; {folders.line('create', '{run_id} {name}')}"
-        provider = folders.provider(create_command=line)
+    go = folders.home / "go"
+    line = f"until [ -e {go} ]; do sleep 0.05; done; {folders.line('create', '{run_id} {name}')}"
+    async with folders.provider(create_command=line) as provider:
         for _ in range(2):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(provider.create(SPEC), 0.1)
@@ -179,36 +142,30 @@ def test_a_slow_create_is_waited_for_again(folders: Any) -> None:
         await asyncio.sleep(0)
         go.touch()
         sandbox = await creating
-        assert (await sandbox.run(Command(argv=("echo", "up")))).stdout == b"up\n"
+        assert (await run_command(sandbox, Command(argv=("echo", "up")))).stdout == b"up\n"
         assert sum(number for (verb, _), number in folders.calls().items() if verb == "create") == 1
         await sandbox.terminate()
-        await provider.aclose()
-        assert folders.calls()["destroy", sandbox.ref.id] == 1
-
-    asyncio.run(check())
+    assert folders.calls()["destroy", sandbox.ref.id] == 1
 
 
-def test_prepare_is_given_what_goes_into_the_image(folders: Any, tmp_path: Path) -> None:
+async def test_prepare_is_given_what_goes_into_the_image(folders: Any, tmp_path: Path) -> None:
     """By options after the user's own; its last line is the image, which sandboxes are created from."""
-
-    async def check() -> None:
-        told: list[str] = []
-        create = (
-            folders.line("create", "{run_id} {name}") + " && echo {image_id} {cpu_cores} >" + str(tmp_path / "seen")
-        )
-        provider = folders.provider(
-            prepare_command='show() { printf "<%s>\\n" "$@" "$OFFLOAD_NO_CACHE"; }; echo building >&2; show mine',
-            create_command=create,
-            copy_dirs=("a b:c",),
-            cpu_cores=0.5,
-        )
-        request = PrepareRequest(
-            context=Path("/x y"),
-            init="make 'it'",
-            copy=((Path("/l"), PurePosixPath("/r")),),
-            no_cache=True,
-            progress=told.append,
-        )
+    told: list[str] = []
+    create = folders.line("create", "{run_id} {name}") + " && echo {image_id} {cpu_cores} >" + str(tmp_path / "seen")
+    provider = folders.provider(
+        prepare_command='show() { printf "<%s>\\n" "$@" "$OFFLOAD_NO_CACHE"; }; echo building >&2; show mine',
+        create_command=create,
+        copy_dirs=("a b:c",),
+        cpu_cores=0.5,
+    )
+    request = PrepareRequest(
+        context=Path("/x y"),
+        init="make 'it'",
+        copy=((Path("/l"), PurePosixPath("/r")),),
+        no_cache=True,
+        progress=told.append,
+    )
+    async with provider:
         image = await provider.prepare(request)
         assert image == Image("<1>")
         options = ["<mine>", "<--copy-dir=a b:c>", "<--copy-dir=/l:/r>", "<--sandbox-init-cmd=make 'it'>"]
@@ -217,104 +174,98 @@ def test_prepare_is_given_what_goes_into_the_image(folders: Any, tmp_path: Path)
         assert (tmp_path / "seen").read_text(encoding="utf-8") == "<1> 0.5\n"
         assert await provider.prepare(PrepareRequest(context=Path("/"), base="given")) == Image("given")
         await sandbox.terminate()
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_without_prepare_what_is_to_be_copied_goes_into_each_sandbox(folders: Any, tmp_path: Path) -> None:
+async def test_without_prepare_what_is_to_be_copied_goes_into_each_sandbox(folders: Any, tmp_path: Path) -> None:
     """`copy_dirs` and `--copy-dir` do what they say there, too; an init command cannot be run, which is said."""
-
-    async def check() -> None:
-        (tmp_path / "tree").mkdir()
-        (tmp_path / "tree" / "file").write_text("content", encoding="utf-8")
-        warnings: list[str] = []
-        target = f"/tmp/offload-test-{tmp_path.name}"
-        provider = folders.provider(warn=warnings.append, copy_dirs=(f"{tmp_path}/tree:{target}/a",))
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("content", encoding="utf-8")
+    warnings: list[str] = []
+    target = f"/tmp/offload-test-{tmp_path.name}"
+    async with folders.provider(warn=warnings.append, copy_dirs=(f"{tmp_path}/tree:{target}/a",)) as provider:
         more = (tmp_path / "tree" / "file", PurePosixPath(target, "b"))
         assert await provider.prepare(PrepareRequest(context=Path("/"), init="make", copy=(more,))) is None
         assert [warning.split()[0] for warning in warnings] == ["sandbox_init_cmd"]
         spec = SandboxSpec(name="s", run_id="run", cwd=PurePosixPath(target, "a"))  # there only once it is copied
         sandbox = await provider.create(spec)
-        done = await sandbox.run(Command(argv=("sh", "-c", f"cat file {target}/b; rm -r {target}")))
+        done = await run_command(sandbox, Command(argv=("sh", "-c", f"cat file {target}/b; rm -r {target}")))
         assert done.stdout == b"contentcontent"
         await sandbox.terminate()
-        await provider.aclose()
-        provider = folders.provider(copy_dirs=("/no/such:/x",))
+    async with folders.provider(copy_dirs=("/no/such:/x",)) as provider:
         with pytest.raises(PrepareFailed, match="/no/such"):
             await provider.prepare(PrepareRequest(context=Path("/")))
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_list(folders: Any) -> None:
+async def test_list(folders: Any) -> None:
     """What a line leaves out is filled in, other runs are left out; without a command it is what this object made."""
-
-    async def check() -> None:
-        provider = folders.provider(list_command="printf 'a %s s1\\n\\n  b\\nc other s2\\n' {run_id}")
+    async with folders.provider(list_command="printf 'a %s s1\\n\\n  b\\nc other s2\\n' {run_id}") as provider:
         found = await provider.list("run")
         assert [(ref.id, ref.run_id, ref.name) for ref in found] == [("a", "run", "s1"), ("b", "run", "")]
-        await provider.aclose()
-        provider = folders.provider(list_command=None)
+    async with folders.provider(list_command=None) as provider:
         sandbox = await provider.create(SPEC)
         assert await provider.list("run") == await provider.list() == [sandbox.ref]
         assert await provider.list("other") == []
         await sandbox.terminate()
         assert await provider.list() == []
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_a_probe_that_fails_is_unknown(folders: Any) -> None:
+async def test_a_probe_that_fails_is_unknown(folders: Any) -> None:
     """Only the sentinel means dead, and only exit code 0 means alive."""
-
-    async def check() -> None:
-        provider = folders.provider(probe_command="echo no route >&2; exit 1")
-        sandbox = await provider.create(SPEC)
+    async with folders.sandbox(probe_command="echo no route >&2; exit 1") as sandbox:
         answer = await sandbox.probe()
         assert answer.status is LivenessStatus.UNKNOWN
         assert "no route" in answer.reason
-        await sandbox.terminate()
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_without_probe_a_failed_command_raises_doubt(folders: Any) -> None:
-    """Then one command tries the sandbox: it is alive if that runs, else dead; before that nothing is run for it."""
-
-    async def check() -> None:
-        provider = folders.provider(probe_command=None)
+async def test_what_is_watched_is_probed_once_in_an_interval(folders: Any) -> None:
+    """Each time is a command of the user's, so whoever waits for a death does not probe beside the core's polling."""
+    rounds = 0
+    enough = asyncio.Event()
+    async with evolve(folders, interval=0.5).provider() as provider:
         sandbox = await provider.create(SPEC)
-        assert (await sandbox.run(Command(argv=("true",)))).exit.ok
+        probe_many = provider.probe_many
+
+        async def counted(refs: Any) -> Any:
+            nonlocal rounds
+            rounds += 1
+            if rounds == 5:
+                enough.set()
+            return await probe_many(refs)
+
+        provider.probe_many = counted
+        async with Poller(provider) as poller, DeathWatch(sandbox, poller):
+            await enough.wait()
+        assert folders.calls()["probe", sandbox.ref.id] <= 5
+        await sandbox.terminate()
+
+
+async def test_without_probe_a_failed_command_raises_doubt(folders: Any) -> None:
+    """Then one command tries the sandbox: it is alive if that runs, else dead; before that nothing is run for it."""
+    async with folders.provider(probe_command=None) as provider:
+        sandbox = await provider.create(SPEC)
+        assert (await run_command(sandbox, Command(argv=("true",)))).exit.ok
         await sandbox.probe()  # the check of the input has ended with an exit code of its own
         before = folders.calls()["exec", sandbox.ref.id]
         assert (await sandbox.probe()).status is LivenessStatus.ALIVE
         assert folders.calls()["exec", sandbox.ref.id] == before
-        assert not (await sandbox.run(Command(argv=("false",)))).exit.ok
+        assert not (await run_command(sandbox, Command(argv=("false",)))).exit.ok
         for _ in range(2):
             assert (await sandbox.probe()).status is LivenessStatus.ALIVE
         assert folders.calls()["exec", sandbox.ref.id] == before + 2
         stranger = provider.attach(SandboxRef(id="stranger"))
         assert (await stranger.probe()).status is LivenessStatus.UNKNOWN
         await sandbox.terminate()
-        await provider.aclose()
 
-        broken = folders.home / "broken"
-        line = f"[ ! -e {broken} ] || {{ echo connection refused >&2; exit 255; }}; "
-        line += folders.line("exec", "{sandbox_id} {command}")
-        provider = folders.provider(probe_command=None, exec_command=line)
+    broken = folders.home / "broken"
+    line = f"[ ! -e {broken} ] || {{ echo connection refused >&2; exit 255; }}; "
+    line += folders.line("exec", "{sandbox_id} {command}")
+    async with folders.provider(probe_command=None, exec_command=line) as provider:
         sandbox = await provider.create(SPEC)
-        await sandbox.run(Command(argv=("true",)))
+        await run_command(sandbox, Command(argv=("true",)))
         broken.touch()
-        assert not (await sandbox.run(Command(argv=("true",)))).exit.ok
+        assert not (await run_command(sandbox, Command(argv=("true",)))).exit.ok
         answer = await sandbox.probe()
         assert answer.is_dead
         assert "connection refused" in answer.reason
         await sandbox.terminate()
         assert folders.calls()["destroy", sandbox.ref.id] == 1
-        await provider.aclose()
-
-    asyncio.run(check())

@@ -37,7 +37,7 @@ class TestCommand(ProviderConformance):
         self.folders.remove(sandbox.ref.id)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 class TestWithoutInput(TestCommand):
     """The same where `exec_command` hands on no input: nothing but time tells the difference."""
 

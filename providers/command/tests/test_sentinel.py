@@ -13,7 +13,7 @@ from offload_command._sentinel import Scanner
 
 from offload_core.abc import Command, Download, Sandbox, SandboxSpec, Upload
 from offload_core.errors import ProviderError, SandboxDead
-from offload_core.kit import launched
+from offload_core.kit import launched, run_command
 
 SPEC = SandboxSpec(name="s", run_id="run")
 FILE = PurePosixPath("/nonexistent/file")
@@ -78,7 +78,7 @@ async def use(sandbox: Sandbox, what: str) -> ProviderError | None:
     """Do one thing with a sandbox, and return how that failed."""
     match what:
         case "exec":
-            return await attempt(sandbox.run(Command(argv=("true",))))
+            return await attempt(run_command(sandbox, Command(argv=("true",))))
         case "upload":
             return await attempt(sandbox.upload([Upload(b"x", FILE)]))
         case "download":
@@ -90,11 +90,9 @@ async def use(sandbox: Sandbox, what: str) -> ProviderError | None:
 
 @pytest.mark.parametrize("code", [0, 1, 3, 77, 255])
 @pytest.mark.parametrize("what", ["exec", "upload", "download", "probe"])
-def test_any_command_can_say_so(folders: Any, what: str, code: int) -> None:
+async def test_any_command_can_say_so(folders: Any, what: str, code: int) -> None:
     """At any exit code it means SandboxDead with that reason, not retryable; then no command is run any more."""
-
-    async def check() -> None:
-        provider = folders.provider(**{f"{what}_command": said(code) + ": {command}"})
+    async with folders.provider(**{f"{what}_command": said(code) + ": {command}"}) as provider:
         sandbox = await provider.create(SPEC)
         error = await use(sandbox, what)
         assert isinstance(error, SandboxDead)
@@ -107,87 +105,56 @@ def test_any_command_can_say_so(folders: Any, what: str, code: int) -> None:
             assert (each == "terminate") == (late is None), each
             assert late is None or (isinstance(late, SandboxDead) and late.message == "node 7 is gone")
         assert folders.calls() == before
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
 @pytest.mark.parametrize("code", [0, 3])
-def test_create_and_destroy_can_say_so(folders: Any, code: int) -> None:
+async def test_create_and_destroy_can_say_so(folders: Any, code: int) -> None:
     """A `create_command` that says so has made nothing, and is not tried again; a `destroy_command`'s work is done."""
-
-    async def check() -> None:
-        provider = folders.provider(create_command=f"echo id; {said(code)}")
+    async with folders.provider(create_command=f"echo id; {said(code)}") as provider:
         with pytest.raises(SandboxDead, match="node 7 is gone") as caught:
             await provider.create(SPEC)
         assert not provider.is_retryable(caught.value)
         assert await provider.list() == []
-        await provider.aclose()
-        provider = folders.provider(destroy_command=said(code), list_command=None)
+    async with folders.provider(destroy_command=said(code), list_command=None) as provider:
         sandbox = await provider.create(SPEC)
         await sandbox.terminate()
         assert (await sandbox.probe()).is_dead
         assert await provider.list() == []
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
 @pytest.mark.parametrize(("what", "failed"), [("exec", False), ("upload", True), ("download", True), ("probe", False)])
-def test_standard_output_does_not_count(folders: Any, what: str, failed: bool) -> None:
+async def test_standard_output_does_not_count(folders: Any, what: str, failed: bool) -> None:
     """There the line is output like any other, and the sandbox lives."""
-
-    async def check() -> None:
-        changes = {} if what == "exec" else {f"{what}_command": said(1, stream=1)}
-        provider = folders.provider(**changes)
-        sandbox = await provider.create(SPEC)
+    changes = {} if what == "exec" else {f"{what}_command": said(1, stream=1)}
+    async with folders.sandbox(**changes) as sandbox:
         if what == "exec":
-            done = await sandbox.run(Command(argv=("echo", "OFFLOAD_SANDBOX_DEAD: node 7 is gone")))
+            done = await run_command(sandbox, Command(argv=("echo", "OFFLOAD_SANDBOX_DEAD: node 7 is gone")))
             assert done.stdout == b"OFFLOAD_SANDBOX_DEAD: node 7 is gone\n"
         else:
             error = await use(sandbox, what)
             assert (error is not None) == failed
             assert not isinstance(error, SandboxDead)
-        assert not sandbox._state.dead.done()
-        await sandbox.terminate()
-        await provider.aclose()
-
-    asyncio.run(check())
-
-
-def is_running(pid: str) -> bool:
-    """Whether there is such a process that has not ended."""
-    try:
-        return Path("/proc", pid, "cmdline").read_bytes() != b""
-    except OSError:
-        return False
+        assert not sandbox.state.dead.done()
 
 
 @pytest.mark.parametrize("what", ["exec", "download", "probe", "terminate"])
-def test_it_is_not_waited_for(folders: Any, what: str) -> None:
+async def test_it_is_not_waited_for(folders: Any, what: str) -> None:
     """A command that goes on after it, as a client does that tries and tries again, is killed with its children."""
-
-    async def check() -> None:
-        name = {"terminate": "destroy"}.get(what, what)
-        pids = folders.home / "pids"
-        line = f"sleep 600 & echo $! >>{pids}; {said(0, then='sleep 600;')} : {{command}}"
-        provider = folders.provider(**{f"{name}_command": line})
+    name = {"terminate": "destroy"}.get(what, what)
+    pids = folders.home / "pids"
+    line = f"sleep 600 & echo $! >>{pids}; {said(0, then='sleep 600;')} : {{command}}"
+    async with folders.provider(**{f"{name}_command": line}) as provider:
         sandbox = await provider.create(SPEC)
         error = await asyncio.wait_for(use(sandbox, what), 60)
         assert error is None if what == "terminate" else isinstance(error, SandboxDead)
-        await provider.aclose()
-        children = pids.read_text(encoding="utf-8").split()
-        assert children
-        assert not [pid for pid in children if is_running(pid)]
-
-    asyncio.run(check())
+    children = pids.read_text(encoding="utf-8").split()
+    assert children
+    assert not [pid for pid in children if folders.is_running(pid)]
 
 
-def test_a_sentinel_of_one_command_ends_the_others(folders: Any) -> None:
+async def test_a_sentinel_of_one_command_ends_the_others(folders: Any) -> None:
     """What runs in a sandbox when another command says that it is dead ends; whoever waits for a death is told."""
-
-    async def check() -> None:
-        provider = evolve(folders, interval=600.0).provider(download_command=said(1))
+    async with evolve(folders, interval=600.0).provider(download_command=said(1)) as provider:
         sandbox = await provider.create(SPEC)
         waiting = asyncio.create_task(sandbox.wait_dead())
         process = await sandbox.exec(launched(Command(argv=("sh", "-c", "echo up; exec sleep 600"))))
@@ -199,6 +166,3 @@ def test_a_sentinel_of_one_command_ends_the_others(folders: Any) -> None:
         with pytest.raises(SandboxDead, match="node 7 is gone"):
             await process.wait()
         await process.kill()
-        await provider.aclose()
-
-    asyncio.run(check())

@@ -6,10 +6,15 @@ builtin `OSError` and `TimeoutError` or as grpclib's. All of them are looked at 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 import grpclib
 import grpclib.exceptions
 from modal import exception as modal_errors
 
+from offload_core.abc import Provider, Sandbox
 from offload_core.errors import (
     AuthenticationFailed,
     CapacityExhausted,
@@ -24,6 +29,7 @@ from offload_core.errors import (
     SandboxDead,
     UploadFailed,
 )
+from offload_core.kit import naming
 
 # In this order: the first that fits counts.
 _MEANING: tuple[tuple[type[BaseException], type[ProviderError]], ...] = (
@@ -77,9 +83,19 @@ _REFUSED = (
 """The same request would be refused again."""
 
 
-def translated(
-    error: BaseException, operation: str, *, sandbox: str | None = None, provider: str | None = None
-) -> ProviderError:
+@contextlib.contextmanager
+def translating(operation: str, where: Provider[Any] | Sandbox) -> Iterator[None]:
+    """Let what the SDK raises leave the block as an error of the contract, which says where it came from."""
+    with naming(operation, where):
+        try:
+            yield
+        except ProviderError:
+            raise
+        except Exception as error:
+            raise translated(error, operation) from error
+
+
+def translated(error: BaseException, operation: str) -> ProviderError:
     """The error of the contract for one that the SDK raised. To be raised `from` it.
 
     Anything that is not known, such as a defect of the SDK, is the operation's own failure.
@@ -87,7 +103,7 @@ def translated(
     if isinstance(error, ProviderError):
         return error
     kind = _kind(error) or _OF_OPERATION.get(operation, ProviderError)
-    return kind(_words(error), operation=operation, sandbox=sandbox, provider=provider)
+    return kind(_words(error))
 
 
 def is_refusal(error: BaseException | None) -> bool:

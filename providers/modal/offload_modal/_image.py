@@ -16,6 +16,7 @@ from modal import exception as modal_errors
 from offload_core.abc import Context, Image, PrepareRequest
 from offload_core.errors import PrepareFailed
 
+from ._backend import ModalBackend
 from ._dockerfile import single_stage
 from ._options import ModalOptions
 
@@ -23,7 +24,6 @@ _IMAGE_ID = re.compile(r"im-\w+")
 _DEFAULT_PYTHON_PACKAGES = ("pytest",)
 _LOG_LINES = 40
 _LOG_SECS = 10.0
-_CHANGED_TRIES = 3
 
 _CACHES = ("**/__pycache__", "**/.pytest_cache", "**/.mypy_cache", "**/.ruff_cache")
 """Never copied: they change while tests are listed, beside the build, and each change would make a new layer."""
@@ -43,36 +43,38 @@ class Layer:
     on: Callable[[modal.Image], modal.Image]
 
 
-async def build(options: ModalOptions, request: PrepareRequest, app: modal.App, context: Context) -> Image:
+async def build(backend: ModalBackend, request: PrepareRequest) -> Image:
     """Build or find the image. Each layer is asked for by itself; what Modal has cached takes one call.
 
     Raises:
         PrepareFailed: a layer failed; its name and last lines are in the message.
-        Whatever else the SDK raises.
+
+    It raises whatever else the SDK raises.
     """
-    layers = await asyncio.to_thread(_layers, options, request, context)
-    client = await modal.Client.from_env.aio()
+    layers = await asyncio.to_thread(_layers, backend.options, request, backend.context)
+    client = await backend.client()
     image = modal.Image.from_scratch()
     for number, layer in enumerate(layers, start=1):
         request.progress(f"layer {number} of {len(layers)}: {layer.name}")
         base = modal.Image.from_id(image.object_id, client=client) if number > 1 else image
-        image = await _built(layer, base, app, context)
+        image = await _built(layer, base, backend)
     return Image(image.object_id, key=image.object_id)
 
 
-async def _built(layer: Layer, base: modal.Image, app: modal.App, context: Context) -> modal.Image:
+async def _built(layer: Layer, base: modal.Image, backend: ModalBackend) -> modal.Image:
     """One layer. If files change while they are read, they are read again: tests are being listed beside this."""
-    for attempt in range(_CHANGED_TRIES):
+    tries, app = backend.tuning.changed_tries, await backend.app()
+    for attempt in range(tries):
         image = layer.on(base)
         try:
             await image.build.aio(app)
         except (modal_errors.ExecutionError, FileNotFoundError) as error:
-            if attempt == _CHANGED_TRIES - 1:
-                raise await _failed(layer, image, error, context) from error
+            if attempt == tries - 1:
+                raise await _failed(layer, image, error) from error
         except (modal_errors.RemoteError, modal_errors.InvalidError, OSError) as error:
             if isinstance(error, (TimeoutError, ConnectionError)):
                 raise
-            raise await _failed(layer, image, error, context) from error
+            raise await _failed(layer, image, error) from error
         else:
             break
     return image
@@ -123,7 +125,7 @@ def _from_dockerfile(path: Path, context: Path, *, fresh: bool) -> Sequence[Laye
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PrepareFailed(f"cannot read the Dockerfile {path}: {error}", operation="prepare") from error
+        raise PrepareFailed(f"cannot read the Dockerfile {path}: {error}") from error
     ignored = _ignored(context, path)
     stage = single_stage(text)
     if stage is None:
@@ -173,7 +175,7 @@ def _copy(source: Path, target: PurePosixPath) -> Layer:
     if source.is_dir():
         return _directory(source, target, modal.FilePatternMatcher(*_never(source)))
     if not source.exists():
-        raise PrepareFailed(f"there is no {source} to copy to {target}", operation="prepare")
+        raise PrepareFailed(f"there is no {source} to copy to {target}")
     return Layer(f"copy {source} to {target}", lambda base: base.add_local_file(source, str(target), copy=True))
 
 
@@ -192,11 +194,11 @@ def _run(command: str, root: PurePosixPath, *, fresh: bool) -> Layer:
     return Layer(command, lambda base: base.dockerfile_commands([line], force_build=fresh))
 
 
-async def _failed(layer: Layer, image: modal.Image, error: Exception, context: Context) -> PrepareFailed:
+async def _failed(layer: Layer, image: modal.Image, error: Exception) -> PrepareFailed:
     said = str(error).strip()
     lines = (await _last_lines(image)) if isinstance(error, modal_errors.RemoteError) else []
     text = "\n".join([f"{layer.name}: {said}", *lines])
-    return PrepareFailed(text, operation="prepare", provider=context.name)
+    return PrepareFailed(text)
 
 
 async def _last_lines(image: modal.Image) -> list[str]:

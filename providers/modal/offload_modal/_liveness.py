@@ -6,22 +6,16 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from modal import Sandbox as ModalHandle
-from modal import exception as modal_errors
+from modal import Sandbox as ModalHandle, exception as modal_errors
 
 from offload_core.abc import Liveness
 from offload_core.errors import ConnectionLost, NotFound, OperationTimedOut, ProviderError, SandboxDead
+from offload_core.kit import BackgroundTasks, race
 
 from ._errors import translated
 
 T = TypeVar("T")
 
-PUSHES_AT_ONCE = 90
-"""How many long polls there are at a time. All calls share one connection, and from 100 streams on they wait for each
-other for seconds; the sandboxes beyond are asked about in bulk."""
-
-_END_SECS = 1.0  # what was cancelled ends in milliseconds; if it does not, it is left behind
-_CANCELLATIONS = 5
 _LOOK_SECS = 5.0
 
 _TIMEOUT = "GENERIC_STATUS_TIMEOUT"
@@ -70,9 +64,8 @@ def _result(handle: ModalHandle) -> tuple[str, str]:
     try:
         from modal._utils import async_utils
 
-        synchronizer: Any = async_utils.synchronizer
-        inner = synchronizer._translate_in(handle)
-        result: Any = getattr(getattr(inner, "_impl", inner), "result", None) or inner._result
+        inner: Any = getattr(async_utils.synchronizer, "_translate_in", lambda handle: None)(handle)
+        result: Any = getattr(getattr(inner, "_impl", inner), "result", None) or getattr(inner, "_result", None)
         number = result.DESCRIPTOR.fields_by_name["status"].enum_type.values_by_number[result.status]
         return str(number.name), str(result.exception).strip().splitlines()[0] if result.exception.strip() else ""
     except Exception:  # only words are lost
@@ -82,8 +75,7 @@ def _result(handle: ModalHandle) -> tuple[str, str]:
 async def pushed(handle: ModalHandle) -> Liveness:
     """Return when Modal says that the sandbox has ended: a long poll, again and again.
 
-    Raises:
-        What the SDK raises when Modal cannot be reached.
+    It raises what the SDK raises when Modal cannot be reached.
     """
     try:
         await handle.wait.aio(raise_on_termination=False)
@@ -98,25 +90,27 @@ class Death:
     """The death of one sandbox: `gone` gets the reason as soon as it is known, from whatever source.
 
     Args:
-        watch: returns when it has died; it runs from the first `watched` until then, or until `stop`.
+        tasks: where the watch runs.
+        watch: returns when it has died; it runs from the first `watched` until then.
         look: asks once.
-        where: the sandbox and the provider, for errors.
         patience: how many seconds a worker that lost the sandbox waits for Modal's word on it.
 
-    `silence` says why nothing is known though Modal calls it alive: its worker does not answer, or knows it no more.
+    Attributes:
+        gone: see above.
+        silence: why nothing is known though Modal calls it alive: its worker does not answer, or knows it no more.
     """
 
     def __init__(
         self,
+        tasks: BackgroundTasks,
         watch: Callable[[], Coroutine[Any, Any, Liveness]],
         look: Callable[[], Coroutine[Any, Any, Liveness]],
-        where: dict[str, str | None],
         patience: float,
     ) -> None:
         self.gone: asyncio.Future[Liveness] = asyncio.get_running_loop().create_future()
+        self._tasks = tasks
         self._watch = watch
         self._look = look
-        self._where = where
         self._patience = patience
         self.silence = ""
         self._watching: asyncio.Task[None] | None = None
@@ -124,7 +118,7 @@ class Death:
     def watched(self) -> asyncio.Future[Liveness]:
         """`gone`, with somebody who looks out for it."""
         if self._watching is None and not self.gone.done():
-            self._watching = asyncio.create_task(self._run(), name=f"death watch of {self._where['sandbox']}")
+            self._watching = self._tasks.start(self._run(), "death watch")
         return self.gone
 
     async def _run(self) -> None:
@@ -137,9 +131,9 @@ class Death:
             if self._watching is not None and self._watching is not asyncio.current_task():
                 self._watching.cancel()
 
-    def error(self, operation: str) -> SandboxDead:
+    def error(self) -> SandboxDead:
         """For an operation that came too late. Only when `gone` is done."""
-        return SandboxDead(self.gone.result().reason, operation=operation, **self._where)
+        return SandboxDead(self.gone.result().reason)
 
     async def race(self, call: Coroutine[Any, Any, T], operation: str, within: float | None = None) -> T:
         """Make a call of the SDK on the sandbox; it ends when the sandbox dies, and after so many seconds.
@@ -149,24 +143,13 @@ class Death:
             OperationTimedOut: it took longer.
             ProviderError: anything the SDK raised, translated.
         """
-        if self.gone.done():
-            call.close()
-            raise self.error(operation)
-        task = asyncio.ensure_future(call)
-        both: set[asyncio.Future[Any]] = {task, self.watched()}
-        ended = False
-        try:
-            await asyncio.wait(both, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-            ended = task.done()
-        finally:
-            if not task.done():
-                await cancelled(task)
-        if not ended:
+        task = await race(call, self.watched(), within=within)
+        if task is None:
             if self.gone.done():
-                raise self.error(operation)
-            raise OperationTimedOut(f"no answer in {within:g} s", operation=operation, **self._where)
+                raise self.error()
+            raise OperationTimedOut(f"no answer in {within:g} s")
         if task.cancelled():
-            raise ConnectionLost("the SDK gave it up", operation=operation, **self._where)
+            raise ConnectionLost("the SDK gave it up")
         error = task.exception()
         if error is None:
             return task.result()
@@ -184,12 +167,11 @@ class Death:
             except Exception:
                 pass  # nothing was learned
         if self.gone.done():
-            return self.error(operation)
-        meaning = translated(error, operation, **self._where)
+            return self.error()
+        meaning = translated(error, operation)
         if not isinstance(meaning, NotFound):
             return meaning
-        why = f"its worker does not know it: {meaning.message}"
-        return await self.settled(ConnectionLost(why, operation=operation, **self._where))
+        return await self.settled(ConnectionLost(f"its worker does not know it: {meaning.message}"))
 
     async def settled(self, error: ProviderError) -> ProviderError:
         """What an error of the worker turns out to be: a death, if Modal announces one soon.
@@ -198,7 +180,7 @@ class Death:
         """
         self.silence = error.message
         await asyncio.wait({self.watched()}, timeout=self._patience)
-        return self.error(error.operation or "exec") if self.gone.done() else error
+        return self.error() if self.gone.done() else error
 
     def seen(self, answer: Liveness) -> Liveness:
         """What Modal's answer is worth: alive only if its worker is not silent."""
@@ -206,27 +188,3 @@ class Death:
         if self.gone.done():
             return self.gone.result()
         return Liveness.unknown(f"Modal calls it alive, but {self.silence}") if self.silence else answer
-
-    def stop(self) -> asyncio.Task[None] | None:
-        """Stop watching; returns the task that is about to end."""
-        if self._watching is not None:
-            self._watching.cancel()
-        return self._watching
-
-
-async def cancelled(task: asyncio.Future[Any]) -> None:
-    """Cancel it, and wait a little. What ignores that is left behind, whatever comes of it.
-
-    More than once: where a call of the SDK waits with a time limit, Python 3.11 can swallow a cancellation.
-    """
-    task.add_done_callback(_forget)
-    for _ in range(_CANCELLATIONS):
-        task.cancel()
-        await asyncio.wait({task}, timeout=_END_SECS / _CANCELLATIONS)
-        if task.done():
-            return
-
-
-def _forget(task: asyncio.Future[Any]) -> None:
-    if not task.cancelled():
-        task.exception()

@@ -15,6 +15,12 @@ os.environ["MODAL_CONFIG_PATH"] = os.devnull  # read when `modal` is imported: n
 from loopback import Loopback
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """What tests that are coroutines run on."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def shared_loopback() -> Iterator[Loopback]:
     """One server for all tests that command no fault of the whole server."""

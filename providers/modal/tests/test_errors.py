@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import grpclib
 import grpclib.exceptions
 import modal
 import pytest
-from at_modal import created, provider, sandbox
+from at_modal import created, is_retryable, provider, sandbox
 from loopback import Loopback, RouterMode
 from modal import exception as modal_errors
 from modal._utils import async_utils, grpc_utils
@@ -54,7 +55,7 @@ PATIENCE_SECS = 60.0
         ("DEADLINE_EXCEEDED", modal_errors.ServiceError, ConnectionLost, True),
     ],
 )
-def test_control_plane(
+async def test_control_plane(
     own_loopback: Loopback,
     generation: str,
     status: str,
@@ -64,63 +65,56 @@ def test_control_plane(
 ) -> None:
     """What the control plane answers to a creation, in each generation, by gRPC status."""
     method = "SandboxCreate" if generation == "v1" else "SandboxCreateV2"
-
-    async def check() -> None:
-        async with provider() as maker:
-            own_loopback.fail(method, status, "said so")
-            with pytest.raises(ProviderError, match="said so") as caught:
-                await created(maker)
-            assert type(caught.value) is meaning
-            assert type(caught.value.__cause__) is raised
-            assert maker.is_retryable(caught.value) is again
-            assert caught.value.operation == "create"
-
-    asyncio.run(check())
+    async with provider() as maker:
+        own_loopback.fail(method, status, "said so")
+        with pytest.raises(ProviderError, match="said so") as caught:
+            await created(maker)
+        assert type(caught.value) is meaning
+        assert type(caught.value.__cause__) is raised
+        assert maker.is_retryable(caught.value) is again
+        assert caught.value.operation == "create"
 
 
-def test_control_plane_refuses_connections(own_loopback: Loopback) -> None:
+async def test_control_plane_refuses_connections(own_loopback: Loopback) -> None:
     """A control plane that is away: the SDK's own ConnectionError."""
-
-    async def check() -> None:
-        async with provider() as maker:
-            await maker.app()
-            own_loopback.control_plane("refuse")
-            with pytest.raises(ConnectionLost) as caught:
-                await maker.list("run")
-            assert isinstance(caught.value.__cause__, modal_errors.ConnectionError)
-            assert maker.is_retryable(caught.value)
-            own_loopback.control_plane("up")
-
-    asyncio.run(check())
+    async with provider() as maker:
+        await maker.list("run")
+        own_loopback.control_plane("refuse")
+        with pytest.raises(ConnectionLost) as caught:
+            await maker.list("run")
+        assert isinstance(caught.value.__cause__, modal_errors.ConnectionError)
+        assert maker.is_retryable(caught.value)
+        own_loopback.control_plane("up")
 
 
-def test_no_token(own_loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a token, `doctor` says what to do, and nothing is tried again."""
+@pytest.fixture
+def no_token(own_loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Takes the token away."""
     modal.Client.from_env().close()
-    monkeypatch.delenv("MODAL_TOKEN_ID")
-    monkeypatch.delenv("MODAL_TOKEN_SECRET")
+    with monkeypatch.context() as taken:
+        taken.delenv("MODAL_TOKEN_ID")
+        taken.delenv("MODAL_TOKEN_SECRET")
+        yield
 
-    async def check() -> None:
-        async with provider() as maker:
-            health = await maker.check()
-            assert not health.ok
-            assert "MODAL_TOKEN_ID" in health.findings[0].what
-            with pytest.raises(AuthenticationFailed) as caught:
-                await maker.list()
-            assert not maker.is_retryable(caught.value)
 
-    try:
-        asyncio.run(check())
-    finally:
-        monkeypatch.setenv("MODAL_TOKEN_ID", "ak-loopback")
-        monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-loopback")
+@pytest.mark.usefixtures("no_token")
+async def test_no_token() -> None:
+    """Without a token, `doctor` says what to do, and nothing is tried again."""
+    async with provider() as maker:
+        health = await maker.check()
+        assert not health.ok
+        assert "MODAL_TOKEN_ID" in health.findings[0].what
+        with pytest.raises(AuthenticationFailed) as caught:
+            await maker.list()
+        assert not maker.is_retryable(caught.value)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts the SDK's minutes of retries to a second, and leaves the exceptions it raises in the end as they are."""
     once = async_utils.retry(n_attempts=1, attempt_timeout=0.5)
-    monkeypatch.setattr(router_client, "_connect_channel", once(inspect.unwrap(router_client._connect_channel)))
+    connect = inspect.unwrap(router_client._connect_channel)  # noqa: SLF001
+    monkeypatch.setattr(router_client, "_connect_channel", once(connect))
     monkeypatch.setattr(grpc_utils, "GRPC_KEEPALIVE_TIME_SECS", 0.2)
     monkeypatch.setattr(grpc_utils, "GRPC_KEEPALIVE_TIMEOUT_SECS", 0.2)
     for function, retries in (
@@ -150,7 +144,7 @@ async def _raised(handle: modal.Sandbox) -> BaseException:
         ("gone", True, modal_errors.NotFoundError, ConnectionLost),
     ],
 )
-def test_router(
+async def test_router(
     loopback: Loopback,
     router: RouterMode,
     connected: bool,
@@ -158,106 +152,82 @@ def test_router(
     meaning: type[ProviderError],
 ) -> None:
     """What the bare SDK raises from a worker that is away, by whether there was a connection, may be tried again."""
-
-    async def check() -> None:
-        async with sandbox() as one, asyncio.timeout(PATIENCE_SECS):
-            client = await one.provider.client()
-            handle = await one.handle() if connected else await modal.Sandbox.from_id.aio(one.ref.id, client=client)
-            loopback.router(one.ref.id, router)
-            error = await _raised(handle)
-            assert isinstance(error, raised)
-            assert not isinstance(error, modal_errors.Error) or router == "gone"
-            found = await one.death.explained(error, "exec")
-            assert type(found) is meaning
-            assert one.provider.is_retryable(found)
-            loopback.router(one.ref.id, "up")
-
-    asyncio.run(check())
+    async with sandbox() as one, asyncio.timeout(PATIENCE_SECS):
+        client = await modal.Client.from_env.aio()
+        handle = await one.handle() if connected else await modal.Sandbox.from_id.aio(one.ref.id, client=client)
+        loopback.router(one.ref.id, router)
+        error = await _raised(handle)
+        assert isinstance(error, raised)
+        assert not isinstance(error, modal_errors.Error) or router == "gone"
+        found = await one.death.explained(error, "exec")
+        assert type(found) is meaning
+        assert is_retryable(found)
+        loopback.router(one.ref.id, "up")
 
 
 @pytest.mark.usefixtures("impatient")
-def test_broken_stream(loopback: Loopback) -> None:
+async def test_broken_stream(loopback: Loopback) -> None:
     """What the bare SDK raises when the connection breaks under a read is a lost connection."""
+    async with sandbox() as one, asyncio.timeout(PATIENCE_SECS):
+        handle = await one.handle()
+        process = await handle.exec.aio("sh", "-c", "echo begun; exec sleep 600", text=False)
+        chunks = aiter(process.stdout)
+        await anext(chunks)
+        loopback.router(one.ref.id, "refuse")
+        with pytest.raises((OSError, grpclib.exceptions.StreamTerminatedError)) as caught:
+            await anext(chunks)
+        meaning = await one.death.explained(caught.value, "exec")
+        assert type(meaning) is ConnectionLost
+        loopback.router(one.ref.id, "up")
 
-    async def check() -> None:
+
+async def test_lifetime_over(loopback: Loopback, generation: str) -> None:
+    """What the bare SDK raises for a sandbox whose lifetime is over, and for one that was terminated, is a death."""
+    for status, raised in (
+        ("TIMEOUT", modal_errors.SandboxTimeoutError),
+        ("TERMINATED", modal_errors.SandboxTerminatedError),
+    ):
         async with sandbox() as one, asyncio.timeout(PATIENCE_SECS):
             handle = await one.handle()
-            process = await handle.exec.aio("sh", "-c", "echo begun; exec sleep 600", text=False)
-            chunks = aiter(process.stdout)
-            await anext(chunks)
-            loopback.router(one.ref.id, "refuse")
-            with pytest.raises((OSError, grpclib.exceptions.StreamTerminatedError)) as caught:
-                await anext(chunks)
-            meaning = await one.death.explained(caught.value, "exec")
-            assert type(meaning) is ConnectionLost
-            loopback.router(one.ref.id, "up")
-
-    asyncio.run(check())
+            loopback.kill(one.ref.id, status=status)  # type: ignore[arg-type]
+            with pytest.raises(raised) as caught:
+                await handle.wait.aio()
+            meaning = translated(caught.value, "exec")
+            assert type(meaning) is SandboxDead
+            assert not is_retryable(meaning)
 
 
-def test_lifetime_over(loopback: Loopback, generation: str) -> None:
-    """What the bare SDK raises for a sandbox whose lifetime is over, and for one that was terminated, is a death."""
-
-    async def check() -> None:
-        for status, raised in (
-            ("TIMEOUT", modal_errors.SandboxTimeoutError),
-            ("TERMINATED", modal_errors.SandboxTerminatedError),
-        ):
-            async with sandbox() as one, asyncio.timeout(PATIENCE_SECS):
-                handle = await one.handle()
-                loopback.kill(one.ref.id, status=status)  # type: ignore[arg-type]
-                with pytest.raises(raised) as caught:
-                    await handle.wait.aio()
-                meaning = translated(caught.value, "exec")
-                assert type(meaning) is SandboxDead
-                assert not one.provider.is_retryable(meaning)
-
-    asyncio.run(check())
-
-
-def test_too_many_arguments(loopback: Loopback) -> None:
+async def test_too_many_arguments(loopback: Loopback) -> None:
     """A command that the SDK refuses, for its length or for what is in it, could not be started."""
-
-    async def check() -> None:
-        async with sandbox() as one:
-            for word in ("x" * (1 << 17), "\ud800"):
-                with pytest.raises(ExecFailed) as caught:
-                    await one.exec(Command(argv=("true", word)))
-                assert not one.provider.is_retryable(caught.value)
-
-    asyncio.run(check())
+    async with sandbox() as one:
+        for word in ("x" * (1 << 17), "\ud800"):
+            with pytest.raises(ExecFailed) as caught:
+                await one.exec(Command(argv=("true", word)))
+            assert not is_retryable(caught.value)
 
 
-def test_image_that_is_not_there(loopback: Loopback) -> None:
+async def test_image_that_is_not_there(loopback: Loopback) -> None:
     """An image id that Modal does not know is NotFound, and not alive."""
-
-    async def check() -> None:
-        async with provider() as maker:
-            image = await maker.prepare(PrepareRequest(context=_here()))
-            assert image is not None
-            assert await maker.image_alive(image)
-            loopback.forget_image(image.id)
-            assert not await maker.image_alive(image)
-            with pytest.raises(NotFound) as caught:
-                await maker.prepare(PrepareRequest(context=_here(), base=image.id))
-            assert not maker.is_retryable(caught.value)
-
-    asyncio.run(check())
+    async with provider() as maker:
+        image = await maker.prepare(PrepareRequest(context=_here()))
+        assert image is not None
+        assert await maker.image_alive(image)
+        loopback.forget_image(image.id)
+        assert not await maker.image_alive(image)
+        with pytest.raises(NotFound) as caught:
+            await maker.prepare(PrepareRequest(context=_here(), base=image.id))
+        assert not maker.is_retryable(caught.value)
 
 
-def test_build_that_fails(loopback: Loopback, tmp_path: Any) -> None:
+async def test_build_that_fails(loopback: Loopback, tmp_path: Any) -> None:
     """A failed build names the instruction and its last lines, and is not tried again."""
     (tmp_path / "Dockerfile").write_text("FROM debian:12\nRUN echo fine\nRUN echo about to fail && exit 3\n")
-
-    async def check() -> None:
-        async with provider(image=None, dockerfile="Dockerfile") as maker:
-            with pytest.raises(PrepareFailed, match="about to fail") as caught:
-                await maker.prepare(PrepareRequest(context=tmp_path))
-            assert isinstance(caught.value.__cause__, modal_errors.RemoteError)
-            assert "exit code 3" in str(caught.value)
-            assert not maker.is_retryable(caught.value)
-
-    asyncio.run(check())
+    async with provider(image=None, dockerfile="Dockerfile") as maker:
+        with pytest.raises(PrepareFailed, match="about to fail") as caught:
+            await maker.prepare(PrepareRequest(context=tmp_path))
+        assert isinstance(caught.value.__cause__, modal_errors.RemoteError)
+        assert "exit code 3" in str(caught.value)
+        assert not maker.is_retryable(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path, PurePosixPath
@@ -11,11 +10,12 @@ from typing import Any
 import pytest
 from at_modal import provider
 from loopback import Loopback
-from offload_modal import ModalProvider, _image
+from offload_modal import ModalProvider, Tuning
 from offload_modal._dockerfile import Stage, single_stage
 
 from offload_core.abc import Command, PrepareRequest, SandboxSpec
 from offload_core.errors import NotFound, PrepareFailed
+from offload_core.kit import run_command
 
 ROOT = PurePosixPath("/work/project")
 
@@ -32,23 +32,19 @@ async def seen(maker: ModalProvider, context: Path, script: str, **changes: Any)
     image = await maker.prepare(PrepareRequest(context=context, **changes))
     sandbox = await maker.create(SandboxSpec(name="one", run_id="tests", image=image))
     try:
-        done = await sandbox.run(Command(argv=("/bin/sh", "-c", script)))
+        done = await run_command(sandbox, Command(argv=("/bin/sh", "-c", script)))
     finally:
         await sandbox.terminate()
     assert done.exit.ok, done
     return done.stdout.decode()
 
 
-def check(
+async def check(
     context: Path, script: str, *, options: dict[str, Any] | None = None, root: PurePosixPath = ROOT, **changes: Any
 ) -> str:
     """What a shell script prints in a sandbox of a provider with these options."""
-
-    async def look() -> str:
-        async with provider(root=root, **(options or {})) as maker:
-            return await seen(maker, context, script, **changes)
-
-    return asyncio.run(look())
+    async with provider(root=root, **(options or {})) as maker:
+        return await seen(maker, context, script, **changes)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +84,7 @@ def test_not_cut(text: str) -> None:
     assert single_stage(text) is None
 
 
-def test_dockerfile(loopback: Loopback, tmp_path: Path) -> None:
+async def test_dockerfile(loopback: Loopback, tmp_path: Path) -> None:
     """Variables, directories and arguments hold from one layer to the next, and `.dockerignore` is honoured."""
     (tmp_path / "Dockerfile").write_text(
         "FROM debian:12\nARG WORD=arg\nENV NAME=env\nWORKDIR /there\nCOPY . .\nRUN echo $WORD $NAME $(pwd) >said\n"
@@ -96,45 +92,41 @@ def test_dockerfile(loopback: Loopback, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("kept")
     (tmp_path / "left").write_text("left")
     (tmp_path / ".dockerignore").write_text("# why\nleft\n")
-    said = check(tmp_path, "cat said; ls", options={"image": None, "dockerfile": "Dockerfile"})
+    said = await check(tmp_path, "cat said; ls", options={"image": None, "dockerfile": "Dockerfile"})
     assert said == "arg env /there\nDockerfile\nkept\nsaid\n"
 
 
-def test_layers_are_cached(loopback: Loopback, tmp_path: Path) -> None:
+async def test_layers_are_cached(loopback: Loopback, tmp_path: Path) -> None:
     """The same again builds nothing; a change at the end builds the end; `no_cache` builds all of it anew."""
     dockerfile = tmp_path / "Dockerfile"
     dockerfile.write_text("FROM debian:12\nRUN echo first\nRUN echo second\n")
-
-    async def look() -> None:
-        async with provider(image=None, dockerfile="Dockerfile") as maker:
-            first = await built(maker, tmp_path)
-            builds = loopback.calls()["ImageJoinStreaming"]
-            assert await built(maker, tmp_path) == first
-            assert loopback.calls()["ImageJoinStreaming"] == builds
-            dockerfile.write_text("FROM debian:12\nRUN echo first\nRUN echo third\n")
-            assert await built(maker, tmp_path) != first
-            assert loopback.calls()["ImageJoinStreaming"] == builds + 1
-            await built(maker, tmp_path, no_cache=True)
-            assert loopback.calls()["ImageJoinStreaming"] > builds + 3
-
-    asyncio.run(look())
+    async with provider(image=None, dockerfile="Dockerfile") as maker:
+        first = await built(maker, tmp_path)
+        builds = loopback.calls()["ImageJoinStreaming"]
+        assert await built(maker, tmp_path) == first
+        assert loopback.calls()["ImageJoinStreaming"] == builds
+        dockerfile.write_text("FROM debian:12\nRUN echo first\nRUN echo third\n")
+        assert await built(maker, tmp_path) != first
+        assert loopback.calls()["ImageJoinStreaming"] == builds + 1
+        await built(maker, tmp_path, no_cache=True)
+        assert loopback.calls()["ImageJoinStreaming"] > builds + 3
 
 
-def test_stages(loopback: Loopback, tmp_path: Path) -> None:
+async def test_stages(loopback: Loopback, tmp_path: Path) -> None:
     """A Dockerfile with stages is built by the SDK's own builder."""
     (tmp_path / "Dockerfile").write_text(
         "FROM debian:12 AS first\nRUN echo made >/made\nFROM debian:12\nCOPY --from=first /made /taken\n"
     )
-    assert check(tmp_path, "cat /taken", options={"image": None, "dockerfile": "Dockerfile"}) == "made\n"
+    assert await check(tmp_path, "cat /taken", options={"image": None, "dockerfile": "Dockerfile"}) == "made\n"
 
 
-def test_project_and_copies(loopback: Loopback, tmp_path: Path) -> None:
+async def test_project_and_copies(loopback: Loopback, tmp_path: Path) -> None:
     """The project, directories and files are copied, and the last layer's command runs in the project's root."""
     for name in ("project/kept", "project/build/left", "more/file", "single"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     (tmp_path / "project" / ".dockerignore").write_text("build\n")
-    said = check(
+    said = await check(
         tmp_path / "project",
         f"cd {ROOT} && ls && cat from/file /one last",
         options={"include_cwd": True, "copy_dirs": ("../more:from",)},
@@ -145,7 +137,7 @@ def test_project_and_copies(loopback: Loopback, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["test-results", "."])
-def test_what_changes_is_left_out(loopback: Loopback, tmp_path: Path, output: str) -> None:
+async def test_what_changes_is_left_out(loopback: Loopback, tmp_path: Path, output: str) -> None:
     """Caches, and what Offload itself writes, are not copied, with or without a `.dockerignore`."""
     results = tmp_path / output
     for path in (results / "logs" / "log", tmp_path / "a" / "__pycache__" / "a.pyc", tmp_path / "a" / "a.py"):
@@ -154,78 +146,73 @@ def test_what_changes_is_left_out(loopback: Loopback, tmp_path: Path, output: st
     for name in (".offload.lock", ".offload-files", "events.jsonl", "events.previous.jsonl", "summary.json"):
         (results / name).write_text("")
     look = f"cd {ROOT} && find . -type f"
-    assert check(tmp_path, look, options={"include_cwd": True}) == "./a/a.py\n"
-    assert check(tmp_path, look, options={"copy_dirs": (".:.",)}) == "./a/a.py\n"
+    assert await check(tmp_path, look, options={"include_cwd": True}) == "./a/a.py\n"
+    assert await check(tmp_path, look, options={"copy_dirs": (".:.",)}) == "./a/a.py\n"
 
 
-def test_file_that_changes_meanwhile(loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_file_that_changes_meanwhile(loopback: Loopback, tmp_path: Path) -> None:
     """A file that changes while it is read is read again; one that never rests is said, and fails the build."""
     file = tmp_path / "file"
     file.write_text("content")
 
-    async def look(rests_after: float) -> None:
+    async def look(rests_after: float, tuning: Tuning | None = None) -> None:
         def touch(line: str) -> None:
             moment = time.time() + rests_after
             os.utime(file, (moment, moment))
 
-        async with provider(include_cwd=True) as maker:
+        async with provider(include_cwd=True, tuning=tuning) as maker:
             await built(maker, tmp_path, progress=touch)
 
     with pytest.raises(PrepareFailed, match="was modified during build"):
-        asyncio.run(look(rests_after=3600))
-    monkeypatch.setattr(_image, "_CHANGED_TRIES", 100_000)
-    asyncio.run(look(rests_after=0.3))
+        await look(rests_after=3600)
+    await look(rests_after=0.3, tuning=Tuning(changed_tries=100_000))
 
 
-def test_overlay(loopback: Loopback, tmp_path: Path) -> None:
+async def test_overlay(loopback: Loopback, tmp_path: Path) -> None:
     """Only the files that are named are laid over the root of an image."""
     for name in ("a/changed", "a/same", "same"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    said = check(tmp_path, f"cd {ROOT} && find . -type f", base="debian:12", overlay=(PurePosixPath("a/changed"),))
+    said = await check(
+        tmp_path, f"cd {ROOT} && find . -type f", base="debian:12", overlay=(PurePosixPath("a/changed"),)
+    )
     assert said == "./a/changed\n"
 
 
-def test_base_is_used_as_it_is(loopback: Loopback, tmp_path: Path) -> None:
+async def test_base_is_used_as_it_is(loopback: Loopback, tmp_path: Path) -> None:
     """An image that was named on the command line stays what it is, whatever is configured beside it."""
     (tmp_path / "file").write_text("")
-
-    async def look() -> None:
-        async with provider(image="debian:11", include_cwd=True, copy_dirs=(".:there",)) as maker:
-            base = await built(maker, tmp_path, base="debian:12")
-            assert await built(maker, tmp_path, base=base) == base
-            assert await built(maker, tmp_path) != base
-
-    asyncio.run(look())
+    async with provider(image="debian:11", include_cwd=True, copy_dirs=(".:there",)) as maker:
+        base = await built(maker, tmp_path, base="debian:12")
+        assert await built(maker, tmp_path, base=base) == base
+        assert await built(maker, tmp_path) != base
 
 
-def test_variables_and_secrets(loopback: Loopback, generation: str, tmp_path: Path) -> None:
+async def test_variables_and_secrets(loopback: Loopback, generation: str, tmp_path: Path) -> None:
     """Every command has the configuration's variables and those of the named secrets; an unknown secret is NotFound."""
     loopback.secret("mine", {"HIDDEN": "from the secret"})
     options = {"env": {"SHOWN": "from the configuration"}, "secrets": ("mine",)}
-    assert check(tmp_path, 'echo "$SHOWN, $HIDDEN"', options=options) == "from the configuration, from the secret\n"
+    assert (
+        await check(tmp_path, 'echo "$SHOWN, $HIDDEN"', options=options) == "from the configuration, from the secret\n"
+    )
     with pytest.raises(NotFound, match="nobodys"):
-        check(tmp_path, "true", options={"secrets": ("nobodys",)})
+        await check(tmp_path, "true", options={"secrets": ("nobodys",)})
 
 
-def test_what_cannot_be_built(loopback: Loopback, tmp_path: Path) -> None:
+async def test_what_cannot_be_built(loopback: Loopback, tmp_path: Path) -> None:
     """A Dockerfile or a directory that is not there is said before anything is built."""
     for options, name in (
         ({"image": None, "dockerfile": "nowhere"}, "nowhere"),
         ({"copy_dirs": ("nothing:there",)}, "nothing"),
     ):
         with pytest.raises(PrepareFailed, match=name):
-            check(tmp_path, "true", options=options)
+            await check(tmp_path, "true", options=options)
 
 
-def test_progress(loopback: Loopback, tmp_path: Path) -> None:
+async def test_progress(loopback: Loopback, tmp_path: Path) -> None:
     """Each layer is said when it begins."""
     (tmp_path / "Dockerfile").write_text("FROM debian:12\nRUN echo first\n")
     lines: list[str] = []
-
-    async def look() -> None:
-        async with provider(image=None, dockerfile="Dockerfile") as maker:
-            await built(maker, tmp_path, progress=lines.append)
-
-    asyncio.run(look())
+    async with provider(image=None, dockerfile="Dockerfile") as maker:
+        await built(maker, tmp_path, progress=lines.append)
     assert lines == ["layer 1 of 2: FROM debian:12", "layer 2 of 2: RUN echo first"]

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 import modal
 import pytest
 from loopback import Loopback
-from through_sdk import new_app, new_sandbox, run, until
+from through_sdk import BOUND_SECS, new_app, new_sandbox, run, until
 
 # Where no server can be, these are skipped as the others are.
 pytestmark = pytest.mark.usefixtures("shared_loopback")
@@ -86,16 +86,13 @@ def test_without_rights(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threading.active_count() == threads
 
 
-def test_port_of_a_refusing_router_stays_taken(loopback: Loopback) -> None:
+async def test_port_of_a_refusing_router_stays_taken(loopback: Loopback) -> None:
     """Nobody else is given the port of a router that refuses, and a connection to it is refused."""
     urls: list[str] = []
-
-    async def test() -> None:
+    async with asyncio.timeout(BOUND_SECS):
         sandbox = await new_sandbox()
         urls.extend(state.url for state in loopback.sandboxes() if state.id == sandbox.object_id)
         loopback.kill(sandbox.object_id, router="refuse")
-
-    run(test())
     port = urlparse(urls[0]).port
     assert port
     with socket.socket() as client, pytest.raises(ConnectionRefusedError):
@@ -124,17 +121,14 @@ def test_limit_of_streams(monkeypatch: pytest.MonkeyPatch, streams: int | None) 
         modal.Client.from_env().close()
 
 
-def test_many_sandboxes(own_loopback: Loopback) -> None:
+async def test_many_sandboxes(own_loopback: Loopback) -> None:
     """Sixty sandboxes live at once, each with a router of its own, and a list has all of them."""
-
-    async def test() -> None:
+    async with asyncio.timeout(BOUND_SECS):
         app = await new_app()
         made = await asyncio.gather(*(new_sandbox(app=app) for _ in range(60)))
         listed = [each.object_id async for each in modal.Sandbox.list.aio(app_id=app.app_id)]
         assert sorted(listed) == sorted(each.object_id for each in made)
         assert len({state.url for state in own_loopback.sandboxes()}) == 60
-
-    run(test())
 
 
 def _command(url: str, name: str, **arguments: object) -> Any:
@@ -176,10 +170,6 @@ def test_killed_server_leaves_no_process() -> None:
         subprocess.run([sys.executable, "-c", script], env=env, check=True, capture_output=True)
         assert _started_by(server.pid)
         server.kill()
-
-    async def test() -> None:
-        await until(lambda: not _started_by(server.pid))
-
-    run(test())
+    run(until(lambda: not _started_by(server.pid)))
     state = Path(env["MODAL_CONFIG_PATH"]).parent
     subprocess.run(["rm", "-rf", str(state)], check=True)

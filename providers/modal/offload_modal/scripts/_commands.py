@@ -10,8 +10,7 @@ import shlex
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
@@ -27,7 +26,7 @@ from offload_core.abc import (
     Upload,
 )
 from offload_core.kit import launched
-from offload_core.liveness import DeathWatch
+from offload_core.liveness import DeathWatch, Poller
 
 from .._options import ModalOptions
 from .._provider import ModalProvider
@@ -40,13 +39,8 @@ _PATCH = PurePosixPath("/tmp/offload.patch")
 _CHUNK = 1 << 16
 
 
-@asynccontextmanager
-async def _provider(root: PurePosixPath = ROOT, **options: Any) -> AsyncIterator[ModalProvider]:
-    provider = ModalProvider(ModalOptions(**options), Context(name="modal", sandbox_root=root))
-    try:
-        yield provider
-    finally:
-        await provider.aclose()
+def _provider(root: PurePosixPath = ROOT, **options: Any) -> ModalProvider:
+    return ModalProvider(ModalOptions(**options), Context(name="modal", sandbox_root=root))
 
 
 async def prepare(arguments: Namespace) -> int:
@@ -114,7 +108,7 @@ async def exec_(arguments: Namespace) -> int:
     """Run a shell command in a sandbox; returns its exit code."""
     async with _provider() as provider:
         sandbox = provider.attach(SandboxRef(id=arguments.id))
-        return await _watched(sandbox, _run(sandbox, arguments.line))
+        return await _watched(provider, sandbox, _run(sandbox, arguments.line))
 
 
 async def download(arguments: Namespace) -> int:
@@ -122,7 +116,7 @@ async def download(arguments: Namespace) -> int:
     files = [Download(PurePosixPath(remote), Path(local)) for remote, local in arguments.paths]
     async with _provider() as provider:
         sandbox = provider.attach(SandboxRef(id=arguments.id))
-        await _watched(sandbox, sandbox.download(files))
+        await _watched(provider, sandbox, sandbox.download(files))
     return 0
 
 
@@ -151,15 +145,15 @@ async def run(arguments: Namespace) -> int:
             SandboxSpec(name="script", run_id=f"script-{secrets.token_hex(4)}", image=image)
         )
         try:
-            return await _watched(sandbox, _run(sandbox, arguments.line))
+            return await _watched(provider, sandbox, _run(sandbox, arguments.line))
         finally:
             await sandbox.terminate()
 
 
-async def _watched(sandbox: ModalSandbox, call: Coroutine[Any, Any, T]) -> T:
+async def _watched(provider: ModalProvider, sandbox: ModalSandbox, call: Coroutine[Any, Any, T]) -> T:
     """Ask first whether it lives; then make a call that ends when it dies, or is lost."""
     try:
-        async with DeathWatch(sandbox, sandbox.provider.context.liveness) as watch:
+        async with Poller(provider) as poller, DeathWatch(sandbox, poller) as watch:
             if (await watch.probe()).is_dead:
                 raise watch.loss()
             return await watch.guard(call)

@@ -103,7 +103,8 @@ class LimitedServer(Server):
         def connection_made(transport: Any) -> None:
             made(transport)
             # grpclib has no setting for it; h2 starts with 100.
-            protocol.connection._connection.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self._streams})
+            connection = protocol.connection._connection  # noqa: SLF001
+            connection.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self._streams})
             protocol.connection.flush()
 
         protocol.connection_made = connection_made  # type: ignore[method-assign]
