@@ -39,10 +39,14 @@ class ExampleProvider(Provider[ExampleOptions]):
     contract = 2
     needs_sandbox_root = False
 
+    def __init__(self, options: ExampleOptions, context: Context) -> None:
+        super().__init__(options, context)
+        self._directory = Path(options.directory)
+
     @override
     async def create(self, spec: SandboxSpec) -> Sandbox:
         id = f"{spec.run_id}.{spec.name}.{token_hex(4)}"
-        directory = Path(self.options.directory, id)
+        directory = self._directory / id
         try:
             directory.mkdir(parents=True)
         except OSError as error:
@@ -51,11 +55,11 @@ class ExampleProvider(Provider[ExampleOptions]):
 
     @override
     def attach(self, ref: SandboxRef) -> Sandbox:
-        return ExampleSandbox(ref, self.context, Path(self.options.directory, ref.id))
+        return ExampleSandbox(ref, self.context, self._directory / ref.id)
 
     @override
     async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
-        found = [path.name for path in Path(self.options.directory).glob(f"{run_id or '*'}.*.*")]
+        found = [path.name for path in self._directory.glob(f"{run_id or '*'}.*.*")]
         return [SandboxRef(id=id, run_id=id.split(".")[0], name=id.split(".")[1]) for id in found]
 
 
