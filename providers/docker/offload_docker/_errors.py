@@ -87,7 +87,5 @@ def _root(error: BaseException) -> str:
 
 
 def _inner(error: BaseException) -> BaseException | None:
-    for each in (error.__cause__, error.__context__, *error.args):
-        if isinstance(each, BaseException):
-            return each
-    return None
+    wrapped = (error.__cause__, error.__context__, *error.args)
+    return next((each for each in wrapped if isinstance(each, BaseException)), None)
