@@ -20,6 +20,9 @@ from ._pipes import PipeReader, Pipes, open_pipes
 from ._shell import ShellProcess
 from ._tasks import BackgroundTasks
 
+_MARKS_SHOW = Path("/proc/self/environ").exists()
+"""Whether a process of this machine can be found by its environment."""
+
 
 class PipedProcess(Process):
     """A process whose three streams are pipes of this machine: see `open_pipes`."""
@@ -106,7 +109,7 @@ class HostProcess(PipedProcess):
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-        if self.command.mark is not None and Path("/proc/self/environ").exists():
+        if self.command.mark is not None and _MARKS_SHOW:
             await _sweep(self.command.mark)
         await asyncio.wait({self.ended})
         self.stdout.cut()
