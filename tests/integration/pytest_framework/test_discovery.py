@@ -119,16 +119,17 @@ async def test_file_by_file(suite: Suite) -> None:
         (suite.directory / "go").touch()
         assert [test.id async for test in found] == ["test_b.py::test_2"]
     (suite.directory / "go").unlink()
-    (suite.directory / "importing").unlink()
+    importing = suite.directory / "importing"
+    importing.unlink()
     stream = cast("Any", suite.framework().discover(Group(name="g"), suite.launch([])))
+    before = asyncio.all_tasks()
     async with asyncio.timeout(60):
         async with aclosing(stream) as found:
             await anext(found)
-            while not (suite.directory / "importing").exists():  # noqa: ASYNC110
+            while not (pid := importing.read_text() if importing.exists() else ""):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        assert len(asyncio.all_tasks()) == 1
+        assert asyncio.all_tasks() == before
     if sys.platform == "linux":
-        pid = (suite.directory / "importing").read_text()
         assert not alive(int(pid))
 
 
