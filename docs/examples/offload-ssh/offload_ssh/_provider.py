@@ -36,7 +36,7 @@ from offload_core.abc import (
     key,
 )
 from offload_core.errors import CreateFailed, NotFound, PrepareFailed, ProviderError
-from offload_core.kit import run_command
+from offload_core.kit import naming, run_command
 
 from . import _scripts
 from ._host import Host
@@ -99,13 +99,15 @@ class SshProvider(Provider[SshOptions]):
 
     @override
     async def create(self, spec: SandboxSpec) -> Sandbox:
-        name = next(self._turns, None)
-        if name is None:
-            raise NotFound("no hosts: set `hosts` in `[provider]`", operation="create", provider=self.context.name)
-        id = f"{spec.run_id}.{spec.name}-{token_hex(4)}"
-        ref = SandboxRef(id=id, run_id=spec.run_id, name=spec.name, where=name, expires=time.time() + spec.lifetime)
-        host = self._host(name)
-        return await host.tasks.make(self._make(host, ref, spec), SshSandbox.terminate, wait=True)
+        with naming("create", self):
+            name = next(self._turns, None)
+            if name is None:
+                raise NotFound("no hosts: set `hosts` in `[provider]`")
+            id = f"{spec.run_id}.{spec.name}-{token_hex(4)}"
+            expires = time.time() + spec.lifetime
+            ref = SandboxRef(id=id, run_id=spec.run_id, name=spec.name, where=name, expires=expires)
+            host = self._host(name)
+            return await host.tasks.make(self._make(host, ref, spec), SshSandbox.terminate, wait=True)
 
     async def _make(self, host: Host, ref: SandboxRef, spec: SandboxSpec) -> SshSandbox:
         sandbox = SshSandbox(ref, self.context, host, self._directory(ref), spec)
@@ -120,13 +122,13 @@ class SshProvider(Provider[SshOptions]):
     async def _furnish(self, host: Host, sandbox: SshSandbox, spec: SandboxSpec) -> None:
         done = await host.run(_scripts.make(self.options.directory, sandbox.ref.id, spec.lifetime))
         if not done.exit.ok:
-            raise CreateFailed(_said(done), operation="create", provider=self.context.name)
+            raise CreateFailed(_said(done))
         await sandbox.upload([Upload(self._context / name, sandbox.root / name) for name in self._files])
         await sandbox.upload(self._copies)
         if self._init:
             done = await run_command(sandbox, Command(argv=("/bin/sh", "-c", self._init)))
             if not done.exit.ok:
-                raise PrepareFailed(f"`sandbox_init_cmd`: {done.exit}: {_said(done)}", operation="create")
+                raise PrepareFailed(f"`sandbox_init_cmd`: {done.exit}: {_said(done)}")
 
     @override
     def attach(self, ref: SandboxRef) -> Sandbox:

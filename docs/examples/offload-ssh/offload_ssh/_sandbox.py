@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from offload_core.abc import Command, Context, Exit, Liveness, Process, SandboxRef, SandboxSpec
 from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
-from offload_core.kit import ClientProcess, ShellSandbox
+from offload_core.kit import ClientProcess, ShellSandbox, naming
 
 from . import _scripts
 from ._host import LOST, Host, Session
@@ -59,7 +59,8 @@ class SshSandbox(ShellSandbox):
 
     @override
     async def exec(self, command: Command) -> Process:
-        return await self._host.tasks.make(self._start(command), Process.abandon, wait=True)
+        with naming("exec", self):
+            return await self._host.tasks.make(self._start(command), Process.abandon, wait=True)
 
     async def _start(self, command: Command) -> Process:
         env = {**self._env, **command.env, _scripts.MARK: self.ref.id}
@@ -73,12 +74,10 @@ class SshSandbox(ShellSandbox):
     async def lost(self, session: Session) -> ProviderError:
         """Why a command did not start, or nobody knows how it ended."""
         answer = await self.probe()
-        code = await session.wait()
-        name = self.context.name
         if answer.is_dead:
-            return SandboxDead(answer.reason, operation="exec", sandbox=self.ref.id, provider=name)
-        why = f"the connection to {self.ref.where} broke" if code is None else f"ssh ended with exit code {code}"
-        return ConnectionLost(why, operation="exec", sandbox=self.ref.id, provider=name)
+            return SandboxDead(answer.reason)
+        code = await session.wait()
+        return ConnectionLost(f"the connection to {self.ref.where} broke" if code is None else f"ssh: exit code {code}")
 
     @override
     async def probe(self) -> Liveness:
@@ -87,11 +86,10 @@ class SshSandbox(ShellSandbox):
 
     @override
     async def terminate(self) -> None:
-        done = await self._host.run(_scripts.end(self._directory, self.ref.id))
-        if not done.exit.ok:
-            said = done.stderr.decode(errors="replace").strip()
-            name = self.context.name
-            raise ProviderError(f"{done.exit}: {said}", operation="terminate", sandbox=self.ref.id, provider=name)
+        with naming("terminate", self):
+            done = await self._host.run(_scripts.end(self._directory, self.ref.id))
+            if not done.exit.ok:
+                raise ProviderError(f"{done.exit}: {done.stderr.decode(errors='replace').strip()}")
 
 
 class SshProcess(ClientProcess):
@@ -118,7 +116,8 @@ class SshProcess(ClientProcess):
         if await self._session.wait() in (None, LOST):
             lost = await self.sandbox.lost(self._session)
             if await self._session.wait() is None or isinstance(lost, SandboxDead):
-                raise lost
+                with naming("wait", self.sandbox):
+                    raise lost
         return ended
 
 
