@@ -1,28 +1,34 @@
-"""Errors say where they come from."""
+"""An error says which operation of which provider and sandbox it comes from."""
 
 from __future__ import annotations
 
 import pytest
 
 from offload_core.abc import Context, SandboxRef
-from offload_core.errors import ConnectionLost, ProviderError
+from offload_core.errors import CreateFailed, ProviderError, SandboxDead
 from offload_core.kit import naming
 from tests.support.simulated_backend import Backend, MemoryProvider
 
 
-def test_what_leaves_the_block_is_named() -> None:
-    """By operation and provider, and by the sandbox if it is on one; what was named within has the outermost name."""
-    provider = MemoryProvider(Backend({}), Context(name="memory"))
-    sandbox = provider.attach(SandboxRef(id="s1"))
-    with pytest.raises(ConnectionLost) as raised, naming("upload", sandbox), naming("exec", sandbox):
-        raise ConnectionLost("gone")
-    assert (raised.value.operation, raised.value.provider, raised.value.sandbox) == ("upload", "memory", "s1")
-    with pytest.raises(ProviderError) as failed, naming("list", provider):
-        raise ProviderError("no")
-    assert (failed.value.operation, failed.value.provider, failed.value.sandbox) == ("list", "memory", None)
+@pytest.fixture
+def provider() -> MemoryProvider:
+    """One that was configured under a name."""
+    return MemoryProvider(Backend({}), Context(name="mine"))
 
 
-def test_other_errors_pass() -> None:
-    """As they are."""
-    with pytest.raises(ValueError, match="no"), naming("list", MemoryProvider(Backend({}), Context())):
-        raise ValueError("no")
+def test_an_error_is_named(provider: MemoryProvider) -> None:
+    """By what it leaves: a sandbox names its provider, too. Its class, its words and its cause stay."""
+    sandbox = provider.attach(SandboxRef(id="box"))
+    with pytest.raises(CreateFailed, match=r"^mine create: no room$"), naming("create", provider):
+        raise CreateFailed("no room")
+    with pytest.raises(SandboxDead, match=r"^mine exec sandbox box: gone$"), naming("exec", sandbox):
+        raise SandboxDead("gone", operation="inspect")
+    with pytest.raises(ProviderError) as caught, naming("list", provider):
+        raise ProviderError("lost") from OSError("why")
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_other_errors_pass(provider: MemoryProvider) -> None:
+    """What is no `ProviderError` is left as it is."""
+    with pytest.raises(KeyError, match="why"), naming("create", provider):
+        raise KeyError("why")
