@@ -1,8 +1,8 @@
 """The contracts between Offload's core, its providers and its test frameworks.
 
 One concept a file. Nothing here imports an implementation: the only other module of Offload that these files know is
-`offload_core.errors`. What ships with Offload and what third parties write meet the core here and nowhere else. Tools to
-write them with are in `offload_core.kit`.
+`offload_core.errors`. What ships with Offload and what third parties write meet the core here and nowhere else. Tools
+to write them with are in `offload_core.kit`.
 """
 
 from ._collection import (

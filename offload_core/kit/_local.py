@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Self
 
 from typing_extensions import override
@@ -19,9 +20,6 @@ from ._launcher import KILL_SECS, kill_command
 from ._pipes import PipeReader, Pipes, open_pipes
 from ._shell import ShellProcess
 from ._tasks import BackgroundTasks
-
-_MARKS_SHOW = Path("/proc/self/environ").exists()
-"""Whether a process of this machine can be found by its environment."""
 
 
 class PipedProcess(Process):
@@ -109,7 +107,7 @@ class HostProcess(PipedProcess):
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-        if self.command.mark is not None and _MARKS_SHOW:
+        if self.command.mark is not None and sys.platform == "linux":  # it is looked up under /proc
             await _sweep(self.command.mark)
         await asyncio.wait({self.ended})
         self.stdout.cut()

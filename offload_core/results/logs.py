@@ -12,6 +12,7 @@ from .directory import LOGS
 from .journal import AppendOnlyFile
 from .sanitize import file_name, printable
 
+
 class SandboxLogs:
     """A consumer that writes each session's log lines, with the seconds since the run started, as they come.
 

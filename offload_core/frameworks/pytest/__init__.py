@@ -84,6 +84,7 @@ class Pytest(Framework[PytestOptions]):
     """Lists and runs tests with pytest 7.0 and newer, on Python 3.8 and newer."""
 
     Options = PytestOptions
+    contract = 2
 
     def __init__(self, options: PytestOptions) -> None:
         super().__init__(options)

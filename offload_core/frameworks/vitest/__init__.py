@@ -71,6 +71,7 @@ class Vitest(Framework[VitestOptions]):
     """Lists and runs tests with Vitest 2.0 and newer."""
 
     Options = VitestOptions
+    contract = 2
     start_secs = 0.25
     module_secs = 1.0
 
