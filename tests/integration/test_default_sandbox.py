@@ -26,7 +26,7 @@ from offload_core.abc import (
     SandboxSpec,
 )
 from offload_core.errors import SandboxDead
-from offload_core.kit import HostProcess, ShellProcess, ShellSandbox
+from offload_core.kit import BackgroundTasks, HostProcess, ShellProcess, ShellSandbox
 from offload_core.testing import ProviderConformance
 
 MARK = "MINIMAL_SANDBOX"
@@ -51,8 +51,9 @@ class MinimalProvider(Provider[MinimalOptions]):
         """Start the sleeping process."""
         id = f"{spec.run_id}/{spec.name}/{secrets.token_hex(4)}"
         marks = {**os.environ, **spec.env, MARK: id, "MINIMAL_CWD": str(spec.cwd or "/")}
-        self.started.append(await HostProcess.start(Command(argv=("sleep", "1000"), env={MAIN: "1"}), env=marks))
-        return MinimalSandbox(_ref(id), self.context, self.started, marks)
+        sandbox = MinimalSandbox(_ref(id), self.context, self.started, marks)
+        self.started.append(await BackgroundTasks().make(sandbox.start(), HostProcess.kill, wait=True))
+        return sandbox
 
     def attach(self, ref: SandboxRef) -> MinimalSandbox:
         """A handle."""
@@ -78,6 +79,13 @@ class MinimalSandbox(ShellSandbox):
         super().__init__(ref, context)
         self.started = started
         self.environment = environment
+
+    async def start(self) -> HostProcess:
+        """Start the sleeping process, and wait for its mark: while a process begins, it shows no environment."""
+        main = await HostProcess.start(Command(argv=("sleep", "1000"), env={MAIN: "1"}), env=self.environment)
+        while (await self.probe()).is_dead and not main.ended.done():
+            await asyncio.wait({main.ended}, timeout=0.001)
+        return main
 
     async def exec(self, command: Command) -> MinimalProcess:
         """Start a process with the mark."""
