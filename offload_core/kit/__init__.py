@@ -12,12 +12,7 @@ from ._junit import JUnitCase as JUnitCase, NotJUnit as NotJUnit, read_junit as 
 from ._launcher import kill_command as kill_command, launched as launched, without_launcher as without_launcher
 from ._local import ClientProcess as ClientProcess, HostProcess as HostProcess, PipedProcess as PipedProcess
 from ._naming import naming as naming
-from ._pipes import (
-    PipeReader as PipeReader,
-    Pipes as Pipes,
-    PipeWriter as PipeWriter,
-    open_pipes as open_pipes,
-)
+from ._pipes import PipeReader as PipeReader, Pipes as Pipes, PipeWriter as PipeWriter, open_pipes as open_pipes
 from ._race import END_SECS as END_SECS, cancelled as cancelled, race as race, settle as settle
 from ._shell import (
     ShellProcess as ShellProcess,

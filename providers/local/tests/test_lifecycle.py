@@ -300,7 +300,7 @@ async def test_a_directory_of_another_run_vanishes(monkeypatch: pytest.MonkeyPat
     for name in ("scandir", "listdir"):
         monkeypatch.setattr(os, name, vanishing(getattr(os, name)))
     async with _provider() as provider:
-        (ref,) = await provider.list()
+        (ref,) = await provider.list("this")
         assert ref.id == stays.name
         assert await provider.terminate_many([ref]) == {}
     assert not other.exists()

@@ -25,8 +25,8 @@ state() {
 }
 """
 
-# The keeper ends the sandbox when its time is over. While it lives, so does the sandbox. It tells its id itself: it runs
-# then, and can be found. While a process begins, it shows no environment.
+# The keeper ends the sandbox when its time is over. While it lives, so does the sandbox. It tells its id itself: then it
+# can be found by its environment, which a process does not show while it begins.
 _MAKE = """\
 umask 077
 mkdir -p "$1" || exit
