@@ -32,7 +32,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True
-nitpick_ignore_regex = [("py:.*", r"(_?asyncio(\.subprocess)?|collections(\.abc)?|pathlib|re)\.\w+|Attribute")]  # not documented here
+nitpick_ignore_regex = [("py:.*", r"(_?asyncio(\.subprocess)?|collections(\.abc)?|pathlib|re)\.\w+|Attribute")]  # not ours
 doctest_test_doctest_blocks = "default"
 
 html_theme = "furo"
