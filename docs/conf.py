@@ -18,7 +18,6 @@ version = release = offload_core.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
     "sphinx_click",
     "offload_reference",
@@ -32,8 +31,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True
-nitpick_ignore_regex = [("py:.*", r"(_?asyncio(\.subprocess)?|collections(\.abc)?|pathlib|re)\.\w+|Attribute")]  # not ours
-doctest_test_doctest_blocks = "default"
+nitpicky = False
 
 html_theme = "furo"
 html_title = f"Offload {version}"

@@ -25,8 +25,8 @@ state() {
 }
 """
 
-# The keeper ends the sandbox when its time is over. While it lives, so does the sandbox. It tells its own id, once it can
-# be found by its environment: a process that begins shows none.
+# The keeper ends the sandbox when its time is over. While it lives, so does the sandbox. It tells its own id, once it
+# can be found by its environment: a process that begins shows none.
 _MAKE = """\
 umask 077
 mkdir -p "$1" || exit
