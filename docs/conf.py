@@ -32,7 +32,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True
-nitpick_ignore_regex = [("py:.*", r"(_?asyncio|collections|collections\.abc|pathlib)\.\w+")]  # not documented here
+_NOT_OURS = r"(_?asyncio(\.subprocess)?|collections(\.abc)?|pathlib|re)\.\w+|Attribute"
+nitpick_ignore_regex = [("py:.*", _NOT_OURS)]
 doctest_test_doctest_blocks = "default"
 
 html_theme = "furo"

@@ -21,7 +21,7 @@ from .saying import INFRASTRUCTURE, Terminated, warn
 if TYPE_CHECKING:
     from ..config.layers import Override
     from ..config.loading import Loaded
-    from ..testing.installed import Subject
+    from ..testing import Subject
 
 _ALONE = """\
 [offload]
@@ -131,7 +131,7 @@ def _override(text: str) -> Override:
 def _subject(loaded: Loaded, how: dict[str, Any]) -> Subject:
     from attrs import evolve
 
-    from ..testing.installed import Subject
+    from ..testing import Subject
     from .configured import make_provider
     from .request import prepare_request
 
@@ -151,34 +151,26 @@ def _subject(loaded: Loaded, how: dict[str, Any]) -> Subject:
 
 
 def _run_checks(subject: Subject, select: str, *, verbose: bool) -> int:
-    """Have pytest run the checks, without the configuration and the plugins that lie around. Returns the exit code."""
+    """Run the checks. Returns the exit code."""
     import pytest
 
-    from ..testing import installed
-    from ..testing.saying import Checklist
+    from ..testing import run_checks
 
-    checklist = Checklist(subject, verbose=verbose)
     received: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
         received.append(number)
         signal.raise_signal(signal.SIGINT)  # what pytest and asyncio listen to
 
-    arguments = ["--pyargs", installed.__name__, "-c", os.devnull, "--assert=plain"]
-    arguments += ["-p", "no:terminal", "-p", "no:cacheprovider", *(["-k", select] if select else [])]
     before = signal.signal(signal.SIGTERM, end)
     try:
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-            monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-            code = pytest.main(arguments, plugins=[checklist])
+        code = run_checks(subject, select=select, verbose=verbose)
     finally:
         signal.signal(signal.SIGTERM, before)
     if received:
         raise Terminated(received[0])
-    if code is pytest.ExitCode.INTERRUPTED:
+    if code == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
-    if code is pytest.ExitCode.NO_TESTS_COLLECTED:
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise ConfigError(f"-k {select!r}: there is no such check")
-    checklist.say_end()
     return int(code) if code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else INFRASTRUCTURE

@@ -86,5 +86,8 @@ def kill_command(mark: str, variable: str = EXEC_MARK) -> Command:
     """A command that kills all that carries the mark in the sandbox it runs in; exit code 1 if something survives.
 
     A provider whose sandboxes are marked by another variable ends a whole sandbox with it. It must not carry the mark.
+
+    Args:
+        mark: a value of letters, digits, dots and dashes that is not the beginning of another's: best with random ones.
     """
     return Command(argv=("/bin/sh", "-c", _KILL, "offload-kill", f"{variable}={mark}"), cwd=PurePosixPath("/"))

@@ -97,7 +97,7 @@ def open_pipes() -> tuple[Pipes, tuple[int, int, int]]:
     """Pipes for a process that is about to be started.
 
     Returns:
-        Our ends, and the descriptors that the process gets: whoever starts it closes them then.
+        Our ends, and the descriptors that the process gets. Whoever starts it closes these then.
 
     Raises:
         OSError: no more files can be open.

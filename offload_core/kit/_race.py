@@ -24,7 +24,7 @@ async def race(
         within: seconds; None for no bound.
 
     Returns:
-        The call with its result or its exception, None if it was cut: because it is gone if that is done, else because
+        The call with its result or its exception; None if it was cut, because it is gone if that is done, else because
         the time was over.
     """
     task = asyncio.ensure_future(call)

@@ -1,7 +1,7 @@
 """For authors of plugins: a conformance suite, and a provider that fails on purpose."""
 
-from ._dice import Fault, FaultPlan, Injected
-from .conformance import ProviderConformance
-from .faults import FaultyProvider
-
-__all__ = ["Fault", "FaultPlan", "FaultyProvider", "Injected", "ProviderConformance"]
+from ._conformance import ProviderConformance as ProviderConformance
+from ._dice import Fault as Fault, FaultPlan as FaultPlan, Injected as Injected
+from ._faults import FaultyProvider as FaultyProvider, FaultySandbox as FaultySandbox
+from ._running import run_checks as run_checks
+from ._subject import Subject as Subject

@@ -25,7 +25,7 @@ class Fault(StrEnum):
     FAIL = "fail"
     """It raises, before or after it had its effect."""
     KILL = "kill"
-    """The sandbox dies: with the call, or, for `exec`, after some output."""
+    """The sandbox dies with the call, or, for `exec`, after some output."""
     HANG = "hang"
     """It never returns, until it is cancelled."""
     CAPACITY = "capacity"

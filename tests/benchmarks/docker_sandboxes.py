@@ -30,8 +30,8 @@ from offload_docker import DockerOptions, DockerProvider
 
 from offload_core.abc import Command, Context, Image, LivenessSettings, SandboxSpec
 from offload_core.events import Incident, IncidentKind, SandboxReady, SandboxStarting, Stamped, TestBegan
-from offload_core.kit import launched
-from offload_core.liveness import DeathWatch
+from offload_core.kit import launched, run_command
+from offload_core.liveness import DeathWatch, Poller
 from offload_core.results.journal import read_journal
 from tests import docker_engine
 from tests.benchmarks.workspace import machine
@@ -110,18 +110,17 @@ def _noticed(engine: Engine, rounds: int) -> None:
 
 
 async def _kill_several(engine: Engine, count: int) -> list[float]:
-    provider = _provider(engine)
-    try:
-        return [await _kill_one(engine, provider, number) for number in range(count)]
-    finally:
-        await provider.terminate_many(await provider.list("bench"))
-        await provider.aclose()
+    async with _provider(engine) as provider:
+        try:
+            return [await _kill_one(engine, provider, number) for number in range(count)]
+        finally:
+            await provider.terminate_many(await provider.list("bench"))
 
 
 async def _kill_one(engine: Engine, provider: DockerProvider, number: int) -> float:
     """Seconds from before the command that kills is started; so these include the start of that command."""
     sandbox = await provider.create(_spec(number))
-    async with DeathWatch(sandbox, provider.context.liveness) as watch:
+    async with Poller(provider) as poller, DeathWatch(sandbox, poller) as watch:
         process = await sandbox.exec(launched(Command(argv=("sleep", "600"))))
         before = time.monotonic()
         killing = asyncio.create_task(asyncio.to_thread(engine.docker, "kill", sandbox.ref.id))
@@ -153,20 +152,19 @@ def _started(engine: Engine, rounds: int) -> None:
 
 
 async def _start_ours(engine: Engine) -> float:
-    provider = _provider(engine)
+    async with _provider(engine) as provider:
 
-    async def one(number: int) -> None:
-        sandbox = await provider.create(_spec(number))
-        done = await sandbox.run(Command(argv=("true",)))
-        assert done.exit.ok, done
+        async def one(number: int) -> None:
+            sandbox = await provider.create(_spec(number))
+            done = await run_command(sandbox, Command(argv=("true",)))
+            assert done.exit.ok, done
 
-    try:
-        before = time.monotonic()
-        await asyncio.gather(*map(one, range(SANDBOXES)))
-        return time.monotonic() - before
-    finally:
-        await provider.terminate_many(await provider.list("bench"))
-        await provider.aclose()
+        try:
+            before = time.monotonic()
+            await asyncio.gather(*map(one, range(SANDBOXES)))
+            return time.monotonic() - before
+        finally:
+            await provider.terminate_many(await provider.list("bench"))
 
 
 def _start_theirs(engine: Engine) -> float:

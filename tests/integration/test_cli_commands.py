@@ -27,6 +27,7 @@ class Toy(Provider):
     """Sandboxes are files. One named `*.stubborn` takes two tries to be terminated, one named `*.stuck` never is."""
 
     Options = Options
+    contract = 2
     needs_sandbox_root = False
     tries = 0
 
@@ -68,8 +69,9 @@ class Imaging(Toy):
 
 class Plain(Framework):
     Options = attrs.make_class("PlainOptions", {}, frozen=True)
-    def discover(self, group, place): ...
-    async def open(self, place): ...
+    contract = 2
+    def discover(self, group, launch): ...
+    async def open(self, launch, collection): ...
 '''
 
 

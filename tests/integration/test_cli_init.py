@@ -24,6 +24,7 @@ class Options:
 
 class Toy(Provider):
     Options = Options
+    contract = 2
     needs_sandbox_root = True
     async def create(self, spec): ...
     def attach(self, ref): ...
@@ -31,8 +32,9 @@ class Toy(Provider):
 
 class Plain(Framework):
     Options = attrs.make_class("PlainOptions", {}, frozen=True)
-    def discover(self, group, place): ...
-    async def open(self, place): ...
+    contract = 2
+    def discover(self, group, launch): ...
+    async def open(self, launch, collection): ...
 """
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from offload_core.abc import Provider, Sandbox
-from offload_core.testing import ProviderConformance
-from offload_core.testing.faults import FaultySandbox
+from offload_core.testing import FaultySandbox, ProviderConformance
 from tests.integration.wrong_providers import commands, deaths, ends, files
 from tests.integration.wrong_providers.base import Case, Wrong
 

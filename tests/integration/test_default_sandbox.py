@@ -20,14 +20,13 @@ from offload_core.abc import (
     Exit,
     Liveness,
     LivenessSettings,
-    Process,
     Provider,
     Sandbox,
     SandboxRef,
     SandboxSpec,
 )
-from offload_core.errors import ConnectionLost, ExecFailed, SandboxDead
-from offload_core.kit import PipeReader, PipeWriter
+from offload_core.errors import SandboxDead
+from offload_core.kit import BackgroundTasks, HostProcess, ShellProcess, ShellSandbox
 from offload_core.testing import ProviderConformance
 
 MARK = "MINIMAL_SANDBOX"
@@ -46,24 +45,19 @@ class MinimalProvider(Provider[MinimalOptions]):
 
     def __init__(self, options: MinimalOptions, context: Context) -> None:
         super().__init__(options, context)
-        self.started: list[asyncio.subprocess.Process] = []
+        self.started: list[HostProcess] = []
 
     async def create(self, spec: SandboxSpec) -> MinimalSandbox:
         """Start the sleeping process."""
         id = f"{spec.run_id}/{spec.name}/{secrets.token_hex(4)}"
         marks = {**os.environ, **spec.env, MARK: id, "MINIMAL_CWD": str(spec.cwd or "/")}
-        starting = asyncio.ensure_future(asyncio.create_subprocess_exec("sleep", "1000", env={**marks, MAIN: "1"}))
-        try:
-            self.started.append(await asyncio.shield(starting))
-        except asyncio.CancelledError:
-            self.started.append(await starting)
-            self.started[-1].kill()
-            raise
-        return MinimalSandbox(self, _ref(id), marks)
+        sandbox = MinimalSandbox(_ref(id), self.context, self.started, marks)
+        self.started.append(await BackgroundTasks().make(sandbox.start(), HostProcess.kill, wait=True))
+        return sandbox
 
     def attach(self, ref: SandboxRef) -> MinimalSandbox:
         """A handle."""
-        return MinimalSandbox(self, ref, {})
+        return MinimalSandbox(ref, self.context, self.started, {})
 
     async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
         """From the marks of running processes."""
@@ -72,38 +66,35 @@ class MinimalProvider(Provider[MinimalOptions]):
 
     async def aclose(self) -> None:
         """Wait for the processes, which have been killed: asyncio wants to know of their ends."""
-        await super().aclose()
         for process in self.started:
             await process.wait()
 
 
-class MinimalSandbox(Sandbox):
+class MinimalSandbox(ShellSandbox):
     """One sleeping process, and what else carries its mark."""
 
-    provider: MinimalProvider
-
-    def __init__(self, provider: MinimalProvider, ref: SandboxRef, environment: dict[str, str]) -> None:
-        super().__init__(provider, ref)
+    def __init__(
+        self, ref: SandboxRef, context: Context, started: list[HostProcess], environment: dict[str, str]
+    ) -> None:
+        super().__init__(ref, context)
+        self.started = started
         self.environment = environment
+
+    async def start(self) -> HostProcess:
+        """Start the sleeping process, and wait for its mark: while a process begins, it shows no environment."""
+        main = await HostProcess.start(Command(argv=("sleep", "1000"), env={MAIN: "1"}), env=self.environment)
+        while (await self.probe()).is_dead and not main.ended.done():
+            await asyncio.wait({main.ended}, timeout=0.001)
+        return main
 
     async def exec(self, command: Command) -> MinimalProcess:
         """Start a process with the mark."""
         if (await self.probe()).is_dead:
             raise SandboxDead("its process has ended", operation="exec")
-        env = {**self.environment, **command.env}
-        cwd = command.cwd or PurePosixPath(self.environment["MINIMAL_CWD"])
-        stdin, to_stdin, from_stdout, stdout, from_stderr, stderr = *os.pipe(), *os.pipe(), *os.pipe()
-        ours = PipeWriter(to_stdin), PipeReader(from_stdout), PipeReader(from_stderr)
-        start = asyncio.create_subprocess_exec
-        try:
-            inner = await start(*command.argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)
-        except OSError as error:
-            raise ExecFailed(str(error), operation="exec") from error
-        finally:
-            for fd in (stdin, stdout, stderr):
-                os.close(fd)
-        self.provider.started.append(inner)
-        return MinimalProcess(self, command, inner, ours)
+        cwd = PurePosixPath(self.environment["MINIMAL_CWD"])
+        inner = await HostProcess.start(command, env=self.environment, cwd=cwd)
+        self.started.append(inner)
+        return MinimalProcess(self, command, inner)
 
     async def probe(self) -> Liveness:
         """Look for the sleeping process."""
@@ -120,35 +111,25 @@ class MinimalSandbox(Sandbox):
         await asyncio.to_thread(shutil.rmtree, self.scratch, ignore_errors=True)
 
 
-class MinimalProcess(Process):
-    """A process of asyncio's, with pipes."""
+class MinimalProcess(ShellProcess):
+    """A process of this machine that is killed from within its sandbox."""
 
-    def __init__(
-        self,
-        sandbox: Sandbox,
-        command: Command,
-        inner: asyncio.subprocess.Process,
-        pipes: tuple[PipeWriter, PipeReader, PipeReader],
-    ) -> None:
+    def __init__(self, sandbox: MinimalSandbox, command: Command, inner: HostProcess) -> None:
         super().__init__(sandbox, command)
         self.inner = inner
-        self.stdin, self.stdout, self.stderr = pipes
+        self.stdout, self.stderr = inner.stdout, inner.stderr
 
     async def write(self, data: bytes) -> None:
-        """Into the pipe."""
-        try:
-            await self.stdin.write(data)
-        except BrokenPipeError as error:
-            raise ConnectionLost("its standard input is closed") from error
+        """To it."""
+        await self.inner.write(data)
 
     async def close_stdin(self) -> None:
         """Close it."""
-        await self.stdin.close()
+        await self.inner.close_stdin()
 
     async def wait(self) -> Exit:
         """Exit code or signal."""
-        code = await self.inner.wait()
-        return Exit(code) if code >= 0 else Exit(None, -code)
+        return await self.inner.wait()
 
 
 def _ref(id: str) -> SandboxRef:
@@ -164,8 +145,8 @@ def _marked(id: str | None = None) -> Iterator[tuple[psutil.Process, dict[str, s
                 yield process, environment
 
 
-def _minimal(**settings: float) -> MinimalProvider:
-    liveness = LivenessSettings(**{"interval_secs": 0.2, **settings})
+def _minimal() -> MinimalProvider:
+    liveness = LivenessSettings(interval_secs=0.2)
     return MinimalProvider(MinimalOptions(), Context(name="minimal", liveness=liveness))
 
 
@@ -182,4 +163,4 @@ class TestDefaults(ProviderConformance):
 
     async def kill_sandbox(self, sandbox: Sandbox) -> None:
         """Kill all of its processes, in whatever order."""
-        await sandbox.provider.attach(sandbox.ref).terminate()
+        await _minimal().attach(sandbox.ref).terminate()

@@ -45,7 +45,8 @@ class TestExample(ProviderConformance):
 
     async def kill_sandbox(self, sandbox: Sandbox) -> None:
         """A sandbox dies when its directory is removed, with its processes."""
-        await sandbox.provider.attach(sandbox.ref).terminate()
+        provider = self.make_provider()
+        await provider.attach(sandbox.ref).terminate()
 
 
 @pytest.mark.usefixtures("example")

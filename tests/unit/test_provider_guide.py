@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from types import ModuleType
 
 import attrs
 import pytest
 
-from offload_core import abc, errors
+from offload_core import abc, errors, kit
 from offload_core.abc import Command, Context, PrepareRequest, Process, Provider, Sandbox, SandboxRef, SandboxSpec
 from offload_core.cli.conformance import command as conformance
 from offload_core.testing import ProviderConformance
 
-PAGES = Path(__file__).parents[2] / "docs" / "providers"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = DOCS / "providers"
+EXAMPLE = DOCS / "examples" / "offload-example" / "offload_example" / "__init__.py"
 
 
 def page(name: str) -> str:
@@ -64,3 +67,28 @@ def test_every_check_and_option_is_told() -> None:
 def test_the_version_of_the_contracts_is_told() -> None:
     """The page on how they evolve names the one that this is."""
     assert f"This is version {abc.CONTRACT}." in page("versions")
+
+
+@pytest.mark.parametrize(
+    ("door", "pages"),
+    [(abc, ["providers/contract", "frameworks"]), (kit, ["providers/kit"])],
+    ids=["abc", "kit"],
+)
+def test_every_public_name_is_in_the_reference(door: ModuleType, pages: list[str]) -> None:
+    """And nothing else is."""
+    texts = "".join((DOCS / f"{name}.md").read_text(encoding="utf-8") for name in pages)
+    parts = re.split(r"^\.\. currentmodule:: (\S+)$", texts, flags=re.MULTILINE)
+    listed = [
+        name
+        for module, text in zip(parts[1::2], parts[2::2], strict=True)
+        if module == door.__name__
+        for name in re.findall(r"^\.\. auto(?:class|function|data):: (\w+)$", text, re.MULTILINE)
+    ]
+    public = [name for name, value in vars(door).items() if not name.startswith("_") and not inspect.ismodule(value)]
+    assert sorted(listed) == sorted(public)
+
+
+def test_the_example_is_small_enough_to_read() -> None:
+    """A whole provider in at most 100 lines of code."""
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    assert sum(bool(line.strip()) for line in lines) <= 100

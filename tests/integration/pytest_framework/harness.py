@@ -23,10 +23,13 @@ from attrs import define, evolve, field
 
 from offload_core.abc import (
     Bye,
+    Collection,
+    Command,
     Discovered,
     Exit,
     Group,
     Launch,
+    Process,
     SessionEvent,
     TeardownFailed,
     Test,
@@ -35,9 +38,11 @@ from offload_core.abc import (
 )
 from offload_core.execution.host import HostExecutor
 from offload_core.frameworks.pytest import Pytest, PytestOptions
+from offload_core.kit import HostProcess
 
 PYTHON = os.environ.get("OFFLOAD_TEST_PYTHON") or sys.executable
 BOUND_SECS = 120.0
+GROUP = Group(name="all")
 EventT = TypeVar("EventT", bound=SessionEvent)
 
 _RECORDER = """
@@ -103,9 +108,10 @@ class Listing:
 
 @define
 class Live:
-    """A session under test, its events gathered as they come."""
+    """A session under test, the process behind it, and its events, gathered as they come."""
 
     session: TestSession
+    process: Process
     log: list[str]
     events: list[SessionEvent] = field(factory=list)
 
@@ -178,6 +184,18 @@ class Ran:
         return event
 
 
+class Recorder(HostExecutor):
+    """Knows what it has started."""
+
+    def __init__(self) -> None:
+        self.started: list[Process] = []
+
+    async def exec(self, command: Command) -> HostProcess:
+        """Start it, and note it."""
+        self.started.append(process := await super().exec(command))
+        return process
+
+
 class Suite:
     """A project in a directory of its own."""
 
@@ -201,12 +219,12 @@ class Suite:
         """The framework, driving `PYTHON` unless told otherwise."""
         return Pytest(PytestOptions(**{"command": f"{shlex.quote(PYTHON)} -m pytest", **options}))
 
-    def place(self, log: list[str]) -> Launch:
+    def launch(self, log: list[str], executor: HostExecutor | None = None) -> Launch:
         """Where it runs."""
         self._sessions += 1
         return Launch(
             name=f"session-{self._sessions}",
-            executor=HostExecutor(),
+            executor=executor or HostExecutor(),
             root=PurePosixPath(self.root),
             scratch=PurePosixPath(self.scratch),
             env=self.env,
@@ -214,14 +232,10 @@ class Suite:
             log=log.append,
         )
 
-    def discover(self, group: Group | None = None, **options: Any) -> Listing:
+    async def discover(self, group: Group = GROUP, **options: Any) -> Listing:
         """List a group."""
-        return asyncio.run(self.adiscover(group, **options))
-
-    async def adiscover(self, group: Group | None = None, **options: Any) -> Listing:
-        """As `discover`."""
         listing = Listing()
-        stream = self.framework(**options).discover(group or Group(name="all"), self.place(listing.log))
+        stream = self.framework(**options).discover(group, self.launch(listing.log))
         async with asyncio.timeout(BOUND_SECS), aclosing(cast("Any", stream)) as found:
             async for each in found:
                 listing.found.append(each)
@@ -231,31 +245,29 @@ class Suite:
     async def open(self, **options: Any) -> AsyncIterator[Live]:
         """A session; killed at the end if it still runs."""
         log: list[str] = []
-        session = await self.framework(**options).open(self.place(log))
+        executor = Recorder()
+        collection = Collection(groups=(GROUP,))
+        session = await self.framework(**options).open(self.launch(log, executor), collection)
         try:
-            yield Live(session, log)
+            yield Live(session, executor.started[-1], log)
         finally:
             await session.kill()
 
-    def run(self, tests: Sequence[Test], **options: Any) -> Ran:
+    async def run(self, tests: Sequence[Test], **options: Any) -> Ran:
         """Run tests in one session that is closed after the last."""
+        async with self.open(**options) as live:
+            await live.session.run(tests)
+            if tests:
+                waiting = {test.key for test in tests}
 
-        async def whole() -> Ran:
-            async with self.open(**options) as live:
-                await live.session.run(tests)
-                if tests:
-                    waiting = {test.key for test in tests}
+                def last(event: SessionEvent) -> bool:
+                    if isinstance(event, TestFinished):
+                        waiting.discard(event.key)
+                    return not waiting or isinstance(event, Bye)
 
-                    def last(event: SessionEvent) -> bool:
-                        if isinstance(event, TestFinished):
-                            waiting.discard(event.key)
-                        return not waiting or isinstance(event, Bye)
-
-                    await live.until(last)
-                await live.session.close()
-                return Ran(live, await live.rest(), tests)
-
-        return asyncio.run(whole())
+                await live.until(last)
+            await live.session.close()
+            return Ran(live, await live.rest(), tests)
 
     def plain(self, *arguments: str) -> tuple[dict[str, str], list[str]]:
         """What pytest alone makes of the suite: outcomes by id, and the order of collection."""

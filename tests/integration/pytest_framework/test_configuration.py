@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from offload_core.abc import Bye, Group
-from tests.integration.pytest_framework.harness import Suite, has_module, pytest_version
+from offload_core.abc import Bye, Collection, Group, Upload
+from offload_core.execution.host import HostExecutor
+from tests.integration.pytest_framework.harness import GROUP, Suite, has_module, pytest_version
 
 SIX = {
     "test_a.py": """
@@ -71,29 +75,31 @@ ALL = {
         ("--cov=. --cov-report=xml -n auto", "pytest_cov", None),
     ],
 )
-def test_addopts(suite: Suite, addopts: str, needs: str, names: tuple[str, ...] | None) -> None:
+async def test_addopts(suite: Suite, addopts: str, needs: str, names: tuple[str, ...] | None) -> None:
     """Whatever stands in addopts: discovery lists what plain pytest would, and a session runs what it is given."""
     if not has_module(needs) or ("-n " in addopts and not has_module("xdist")):
         pytest.skip(f"no {needs}")
     suite.write({**SIX, "pytest.ini": f"[pytest]\naddopts = {addopts}\nmarkers =\n    slow: slow\n"})
-    everything = suite.discover(run_args="-o addopts=").tests
+    everything = (await suite.discover(run_args="-o addopts=")).tests
     assert [test.id for test in everything] == list(ALL)
-    listed = suite.discover().ids
+    listed = (await suite.discover()).ids
     if names is not None:
         assert listed == [test_id for test_id in ALL if test_id.endswith(names)]
     elif "deselect" in addopts:
         assert listed == [test_id for test_id in ALL if test_id != "test_b.py::test_slow"]
     else:
         assert listed == list(ALL)
-    ran = suite.run(everything)
+    ran = await suite.run(everything)
     assert ran.outcomes == ALL
     assert ran.events.bye == Bye()
 
 
-def test_filters(suite: Suite) -> None:
+async def test_filters(suite: Suite) -> None:
     """A group's filters select in discovery, and only there."""
     suite.write({**SIX, "pytest.ini": "[pytest]\nmarkers =\n    slow: slow\n"})
-    listing = suite.discover(Group(name="g", filters=("-m", "slow", "--deselect", "test_b.py::test_slow"), retries=2))
+    listing = await suite.discover(
+        Group(name="g", filters=("-m", "slow", "--deselect", "test_b.py::test_slow"), retries=2)
+    )
     assert listing.ids == ["test_a.py::test_slow"]
     (test,) = listing.tests
     assert (test.group, test.retries, test.individual, test.path, test.affinity) == (
@@ -103,12 +109,12 @@ def test_filters(suite: Suite) -> None:
         "test_a.py",
         "test_a.py",
     )
-    listing = suite.discover(Group(name="g", filters=("-k", "slow and not test_a")))
+    listing = await suite.discover(Group(name="g", filters=("-k", "slow and not test_a")))
     assert listing.ids == ["test_b.py::test_slow"]
-    assert suite.run(listing.tests).outcomes == {"test_b.py::test_slow": "passed"}
+    assert (await suite.run(listing.tests)).outcomes == {"test_b.py::test_slow": "passed"}
 
 
-def test_root_elsewhere(suite: Suite) -> None:
+async def test_root_elsewhere(suite: Suite) -> None:
     """With the ini file and the root above the directory Offload runs in, ids are the same in both places."""
     suite.write(
         {
@@ -118,14 +124,14 @@ def test_root_elsewhere(suite: Suite) -> None:
         }
     )
     suite.root = suite.directory / "part"
-    listing = suite.discover(paths=("tests",))
+    listing = await suite.discover(paths=("tests",))
     assert listing.ids == ["part/tests/check_it.py::test_it"]
-    assert suite.run(listing.tests, paths=("tests",)).outcomes == {"part/tests/check_it.py::test_it": "passed"}
-    selected = suite.discover(Group(name="g", select=("tests/check_it.py",)), paths=("tests",))
+    assert (await suite.run(listing.tests, paths=("tests",))).outcomes == {"part/tests/check_it.py::test_it": "passed"}
+    selected = await suite.discover(Group(name="g", select=("tests/check_it.py",)), paths=("tests",))
     assert selected.ids == listing.ids
 
 
-def test_ini_elsewhere(suite: Suite) -> None:
+async def test_ini_elsewhere(suite: Suite) -> None:
     """An ini file named by `-c` in `run_args` holds in both places; ids are relative to its root."""
     suite.write(
         {
@@ -134,12 +140,12 @@ def test_ini_elsewhere(suite: Suite) -> None:
         }
     )
     options: dict[str, Any] = {"run_args": "-c config/other.ini --rootdir .", "paths": ("tests",)}
-    listing = suite.discover(**options)
+    listing = await suite.discover(**options)
     assert listing.ids == ["tests/test_it.py::verify_it"]
-    assert suite.run(listing.tests, **options).outcomes == {"tests/test_it.py::verify_it": "passed"}
+    assert (await suite.run(listing.tests, **options)).outcomes == {"tests/test_it.py::verify_it": "passed"}
 
 
-def test_paths_with_names(suite: Suite) -> None:
+async def test_paths_with_names(suite: Suite) -> None:
     """A path may name a class or a test: just that is listed, and a session finds it."""
     suite.write(
         {
@@ -160,37 +166,37 @@ def test_paths_with_names(suite: Suite) -> None:
         }
     )
     options: dict[str, Any] = {"paths": ("test_a.py::TestOne", "test_a.py::test_x[2]", "sub")}
-    listing = suite.discover(**options)
+    listing = await suite.discover(**options)
     assert sorted(listing.ids) == [
         "sub/test_b.py::test_1",
         "test_a.py::TestOne::test_1",
         "test_a.py::TestOne::test_2",
         "test_a.py::test_x[2]",
     ]
-    assert set(suite.run(listing.tests, **options).outcomes.values()) == {"passed"}
+    assert set((await suite.run(listing.tests, **options)).outcomes.values()) == {"passed"}
 
 
-def test_pyargs(suite: Suite) -> None:
+async def test_pyargs(suite: Suite) -> None:
     """`--pyargs` works for modules and packages."""
     suite.write({"pack/__init__.py": "", "pack/test_a.py": "def test_1(): ...\n"})
     options: dict[str, Any] = {"run_args": "--pyargs", "paths": ("pack",)}
-    listing = suite.discover(**options)
+    listing = await suite.discover(**options)
     assert listing.ids == ["pack/test_a.py::test_1"]
-    assert suite.run(listing.tests, **options).outcomes == {"pack/test_a.py::test_1": "passed"}
+    assert (await suite.run(listing.tests, **options)).outcomes == {"pack/test_a.py::test_1": "passed"}
 
 
-def test_keep_duplicates(suite: Suite) -> None:
+async def test_keep_duplicates(suite: Suite) -> None:
     """A file that is collected twice on purpose has its tests twice, each run."""
     suite.write({"test_a.py": "def test_1(): ...\n"})
     options: dict[str, Any] = {"run_args": "--keep-duplicates", "paths": ("test_a.py", "test_a.py")}
     _, order = suite.plain("--keep-duplicates", "test_a.py", "test_a.py")
-    listing = suite.discover(**options)
+    listing = await suite.discover(**options)
     assert listing.ids == order
     assert len({test.key for test in listing.tests}) == len(order)
-    assert list(suite.run(listing.tests, **options).outcomes.values()) == ["passed"] * len(order)
+    assert list((await suite.run(listing.tests, **options)).outcomes.values()) == ["passed"] * len(order)
 
 
-def test_private_directories(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_private_directories(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cache, temporary files and coverage data are in the sandbox's own directory, none in the project."""
     monkeypatch.delenv("COVERAGE_FILE", raising=False)  # this test may itself run in a sandbox
     suite.env.pop("TMPDIR", None)
@@ -209,57 +215,49 @@ def test_private_directories(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> N
             """
         }
     )
-    ran = suite.run(suite.discover().tests)
+    ran = await suite.run((await suite.discover()).tests)
     assert ran["test_a.py::test_it"].outcome.good, ran["test_a.py::test_it"].details
     assert not (suite.directory / ".pytest_cache").exists()
 
 
-def test_coverage_data(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_coverage_data(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """With pytest-cov, closing a session writes its coverage data, and discovery measures nothing."""
     monkeypatch.delenv("COVERAGE_FILE", raising=False)  # which Offload sets, if it runs this test
     if not has_module("pytest_cov"):
         pytest.skip("no pytest-cov")
     suite.write({"thing.py": "def one():\n    return 1\n", "pytest.ini": "[pytest]\naddopts = --cov=thing\n"})
     suite.write({"test_a.py": "import thing\ndef test_it(): assert thing.one()\n"})
-    tests = suite.discover(run_args="-p no:cacheprovider").tests
+    tests = (await suite.discover(run_args="-p no:cacheprovider")).tests
     assert not list(suite.scratch.rglob(".coverage*"))
-    ran = suite.run(tests)
+    ran = await suite.run(tests)
     assert ran.outcomes == {"test_a.py::test_it": "passed"}
     assert len(list(suite.scratch.glob("artefacts/*/.coverage"))) == 1
 
 
-def test_plugin_is_uploaded_once(suite: Suite) -> None:
+class Counting(HostExecutor):
+    """Counts uploads."""
+
+    uploads = 0
+
+    async def upload(self, files: Sequence[Upload]) -> None:
+        """One more."""
+        self.uploads += 1
+        await super().upload(files)
+
+
+async def test_plugin_is_uploaded_once(suite: Suite) -> None:
     """However many sessions one executor sees, it gets the plugin once."""
-    import asyncio
-    from collections.abc import Sequence
-
-    from attrs import evolve
-
-    from offload_core.abc import Upload
-    from offload_core.execution.host import HostExecutor
-
-    class Counting(HostExecutor):
-        uploads = 0
-
-        async def upload(self, files: Sequence[Upload]) -> None:
-            self.uploads += 1
-            await super().upload(files)
-
     suite.write({"test_a.py": "def test_1(): ...\n"})
-
-    async def scenario() -> None:
-        executor = Counting()
-        framework = suite.framework()
-        place = evolve(suite.place([]), executor=executor)
-        sessions = await asyncio.gather(*(framework.open(place) for _ in range(3)))
-        for session in sessions:
-            await session.kill()
-        assert executor.uploads == 1
-        other = evolve(place, scratch=PurePosixPath(suite.scratch / "other"))
-        await (await framework.open(other)).kill()
-        assert executor.uploads == 2
-
-    asyncio.run(scenario())
+    executor = Counting()
+    framework = suite.framework()
+    launch, everything = suite.launch([], executor), Collection(groups=(GROUP,))
+    sessions = await asyncio.gather(*(framework.open(launch, everything) for _ in range(3)))
+    for session in sessions:
+        await session.kill()
+    assert executor.uploads == 1
+    other = evolve(launch, scratch=PurePosixPath(suite.scratch / "other"))
+    await (await framework.open(other, everything)).kill()
+    assert executor.uploads == 2
 
 
 def test_old_enough() -> None:

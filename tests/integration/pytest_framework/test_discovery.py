@@ -49,7 +49,7 @@ REORDERED = {
 }
 
 
-def test_order_with_a_hook(suite: Suite) -> None:
+async def test_order_with_a_hook(suite: Suite) -> None:
     """A conftest that changes the items sees all of them, once: order and ids are those of plain pytest."""
     suite.write(REORDERED)
     suite.write(
@@ -69,10 +69,10 @@ def test_order_with_a_hook(suite: Suite) -> None:
     )
     _, order = suite.plain("--collect-only")
     assert len(order) > 10
-    assert suite.discover().ids == order
+    assert (await suite.discover()).ids == order
 
 
-def test_order_within_a_file(suite: Suite) -> None:
+async def test_order_within_a_file(suite: Suite) -> None:
     """Without such a hook pytest's own reordering is applied file by file, and the set is that of plain pytest."""
     suite.write(REORDERED)
     (suite.directory / "conftest.py").write_text(
@@ -80,23 +80,23 @@ def test_order_within_a_file(suite: Suite) -> None:
     )
     _, order = suite.plain("--collect-only", "test_a.py")
     _, everything = suite.plain("--collect-only")
-    ids = suite.discover().ids
+    ids = (await suite.discover()).ids
     assert [test_id for test_id in ids if test_id.startswith("test_a")] == order
     assert sorted(ids) == sorted(everything)
 
 
-def test_stream_with_a_hook(suite: Suite) -> None:
+async def test_stream_with_a_hook(suite: Suite) -> None:
     """With `stream = true` such a hook sees one file at a time."""
     suite.write(THREE)
     suite.write(
         {"conftest.py": "def pytest_collection_modifyitems(items):\n    assert len({i.fspath for i in items}) == 1\n"}
     )
-    assert len(suite.discover(stream=True).ids) == 6
+    assert len((await suite.discover(stream=True)).ids) == 6
     with pytest.raises(DiscoveryError):
-        suite.discover()
+        await suite.discover()
 
 
-def test_file_by_file(suite: Suite) -> None:
+async def test_file_by_file(suite: Suite) -> None:
     """A file's tests are handed on before the next file is imported; closing early ends the command."""
     suite.write(
         {
@@ -111,32 +111,29 @@ def test_file_by_file(suite: Suite) -> None:
             """,
         }
     )
-
-    async def scenario() -> None:
-        stream = cast("Any", suite.framework().discover(Group(name="g"), suite.place([])))
-        async with asyncio.timeout(60), aclosing(stream) as found:
-            first = await anext(found)
-            assert isinstance(first, Test)
-            assert first.id == "test_a.py::test_1"
-            (suite.directory / "go").touch()
-            assert [test.id async for test in found] == ["test_b.py::test_2"]
-        (suite.directory / "go").unlink()
-        (suite.directory / "importing").unlink()
-        stream = cast("Any", suite.framework().discover(Group(name="g"), suite.place([])))
-        async with asyncio.timeout(60):
-            async with aclosing(stream) as found:
-                await anext(found)
-                while not (suite.directory / "importing").exists():  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-            assert len(asyncio.all_tasks()) == 1
-        if sys.platform == "linux":
-            pid = (suite.directory / "importing").read_text()
-            assert not alive(int(pid))
-
-    asyncio.run(scenario())
+    stream = cast("Any", suite.framework().discover(Group(name="g"), suite.launch([])))
+    async with asyncio.timeout(60), aclosing(stream) as found:
+        first = await anext(found)
+        assert isinstance(first, Test)
+        assert first.id == "test_a.py::test_1"
+        (suite.directory / "go").touch()
+        assert [test.id async for test in found] == ["test_b.py::test_2"]
+    (suite.directory / "go").unlink()
+    importing = suite.directory / "importing"
+    importing.unlink()
+    stream = cast("Any", suite.framework().discover(Group(name="g"), suite.launch([])))
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(60):
+        async with aclosing(stream) as found:
+            await anext(found)
+            while not (pid := importing.read_text() if importing.exists() else ""):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() == before
+    if sys.platform == "linux":
+        assert not alive(int(pid))
 
 
-def test_modules_that_do_not_collect(suite: Suite) -> None:
+async def test_modules_that_do_not_collect(suite: Suite) -> None:
     """A module that fails or skips itself is one result named after it, with the reason; the rest is listed."""
     suite.write(
         {
@@ -151,7 +148,7 @@ def test_modules_that_do_not_collect(suite: Suite) -> None:
             "test_i.py": "def test_3(): ...\n",
         }
     )
-    listing = suite.discover()
+    listing = await suite.discover()
     assert listing.ids == ["test_a.py::test_1", "test_i.py::test_3"]
     failed = {each.path: each for each in listing.modules if isinstance(each, CollectionFailed)}
     assert sorted(failed) == [f"test_{letter}.py" for letter in "bdefgh"]
@@ -162,15 +159,15 @@ def test_modules_that_do_not_collect(suite: Suite) -> None:
     assert (skipped.path, skipped.message) == ("test_c.py", "not on mondays")
 
 
-def test_directory_that_does_not_collect(suite: Suite) -> None:
+async def test_directory_that_does_not_collect(suite: Suite) -> None:
     """A broken conftest in a subdirectory: from pytest 8 one result named after the directory; before, the whole."""
     suite.write(THREE)
     suite.write({"sub/conftest.py": "raise RuntimeError('broken')\n"})
     if pytest_version() < (8, 0):
         with pytest.raises(DiscoveryError, match="broken"):
-            suite.discover()
+            await suite.discover()
         return
-    listing = suite.discover()
+    listing = await suite.discover()
     assert listing.ids == ["test_a.py::test_1", "test_a.py::test_2"]
     (failed,) = listing.modules
     assert failed.path == "sub"
@@ -199,46 +196,46 @@ def test_directory_that_does_not_collect(suite: Suite) -> None:
         ((".",), None),
     ],
 )
-def test_select(suite: Suite, select: tuple[str, ...], expected: list[str] | None) -> None:
+async def test_select(suite: Suite, select: tuple[str, ...], expected: list[str] | None) -> None:
     """Ids, files, classes and directories narrow the run; files that are not selected are not imported."""
     suite.write(THREE)
     if expected is not None:
         suite.write({"test_never.py": "raise RuntimeError\n"})
-    listing = suite.discover(Group(name="g", select=select))
+    listing = await suite.discover(Group(name="g", select=select))
     _, order = suite.plain("--collect-only")
     assert listing.ids == [test_id for test_id in order if expected is None or test_id in expected]
     assert listing.ids
     assert listing.modules == []
 
 
-def test_select_many(suite: Suite) -> None:
+async def test_select_many(suite: Suite) -> None:
     """More ids than fit into a command line or an environment variable can be selected."""
     suite.write({"test_a.py": "import pytest\n@pytest.mark.parametrize('x', range(5000))\ndef test_x(x): ...\n"})
-    everything = suite.discover().ids
+    everything = (await suite.discover()).ids
     wanted = everything[::2] + [f"test_a.py::test_gone[{'x' * 100}{number}]" for number in range(2000)]
-    listing = suite.discover(Group(name="g", select=tuple(wanted)))
+    listing = await suite.discover(Group(name="g", select=tuple(wanted)))
     assert listing.ids == everything[::2]
     assert sum("test_gone" in line for line in listing.log) == 2000
 
 
-def test_select_nothing(suite: Suite) -> None:
+async def test_select_nothing(suite: Suite) -> None:
     """What matches nothing is said in the log, and is no error."""
     suite.write(THREE)
-    listing = suite.discover(Group(name="g", select=("test_a.py::test_9", "nowhere")))
+    listing = await suite.discover(Group(name="g", select=("test_a.py::test_9", "nowhere")))
     assert listing.found == []
     said = "\n".join(listing.log)
     assert "test_a.py::test_9" in said
     assert "nowhere" in said
 
 
-def test_no_tests(suite: Suite) -> None:
+async def test_no_tests(suite: Suite) -> None:
     """A project without tests, or a filter that leaves none, is an empty list and no error."""
-    assert suite.discover().found == []
+    assert (await suite.discover()).found == []
     suite.write(THREE)
-    assert suite.discover(Group(name="g", filters=("-k", "nothing_like_it"))).found == []
+    assert (await suite.discover(Group(name="g", filters=("-k", "nothing_like_it")))).found == []
 
 
-def test_items_without_a_file(suite: Suite) -> None:
+async def test_items_without_a_file(suite: Suite) -> None:
     """Tests that a plugin makes outside of any file are listed and run too."""
     if pytest_version() < (8, 0):
         pytest.skip("directories are no collectors before pytest 8")
@@ -266,9 +263,9 @@ def test_items_without_a_file(suite: Suite) -> None:
         }
     )
     _, order = suite.plain()
-    listing = suite.discover()
+    listing = await suite.discover()
     assert sorted(listing.ids) == sorted(order) == ["odd::odd", "test_a.py::test_1"]
-    assert set(suite.run(listing.tests).outcomes.values()) == {"passed"}
+    assert set((await suite.run(listing.tests)).outcomes.values()) == {"passed"}
 
 
 @pytest.mark.parametrize(
@@ -284,38 +281,34 @@ def test_items_without_a_file(suite: Suite) -> None:
         ({"command": f"{PYTHON} -c 'import os; os.kill(os.getpid(), 9)'"}, (), ["SIGKILL"]),
     ],
 )
-def test_cannot_list(suite: Suite, options: dict[str, Any], filters: tuple[str, ...], words: list[str]) -> None:
+async def test_cannot_list(suite: Suite, options: dict[str, Any], filters: tuple[str, ...], words: list[str]) -> None:
     """A command that cannot list is an error with the command, how it ended, its last lines, and what to do."""
     suite.write(THREE)
     with pytest.raises(DiscoveryError) as caught:
-        suite.discover(Group(name="g", filters=filters), **options)
+        await suite.discover(Group(name="g", filters=filters), **options)
     for word in words:
         assert word in str(caught.value)
     assert "'g'" in str(caught.value)
     assert len(str(caught.value)) < 10_000
 
 
-def test_broken_conftest(suite: Suite) -> None:
+async def test_broken_conftest(suite: Suite) -> None:
     """A conftest at the root that does not import ends the listing, with its traceback."""
     suite.write(THREE)
     suite.write({"conftest.py": "import a_missing_thing\n"})
     with pytest.raises(DiscoveryError, match="a_missing_thing"):
-        suite.discover()
+        await suite.discover()
 
 
-def test_dies_while_listing(suite: Suite) -> None:
+async def test_dies_while_listing(suite: Suite) -> None:
     """When the process dies half-way, what was listed stands, and the error tells how it died."""
     suite.write(THREE)
     suite.write({"tub/test_z.py": "import os\nos._exit(11)\n"})
-
-    async def scenario() -> None:
-        stream = suite.framework().discover(Group(name="g"), suite.place([]))
-        for _ in range(6):
-            assert isinstance(await anext(stream), Test)
-        with pytest.raises(DiscoveryError, match="exit code 11"):
-            await anext(stream)
-
-    asyncio.run(scenario())
+    stream = suite.framework().discover(Group(name="g"), suite.launch([]))
+    for _ in range(6):
+        assert isinstance(await anext(stream), Test)
+    with pytest.raises(DiscoveryError, match="exit code 11"):
+        await anext(stream)
 
 
 @pytest.mark.parametrize(
@@ -328,9 +321,9 @@ def test_dies_while_listing(suite: Suite) -> None:
         ("echo pytest 6.2.5", Severity.ERROR, "too old"),
     ],
 )
-def test_check(suite: Suite, command: str, severity: Severity, words: str) -> None:
+async def test_check(suite: Suite, command: str, severity: Severity, words: str) -> None:
     """`check` names the version, or what is wrong and what to do about it."""
-    health = asyncio.run(suite.framework(command=command).check(suite.place([])))
+    health = await suite.framework(command=command).check(suite.launch([]))
     (finding,) = health.findings
     assert finding.severity is severity
     assert words in finding.what

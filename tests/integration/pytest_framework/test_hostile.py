@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 
@@ -127,12 +126,12 @@ def test_last():
 
 
 @pytest.mark.parametrize("run_args", ["", "-s", "--capture=sys"])
-def test_noise(suite: Suite, run_args: str) -> None:
+async def test_noise(suite: Suite, run_args: str) -> None:
     """Whatever tests do to descriptors, streams, modules and processes, each has the outcome plain pytest gives it."""
     suite.write({"test_noise.py": NOISE})
     run_args += " -p no:rerunfailures"  # it starts a thread
-    tests = suite.discover(run_args=run_args).tests
-    ran = suite.run(tests, run_args=run_args)
+    tests = (await suite.discover(run_args=run_args)).tests
+    ran = await suite.run(tests, run_args=run_args)
     expected = {test.id: "passed" for test in tests}
     expected["test_noise.py::test_surrogates"] = "failed"
     assert ran.outcomes == expected
@@ -145,11 +144,11 @@ def test_noise(suite: Suite, run_args: str) -> None:
         assert "\x1b" not in line
 
 
-def test_captured(suite: Suite) -> None:
+async def test_captured(suite: Suite) -> None:
     """Output is captured as by pytest: with descriptors captured, what children and raw writes print is the test's."""
     suite.write({"test_noise.py": NOISE})
-    listing = suite.discover()
-    ran = suite.run(
+    listing = await suite.discover()
+    ran = await suite.run(
         [listing["test_noise.py::test_prints_without_newline"], listing["test_noise.py::test_child_prints"]]
     )
     (_, errors) = ran["test_noise.py::test_prints_without_newline"].output
@@ -158,7 +157,7 @@ def test_captured(suite: Suite) -> None:
     assert ran["test_noise.py::test_child_prints"].output[0].text == "child"
 
 
-def test_huge_texts(suite: Suite) -> None:
+async def test_huge_texts(suite: Suite) -> None:
     """Texts over 1 MiB keep head and tail, marked with the full length, and nothing else is lost."""
     size = 20 << 20
     suite.write(
@@ -177,7 +176,7 @@ def test_huge_texts(suite: Suite) -> None:
             """
         }
     )
-    ran = suite.run(suite.discover().tests)
+    ran = await suite.run((await suite.discover()).tests)
     failed = ran["test_a.py::test_message"]
     assert failed.outcome is Outcome.FAILED
     assert len(failed.message) < 10_000
@@ -215,7 +214,7 @@ HOSTILE_IDS = [
 
 
 @pytest.mark.parametrize("escaping", [True, False])
-def test_hostile_ids(suite: Suite, escaping: bool) -> None:
+async def test_hostile_ids(suite: Suite, escaping: bool) -> None:
     """Ids with any characters are listed as pytest lists them, found in the session, and selected exactly."""
     option = "disable_test_id_escaping_and_forfeit_all_rights_to_community_support"
     suite.write(
@@ -232,28 +231,28 @@ def test_hostile_ids(suite: Suite, escaping: bool) -> None:
         }
     )
     _, order = suite.plain()
-    listing = suite.discover()
+    listing = await suite.discover()
     assert listing.ids == order
     assert len(set(order)) == len(HOSTILE_IDS) + 1
-    ran = suite.run(listing.tests)
+    ran = await suite.run(listing.tests)
     assert ran.outcomes == dict.fromkeys(order, "passed")
     assert not (suite.directory / "owned").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes only there")
-def test_file_names_that_are_no_text(suite: Suite) -> None:
+async def test_file_names_that_are_no_text(suite: Suite) -> None:
     """A file whose name is no UTF-8 is listed and run."""
     suite.write({os.fsdecode(b"test_\xff.py"): "def test_1(): ...\n"})
     suite.write({"pytest.ini": "[pytest]\naddopts = --import-mode=importlib\n"})
-    listing = suite.discover()
+    listing = await suite.discover()
     if not listing.ids:  # older pytests cannot import it either
         assert listing.modules
         return
     assert listing.ids == ["test_\udcff.py::test_1"]
-    assert suite.run(listing.tests).outcomes == {"test_\udcff.py::test_1": "passed"}
+    assert (await suite.run(listing.tests)).outcomes == {"test_\udcff.py::test_1": "passed"}
 
 
-def test_clean_process(suite: Suite) -> None:
+async def test_clean_process(suite: Suite) -> None:
     """Tests see neither the plugin's directory nor its settings, and PYTHONPATH as it was."""
     suite.env["PYTHONPATH"] = "/somewhere/else"
     suite.write(
@@ -276,11 +275,11 @@ def test_clean_process(suite: Suite) -> None:
             """
         }
     )
-    ran = suite.run(suite.discover().tests)
+    ran = await suite.run((await suite.discover()).tests)
     assert set(ran.outcomes.values()) == {"passed"}, ran.events.of(TestFinished)
 
 
-def test_heartbeats(suite: Suite) -> None:
+async def test_heartbeats(suite: Suite) -> None:
     """A session says that it is there while a long test runs, and while it waits for work."""
     suite.write(
         {
@@ -294,20 +293,16 @@ def test_heartbeats(suite: Suite) -> None:
             """
         }
     )
-    tests = suite.discover().tests
-
-    async def scenario() -> None:
-        async with suite.open() as live:
-            await live.until(lambda event: isinstance(event, Heartbeat))
-            await live.session.run(tests)
-            await live.until(lambda event: isinstance(event, Heartbeat))
-            (suite.directory / "go").touch()
-            assert (await live.finished(tests[0])).outcome is Outcome.PASSED
-
-    asyncio.run(scenario())
+    tests = (await suite.discover()).tests
+    async with suite.open() as live:
+        await live.until(lambda event: isinstance(event, Heartbeat))
+        await live.session.run(tests)
+        await live.until(lambda event: isinstance(event, Heartbeat))
+        (suite.directory / "go").touch()
+        assert (await live.finished(tests[0])).outcome is Outcome.PASSED
 
 
-def test_garbage_before_events(suite: Suite) -> None:
+async def test_garbage_before_events(suite: Suite) -> None:
     """What a wrapper around pytest prints, even without a newline, is log, and no event is lost."""
     suite.write({"test_a.py": "def test_1(): ...\n"})
     wrapper = suite.scratch / "wrapper"
@@ -315,14 +310,14 @@ def test_garbage_before_events(suite: Suite) -> None:
     wrapper.write_text('#!/bin/sh\nprintf "hello\\n{\\\\"event\\\\": 1}\\nno newline"\nexec "$@"\n')
     wrapper.chmod(0o755)
     command = f"{wrapper} {PYTHON} -m pytest"
-    listing = suite.discover(command=command)
+    listing = await suite.discover(command=command)
     assert listing.ids == ["test_a.py::test_1"]
     assert "hello" in listing.log
     assert "no newline" in listing.log
-    assert suite.run(listing.tests, command=command).outcomes == {"test_a.py::test_1": "passed"}
+    assert (await suite.run(listing.tests, command=command)).outcomes == {"test_a.py::test_1": "passed"}
 
 
-def test_xdist_fixtures(suite: Suite) -> None:
+async def test_xdist_fixtures(suite: Suite) -> None:
     """With pytest-xdist installed its fixtures answer as in one of its workers, and nothing is distributed."""
     if not has_module("xdist"):
         pytest.skip("no pytest-xdist")
@@ -337,5 +332,5 @@ def test_xdist_fixtures(suite: Suite) -> None:
             """
         }
     )
-    ran = suite.run(suite.discover().tests)
+    ran = await suite.run((await suite.discover()).tests)
     assert ran["test_a.py::test_it"].outcome is Outcome.PASSED, ran["test_a.py::test_it"].details

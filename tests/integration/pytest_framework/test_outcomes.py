@@ -256,27 +256,27 @@ RICH = {
 }
 
 
-def test_same_as_plain(suite: Suite) -> None:
+async def test_same_as_plain(suite: Suite) -> None:
     """Fixtures of every scope, subdirectories' conftests, unittest, doctests, expected failures: as plain pytest."""
     suite.write(RICH)
     expected, order = suite.plain()
-    listing = suite.discover()
+    listing = await suite.discover()
     assert listing.ids == order
     assert len(expected) > 40
-    assert suite.run(listing.tests).outcomes == expected
+    assert (await suite.run(listing.tests)).outcomes == expected
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_same_in_any_order(suite: Suite, seed: int) -> None:
+async def test_same_in_any_order(suite: Suite, seed: int) -> None:
     """Modules in any order and interleaved, test by test: the outcomes stay those of plain pytest."""
     suite.write(RICH)
     expected, _ = suite.plain()
-    tests = suite.discover().tests
+    tests = (await suite.discover()).tests
     random.Random(seed).shuffle(tests)
-    assert suite.run(tests).outcomes == expected
+    assert (await suite.run(tests)).outcomes == expected
 
 
-def test_subtests(suite: Suite) -> None:
+async def test_subtests(suite: Suite) -> None:
     """A test with a failed subtest has failed, and its details name the subtest; skipped ones change nothing."""
     if pytest_version() < (9, 0) and not (has_module("pytest_subtests") and pytest_version() >= (7, 4)):
         pytest.skip("no subtests fixture that works with this pytest")
@@ -301,7 +301,7 @@ def test_subtests(suite: Suite) -> None:
         }
     )
     expected, _ = suite.plain()
-    ran = suite.run(suite.discover().tests)
+    ran = await suite.run((await suite.discover()).tests)
     assert ran.outcomes == expected
     assert ran.outcomes["test_it.py::test_some"] == "failed"
     assert ran.outcomes["test_it.py::test_all"] == "passed"
@@ -311,7 +311,7 @@ def test_subtests(suite: Suite) -> None:
     assert "not one" in failed.details
 
 
-def test_reruns(suite: Suite) -> None:
+async def test_reruns(suite: Suite) -> None:
     """With pytest-rerunfailures only the last try counts."""
     if not has_module("pytest_rerunfailures"):
         pytest.skip("no pytest-rerunfailures")
@@ -330,13 +330,13 @@ def test_reruns(suite: Suite) -> None:
             """,
         }
     )
-    assert suite.run(suite.discover().tests).outcomes == {
+    assert (await suite.run((await suite.discover()).tests)).outcomes == {
         "test_it.py::test_second_time": "passed",
         "test_it.py::test_never": "failed",
     }
 
 
-def test_what_a_result_says(suite: Suite) -> None:
+async def test_what_a_result_says(suite: Suite) -> None:
     """A result has the message in one line, the traceback, what was captured, properties, a duration, file and line."""
     suite.write(
         {
@@ -361,9 +361,9 @@ def test_what_a_result_says(suite: Suite) -> None:
             """
         }
     )
-    listing = suite.discover()
+    listing = await suite.discover()
     assert (listing.tests[0].file, listing.tests[0].line) == ("test_it.py", 5)
-    ran = suite.run(listing.tests)
+    ran = await suite.run(listing.tests)
     failed = ran["test_it.py::test_it"]
     assert failed.message == "AssertionError: first line"
     assert "value = 1" in failed.details
@@ -379,7 +379,7 @@ def test_what_a_result_says(suite: Suite) -> None:
     assert "boom" in ran["test_it.py::test_xfail"].details
 
 
-def test_call_and_teardown_both_fail(suite: Suite) -> None:
+async def test_call_and_teardown_both_fail(suite: Suite) -> None:
     """A test that fails in its call and its teardown is `failed`, with both explained; in one phase else, `error`."""
     suite.write(
         {
@@ -398,7 +398,7 @@ def test_call_and_teardown_both_fail(suite: Suite) -> None:
             """
         }
     )
-    ran = suite.run(suite.discover().tests)
+    ran = await suite.run((await suite.discover()).tests)
     both = ran["test_it.py::test_both"]
     assert both.outcome is Outcome.FAILED
     assert "in call" in both.message
@@ -408,7 +408,7 @@ def test_call_and_teardown_both_fail(suite: Suite) -> None:
     assert "in teardown" in ran["test_it.py::test_teardown"].message
 
 
-def test_shared_teardown_fails(suite: Suite) -> None:
+async def test_shared_teardown_fails(suite: Suite) -> None:
     """A module's or the session's fixture that fails at its end is blamed on the last test before, not on the next."""
     suite.write(
         {
@@ -437,7 +437,7 @@ def test_shared_teardown_fails(suite: Suite) -> None:
         }
     )
     expected, _ = suite.plain()
-    ran = suite.run(suite.discover().tests)
+    ran = await suite.run((await suite.discover()).tests)
     assert ran.outcomes == expected
     first, second = ran.events.of(TeardownFailed)
     assert first.key.endswith("test_a.py::test_two")
@@ -448,7 +448,7 @@ def test_shared_teardown_fails(suite: Suite) -> None:
     assert ran.events.bye is not None
 
 
-def test_warning_filters_hold(suite: Suite) -> None:
+async def test_warning_filters_hold(suite: Suite) -> None:
     """`filterwarnings = error` holds while a file is imported and while shared fixtures are torn down."""
     suite.write(
         {
@@ -468,8 +468,8 @@ def test_warning_filters_hold(suite: Suite) -> None:
             "test_c.py": "import warnings\nwarnings.warn('at import')\ndef test_it(): ...\n",
         }
     )
-    listing = suite.discover()
+    listing = await suite.discover()
     assert listing.ids == ["test_a.py::test_it", "test_b.py::test_it"]
     assert [module.path for module in listing.modules] == ["test_c.py"]
-    ran = suite.run(listing.tests)
+    ran = await suite.run(listing.tests)
     assert ran.outcomes == {"test_a.py::test_it": "error", "test_b.py::test_it": "passed"}

@@ -65,33 +65,29 @@ def noting(suite: Suite) -> Suite:
     return suite
 
 
-def test_stays_warm_while_it_waits(noting: Suite) -> None:
+async def test_stays_warm_while_it_waits(noting: Suite) -> None:
     """Between two requests nothing is torn down; shared fixtures go when another module's test comes, or at close."""
-    listing = noting.discover()
-
-    async def scenario() -> None:
-        async with noting.open() as live:
-            assert isinstance(await live.until(lambda event: True), Hello)
-            for test_id in ("test_a.py::test_3", "test_a.py::test_1"):
-                await live.session.run([listing[test_id]])
-                assert (await live.finished(listing[test_id])).outcome is Outcome.PASSED
-                assert notes(noting) == ["session up", "test_a up"]
-            await live.session.run([listing["test_b.py::test_2"]])
-            await live.finished(listing["test_b.py::test_2"])
-            assert notes(noting) == ["session up", "test_a up", "test_a down", "test_b up"]
-            await live.session.close()
-            assert (await live.rest()).ok
-            assert live.bye == Bye()
-            assert notes(noting)[-2:] == ["test_b down", "session down"]
-            assert [event.path for event in live.of(ModuleStarted)] == ["test_a.py", "test_b.py"]
-
-    asyncio.run(scenario())
+    listing = await noting.discover()
+    async with noting.open() as live:
+        assert isinstance(await live.until(lambda event: True), Hello)
+        for test_id in ("test_a.py::test_3", "test_a.py::test_1"):
+            await live.session.run([listing[test_id]])
+            assert (await live.finished(listing[test_id])).outcome is Outcome.PASSED
+            assert notes(noting) == ["session up", "test_a up"]
+        await live.session.run([listing["test_b.py::test_2"]])
+        await live.finished(listing["test_b.py::test_2"])
+        assert notes(noting) == ["session up", "test_a up", "test_a down", "test_b up"]
+        await live.session.close()
+        assert (await live.rest()).ok
+        assert live.bye == Bye()
+        assert notes(noting)[-2:] == ["test_b down", "session down"]
+        assert [event.path for event in live.of(ModuleStarted)] == ["test_a.py", "test_b.py"]
 
 
-def test_events_of_a_test(noting: Suite) -> None:
+async def test_events_of_a_test(noting: Suite) -> None:
     """Each test starts once and finishes once, in the order asked for, and a module is announced before its tests."""
-    tests = noting.discover().tests[::-1]
-    ran = noting.run(tests)
+    tests = (await noting.discover()).tests[::-1]
+    ran = await noting.run(tests)
     told = [event.key for event in ran.events.events if isinstance(event, (TestStarted, TestFinished))]
     assert told == [test.key for test in tests for _ in range(2)]
     assert isinstance(ran.events.events[0], Hello)
@@ -99,7 +95,7 @@ def test_events_of_a_test(noting: Suite) -> None:
     assert isinstance(ran.events.events[1], ModuleStarted)
 
 
-def test_revoke(suite: Suite) -> None:
+async def test_revoke(suite: Suite) -> None:
     """Revoking returns just what had not started: that never runs, the rest does; it can be asked for again."""
     suite.write(
         {
@@ -109,28 +105,24 @@ def test_revoke(suite: Suite) -> None:
             + "".join(f"def test_{number}(): ...\n" for number in range(1, 6)),
         }
     )
-    tests = suite.discover().tests
-
-    async def scenario() -> None:
-        async with suite.open() as live:
-            await live.session.run(tests)
-            await live.until(lambda event: event == TestStarted(tests[0].key))
-            assert list(await live.session.revoke([tests[0], tests[2], tests[4]])) == [tests[2], tests[4]]
-            assert list(await live.session.revoke([tests[2]])) == []
-            await live.session.run([tests[2]])
-            (suite.directory / "go").touch()
-            await live.finished(tests[2])
-            await live.session.close()
-            await live.rest()
-            assert [event.key for event in live.of(TestFinished)] == [tests[n].key for n in (0, 1, 3, 5, 2)]
-            with pytest.raises(ConnectionLost):
-                await live.session.revoke(tests)
-
-    asyncio.run(scenario())
+    tests = (await suite.discover()).tests
+    async with suite.open() as live:
+        await live.session.run(tests)
+        await live.until(lambda event: event == TestStarted(tests[0].key))
+        assert list(await live.session.revoke([tests[0], tests[2], tests[4]])) == [tests[2], tests[4]]
+        assert list(await live.session.revoke([tests[2]])) == []
+        await live.session.run([tests[2]])
+        (suite.directory / "go").touch()
+        await live.finished(tests[2])
+        await live.session.close()
+        await live.rest()
+        assert [event.key for event in live.of(TestFinished)] == [tests[n].key for n in (0, 1, 3, 5, 2)]
+        with pytest.raises(ConnectionLost):
+            await live.session.revoke(tests)
 
 
 @pytest.mark.parametrize("how", ["close", "eof"])
-def test_close_drops_the_queue(suite: Suite, how: str) -> None:
+async def test_close_drops_the_queue(suite: Suite, how: str) -> None:
     """After `close`, or when the core is gone, the running test ends, the queue is dropped, and a goodbye follows."""
     suite.write(
         {
@@ -148,22 +140,18 @@ def test_close_drops_the_queue(suite: Suite, how: str) -> None:
             """,
         }
     )
-    tests = suite.discover().tests
-
-    async def scenario() -> None:
-        async with suite.open() as live:
-            await live.session.run(tests)
-            await live.until(lambda event: event == TestStarted(tests[0].key))
-            if how == "close":
-                await live.session.close()
-                await live.session.close()
-            else:
-                await live.session._wire.close_stdin()  # type: ignore[attr-defined]
-            await live.rest()
-            assert [event.key for event in live.of(TestFinished)] == [tests[0].key]
-            assert live.bye == Bye()
-
-    asyncio.run(scenario())
+    tests = (await suite.discover()).tests
+    async with suite.open() as live:
+        await live.session.run(tests)
+        await live.until(lambda event: event == TestStarted(tests[0].key))
+        if how == "close":
+            await live.session.close()
+            await live.session.close()
+        else:
+            await live.process.close_stdin()
+        await live.rest()
+        assert [event.key for event in live.of(TestFinished)] == [tests[0].key]
+        assert live.bye == Bye()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +159,7 @@ def test_close_drops_the_queue(suite: Suite, how: str) -> None:
     [("pytest.exit('enough')", "pytest.exit: enough"), ("raise KeyboardInterrupt", "KeyboardInterrupt")],
 )
 @pytest.mark.parametrize("phase", ["call", "setup", "teardown", "module teardown"])
-def test_exit(suite: Suite, statement: str, reason: str, phase: str) -> None:
+async def test_exit(suite: Suite, statement: str, reason: str, phase: str) -> None:
     """`pytest.exit()` and Ctrl-C are that test's error and the session's end; the rest has not run."""
     scope = "module" if phase == "module teardown" else "function"
     suite.write(
@@ -191,22 +179,22 @@ def test_exit(suite: Suite, statement: str, reason: str, phase: str) -> None:
             "test_b.py": "def test_2(): ...",
         }
     )
-    tests = suite.discover().tests
-    ran = suite.run(tests)
+    tests = (await suite.discover()).tests
+    ran = await suite.run(tests)
     assert ran.outcomes == {"test_a.py::test_1": "error"}
     assert ran.events.bye is not None
     assert (reason if phase != "module teardown" else reason.rpartition(" ")[2]) in ran.events.bye.reason
 
 
-def test_should_stop(suite: Suite) -> None:
+async def test_should_stop(suite: Suite) -> None:
     """A plugin that asks pytest to stop is obeyed: the session ends after the test, with the reason."""
     suite.write({"test_a.py": "def test_1(request): request.session.shouldstop = 'no more'\ndef test_2(): ...\n"})
-    ran = suite.run(suite.discover().tests)
+    ran = await suite.run((await suite.discover()).tests)
     assert ran.outcomes == {"test_a.py::test_1": "passed"}
     assert ran.events.bye == Bye("no more")
 
 
-def test_hook_fails(suite: Suite) -> None:
+async def test_hook_fails(suite: Suite) -> None:
     """An exception out of a hook, for plain pytest an internal error, is that test's error, explained."""
     suite.write(
         {
@@ -214,7 +202,7 @@ def test_hook_fails(suite: Suite) -> None:
             "test_a.py": "def test_1(): ...\ndef test_2(): ...\n",
         }
     )
-    ran = suite.run(suite.discover().tests)
+    ran = await suite.run((await suite.discover()).tests)
     assert ran.outcomes == {"test_a.py::test_1": "error"}
     assert "hook" in ran["test_a.py::test_1"].message
     assert "pytest_runtest_protocol" in ran["test_a.py::test_1"].details
@@ -230,7 +218,7 @@ def test_hook_fails(suite: Suite) -> None:
         ("os.kill(os.getpid(), 11)", None, 11),
     ],
 )
-def test_process_dies(suite: Suite, statement: str, code: int | None, signal: int | None) -> None:
+async def test_process_dies(suite: Suite, statement: str, code: int | None, signal: int | None) -> None:
     """When the process dies in a test, the events end after that test's start without a goodbye; the exit tells how."""
     suite.write(
         {
@@ -247,21 +235,17 @@ def test_process_dies(suite: Suite, statement: str, code: int | None, signal: in
             """
         }
     )
-    tests = suite.discover().tests
-
-    async def scenario() -> None:
-        async with suite.open(run_args="-s") as live:
-            await live.session.run(tests)
-            ended = await live.rest()
-            assert live.events[-1] == TestStarted(tests[1].key)
-            assert [event.key for event in live.of(TestFinished)] == [tests[0].key]
-            assert (ended.code, ended.signal) == (code, signal)
-            assert ("last words" if signal != 11 else "Fatal Python error: Segmentation fault") in ended.reason
-
-    asyncio.run(scenario())
+    tests = (await suite.discover()).tests
+    async with suite.open(run_args="-s") as live:
+        await live.session.run(tests)
+        ended = await live.rest()
+        assert live.events[-1] == TestStarted(tests[1].key)
+        assert [event.key for event in live.of(TestFinished)] == [tests[0].key]
+        assert (ended.code, ended.signal) == (code, signal)
+        assert ("last words" if signal != 11 else "Fatal Python error: Segmentation fault") in ended.reason
 
 
-def test_process_dies_beside_a_child(suite: Suite) -> None:
+async def test_process_dies_beside_a_child(suite: Suite) -> None:
     """A forked child that lives on does not hide the death of the process."""
     suite.write(
         {
@@ -275,18 +259,14 @@ def test_process_dies_beside_a_child(suite: Suite) -> None:
             """
         }
     )
-    tests = suite.discover().tests
-
-    async def scenario() -> None:
-        async with suite.open() as live:
-            await live.session.run(tests)
-            assert (await live.rest()).code == 3
-            assert live.bye is None
-
-    asyncio.run(scenario())
+    tests = (await suite.discover()).tests
+    async with suite.open() as live:
+        await live.session.run(tests)
+        assert (await live.rest()).code == 3
+        assert live.bye is None
 
 
-def test_import_dies(suite: Suite) -> None:
+async def test_import_dies(suite: Suite) -> None:
     """When importing a module ends the process, that module's announcement is the last event."""
     suite.write(
         {
@@ -294,17 +274,13 @@ def test_import_dies(suite: Suite) -> None:
             "test_b.py": "import os\nif os.path.exists('armed'): os._exit(9)\ndef test_2(): ...\n",
         }
     )
-    tests = suite.discover().tests
+    tests = (await suite.discover()).tests
     (suite.directory / "armed").touch()
-
-    async def scenario() -> None:
-        async with suite.open() as live:
-            await live.session.run(tests)
-            assert (await live.rest()).code == 9
-            assert live.events[-1] == ModuleStarted("test_b.py")
-            assert [event.key for event in live.of(TestFinished)] == [tests[0].key]
-
-    asyncio.run(scenario())
+    async with suite.open() as live:
+        await live.session.run(tests)
+        assert (await live.rest()).code == 9
+        assert live.events[-1] == ModuleStarted("test_b.py")
+        assert [event.key for event in live.of(TestFinished)] == [tests[0].key]
 
 
 @pytest.mark.parametrize(
@@ -317,7 +293,7 @@ def test_import_dies(suite: Suite) -> None:
         ("pytest.skip('not here', allow_module_level=True)", Outcome.SKIPPED, "not here"),
     ],
 )
-def test_import_fails(suite: Suite, armed: str, outcome: Outcome, words: str) -> None:
+async def test_import_fails(suite: Suite, armed: str, outcome: Outcome, words: str) -> None:
     """A module that does not import in the sandbox, or skips itself there: each of its tests says so, others run."""
     suite.write(
         {
@@ -330,9 +306,9 @@ def test_import_fails(suite: Suite, armed: str, outcome: Outcome, words: str) ->
             "test_b.py": "def test_3(): ...\n",
         }
     )
-    tests = suite.discover().tests
+    tests = (await suite.discover()).tests
     (suite.directory / "armed").touch()
-    ran = suite.run([tests[0], tests[2], tests[1]])
+    ran = await suite.run([tests[0], tests[2], tests[1]])
     assert ran.outcomes["test_b.py::test_3"] == "passed"
     for test_id in ("test_a.py::test_1", "test_a.py::test_2"):
         assert ran[test_id].outcome is outcome
@@ -340,7 +316,7 @@ def test_import_fails(suite: Suite, armed: str, outcome: Outcome, words: str) ->
     assert ran.events.bye == Bye()
 
 
-def test_directory_fails(suite: Suite) -> None:
+async def test_directory_fails(suite: Suite) -> None:
     """A conftest that does not import in the sandbox is the error of the tests below it, up to pytest 7 of all."""
     suite.write(
         {
@@ -349,22 +325,22 @@ def test_directory_fails(suite: Suite) -> None:
             "test_b.py": "def test_2(): ...\n",
         }
     )
-    tests = suite.discover().tests
+    tests = (await suite.discover()).tests
     (suite.directory / "armed").touch()
-    ran = suite.run(tests)
+    ran = await suite.run(tests)
     assert ran["sub/test_a.py::test_1"].outcome is Outcome.ERROR
     assert "broken conftest" in ran["sub/test_a.py::test_1"].details
     assert ran["test_b.py::test_2"].outcome is (Outcome.PASSED if pytest_version() >= (8, 0) else Outcome.ERROR)
     assert ran.events.bye == Bye()
 
 
-def test_unknown_ids(suite: Suite) -> None:
+async def test_unknown_ids(suite: Suite) -> None:
     """An id that does not exist in the sandbox is an error that names the nearest ids; others run."""
     suite.write({"test_a.py": "def test_first(): ...\ndef test_second(): ...\n"})
-    tests = suite.discover().tests
+    tests = (await suite.discover()).tests
     near = many(tests, "test_a.py::test_frist")
     nowhere = many(tests, "test_aa.py::test_first")
-    ran = suite.run([near, nowhere, *tests])
+    ran = await suite.run([near, nowhere, *tests])
     assert ran.outcomes["test_a.py::test_second"] == "passed"
     assert ran[near.id].outcome is Outcome.ERROR
     assert "test_a.py::test_first" in ran[near.id].details
@@ -372,7 +348,7 @@ def test_unknown_ids(suite: Suite) -> None:
     assert "test_a.py" in ran[nowhere.id].details
 
 
-def test_one_id_many_times(suite: Suite) -> None:
+async def test_one_id_many_times(suite: Suite) -> None:
     """Tests that share an id are different tests: each runs, whatever the order they are asked for in."""
     suite.write(
         {
@@ -401,17 +377,17 @@ def test_one_id_many_times(suite: Suite) -> None:
             "test_it.py": '"""\n>>> 1\n1\n"""\ndef test_it(): ...\n',
         }
     )
-    listing = suite.discover(run_args="--doctest-modules")
+    listing = await suite.discover(run_args="--doctest-modules")
     tests = listing.tests
     assert len({test.key for test in tests}) == len(tests)
     assert [test.id for test in tests].count("data.yaml::same") == 3
-    ran = suite.run(tests[::-1], run_args="--doctest-modules")
+    ran = await suite.run(tests[::-1], run_args="--doctest-modules")
     by_key = {event.key: event.outcome.value for event in ran.events.of(TestFinished)}
     assert [by_key[test.key] for test in tests if test.id == "data.yaml::same"] == ["passed", "failed", "passed"]
     assert sorted(by_key.values()) == ["failed", *["passed"] * (len(tests) - 1)]
 
 
-def test_removed_items_stay(suite: Suite) -> None:
+async def test_removed_items_stay(suite: Suite) -> None:
     """What a conftest's hook removes when it sees one file is kept; the marks that it adds hold; new ids are found."""
     suite.write(
         {
@@ -429,13 +405,13 @@ def test_removed_items_stay(suite: Suite) -> None:
             "test_a.py": "def test_kept(): ...\ndef test_marked(): assert False\ndef test_old(): ...\n",
         }
     )
-    tests = suite.discover().tests
+    tests = (await suite.discover()).tests
     (suite.directory / "armed").touch()
-    ran = suite.run(tests)
+    ran = await suite.run(tests)
     assert list(ran.outcomes.values()) == ["passed", "skipped", "passed"]
 
 
-def test_hook_fails_on_one_file(suite: Suite) -> None:
+async def test_hook_fails_on_one_file(suite: Suite) -> None:
     """A `pytest_collection_modifyitems` that fails in the sandbox makes its file's tests errors that say so."""
     suite.write(
         {
@@ -449,15 +425,15 @@ def test_hook_fails_on_one_file(suite: Suite) -> None:
             "test_a.py": "def test_1(): ...\n",
         }
     )
-    tests = suite.discover().tests
+    tests = (await suite.discover()).tests
     (suite.directory / "armed").touch()
-    ran = suite.run(tests)
+    ran = await suite.run(tests)
     assert ran["test_a.py::test_1"].outcome is Outcome.ERROR
     assert "not all here" in ran["test_a.py::test_1"].message
     assert ran.events.bye == Bye()
 
 
-def test_kill(suite: Suite) -> None:
+async def test_kill(suite: Suite) -> None:
     """`kill` ends the process and what it started at once, keeps what was said before, and can be called twice."""
     suite.write(
         {
@@ -476,56 +452,44 @@ def test_kill(suite: Suite) -> None:
             """
         }
     )
-    tests = suite.discover().tests
-
-    async def scenario() -> None:
-        async with suite.open() as live:
-            await live.session.run(tests)
-            await live.until(lambda event: event == TestStarted(tests[1].key))
-            async with asyncio.timeout(60):
-                while not (suite.directory / "up").exists():  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-            await live.session.kill()
-            await live.session.kill()
-            ended = await live.rest()
-            assert ended.signal == 9
-            assert live.bye is None
-            pid = int((suite.directory / "pid").read_text())
-            assert not alive(pid)
-
-    asyncio.run(scenario())
+    tests = (await suite.discover()).tests
+    async with suite.open() as live:
+        await live.session.run(tests)
+        await live.until(lambda event: event == TestStarted(tests[1].key))
+        async with asyncio.timeout(60):
+            while not (suite.directory / "up").exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await live.session.kill()
+        await live.session.kill()
+        ended = await live.rest()
+        assert ended.signal == 9
+        assert live.bye is None
+        pid = int((suite.directory / "pid").read_text())
+        assert not alive(pid)
 
 
-def test_does_not_start(suite: Suite) -> None:
+async def test_does_not_start(suite: Suite) -> None:
     """A session whose pytest refuses to start ends without `Hello`; its exit has the last words."""
     suite.write({"test_a.py": "def test_1(): ...\n"})
-
-    async def scenario() -> None:
-        async with suite.open(run_args="--no-such-option") as live:
-            ended = await live.rest()
-            assert live.events == []
-            assert ended.code == 4
-            assert "--no-such-option" in ended.reason
-
-    asyncio.run(scenario())
+    async with suite.open(run_args="--no-such-option") as live:
+        ended = await live.rest()
+        assert live.events == []
+        assert ended.code == 4
+        assert "--no-such-option" in ended.reason
 
 
-def test_cancelled_waits_lose_nothing(noting: Suite) -> None:
+async def test_cancelled_waits_lose_nothing(noting: Suite) -> None:
     """An event whose wait was cancelled comes with the next wait."""
-    tests = noting.discover().tests
-
-    async def scenario() -> None:
-        async with noting.open() as live:
-            for _ in range(20):
-                waiting = asyncio.ensure_future(anext(live.session.events))
-                await asyncio.sleep(0)
-                waiting.cancel()
-                await asyncio.wait({waiting})
-            await live.session.run(tests)
-            await live.finished(tests[-1])
-            await live.session.close()
-            await live.rest()
-            assert isinstance(live.events[0], Hello)
-            assert len(live.of(TestFinished)) == len(tests)
-
-    asyncio.run(scenario())
+    tests = (await noting.discover()).tests
+    async with noting.open() as live:
+        for _ in range(20):
+            waiting = asyncio.ensure_future(anext(live.session.events))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        await live.session.run(tests)
+        await live.finished(tests[-1])
+        await live.session.close()
+        await live.rest()
+        assert isinstance(live.events[0], Hello)
+        assert len(live.of(TestFinished)) == len(tests)

@@ -10,8 +10,7 @@ from attrs import frozen
 from offload_local import LocalOptions, LocalProvider
 
 from offload_core.abc import Command, Context, LivenessSettings, Process, Sandbox, SandboxRef, SandboxSpec
-from offload_core.testing import FaultPlan, FaultyProvider
-from offload_core.testing.faults import FaultySandbox
+from offload_core.testing import FaultPlan, FaultyProvider, FaultySandbox
 
 
 class Wrong(FaultyProvider):
@@ -75,3 +74,8 @@ class Case:
 async def hang() -> None:
     """Wait for ever, until it is cancelled."""
     await asyncio.get_running_loop().create_future()
+
+
+def script(text: str) -> Command:
+    """A POSIX shell script."""
+    return Command(argv=("/bin/sh", "-c", text))

@@ -7,13 +7,13 @@ import os
 import shlex
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
 
 from offload_core.abc import ByteStream, Command, Exit, Process, Sandbox, SandboxSpec
 from offload_core.errors import ExecFailed, ProviderError
-from offload_core.testing._checks import drain
 
 from .base import Case, Wrong, WrongSandbox, hang
 
@@ -189,16 +189,20 @@ class GoesOnStarting(WrongSandbox):
 class KillsOneProcess(WrongSandbox):
     """Kills the first process of a command only."""
 
-    def change(self, process: Any) -> None:
-        """With another kill."""
+    async def exec(self, command: Command) -> Process:
+        """With a note of its id, and another kill."""
+        note = self.scratch / f"pid-{command.mark}"
+        noting = ("/bin/sh", "-c", 'mkdir -p "${0%/*}"; echo $$ >"$0"; exec "$@"', str(note))
+        process: Any = await super().exec(evolve(command, argv=(*noting, *command.argv)))
 
         async def kill() -> None:
             try:
-                os.kill(process._running.pid, signal.SIGKILL)
+                os.kill(int(await asyncio.to_thread(Path(note).read_text)), signal.SIGKILL)
             except ProcessLookupError:
                 pass
 
         process.kill = kill
+        return process  # type: ignore[no-any-return]
 
 
 class KillsNothing(WrongSandbox):
@@ -256,7 +260,7 @@ class KillWaitsForReaders(WrongSandbox):
         kill = process.kill
 
         async def changed() -> None:
-            await drain(process)
+            await process.communicate()
             await kill()
 
         process.kill = changed

@@ -21,11 +21,9 @@ from offload_core.abc import (
     Upload,
 )
 from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
-from offload_core.kit import launched
-from offload_core.testing._checks import shell
-from offload_core.testing.faults import FaultySandbox
+from offload_core.kit import ShellSandbox, launched
 
-from .base import Case, Wrong, WrongSandbox, hang
+from .base import Case, Wrong, WrongSandbox, hang, script
 
 
 class ChecksWrongly(Wrong):
@@ -188,14 +186,14 @@ class PretendsToWork(WrongSandbox):
             await super().upload(files)
 
 
-class RetriesByItself(WrongSandbox):
+class RetriesByItself(WrongSandbox, ShellSandbox):
     """Tries a transfer again and again: the fault that Offload exists for."""
 
     async def download(self, files: Sequence[Download]) -> None:
         """Each through a command, whatever came of the one before."""
         for _ in range(5):
             try:
-                return await super(FaultySandbox, self).download(files)
+                return await ShellSandbox.download(self, files)
             except ProviderError as error:
                 failure = error
         raise ConnectionLost("no success in 5 tries") from failure
@@ -207,7 +205,7 @@ class ProbesByCommand(WrongSandbox):
     async def probe(self) -> Liveness:
         """Alive if that can be started."""
         try:
-            await (await self.exec(launched(shell("true")))).wait()
+            await (await self.exec(launched(script("true")))).wait()
         except ProviderError as error:
             return Liveness.dead(str(error))
         return Liveness.alive()

@@ -85,8 +85,8 @@ class TerminatesOnlyItsOwn(Wrong):
 
     async def terminate_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, ProviderError]:
         """Only its own."""
-        made = {sandbox.ref.id for sandbox in self.made}
-        return await super().terminate_many([ref for ref in refs if ref.id in made])
+        made = {sandbox.ref for sandbox in self.made}
+        return await super().terminate_many([ref for ref in refs if ref in made])
 
 
 class LeavesCancelled(Wrong):

@@ -12,9 +12,8 @@ from attrs import evolve
 from offload_core.abc import Download, Upload
 from offload_core.errors import ProviderError
 from offload_core.kit import launched
-from offload_core.testing._checks import shell
 
-from .base import Case, WrongSandbox, hang
+from .base import Case, WrongSandbox, hang, script
 
 
 class LosesEmptyFiles(WrongSandbox):
@@ -104,7 +103,7 @@ class LeavesCommands(WrongSandbox):
 
     async def upload(self, files: Sequence[Upload]) -> None:
         """Beside a command."""
-        beside = await self.exec(launched(shell("exec sleep 600")))
+        beside = await self.exec(launched(script("exec sleep 600")))
         await asyncio.sleep(1)
         await super().upload(files)
         await beside.kill()

@@ -119,17 +119,17 @@ def test_is_retryable_follows_the_error_class() -> None:
     }
 
 
-def test_probe_many_answers_for_each() -> None:
+async def test_probe_many_answers_for_each() -> None:
     """A probe that errs or takes too long is unknown, never dead, and keeps no other from being answered."""
     provider = Scripted({"a": _alive, "b": _raises(RuntimeError("broken")), "c": _hang})
-    answers = asyncio.run(provider.probe_many([A, B, C]))
+    answers = await provider.probe_many([A, B, C])
     assert answers[A] == Liveness.alive()
     assert answers[B].is_unknown
     assert "broken" in answers[B].reason
     assert answers[C].is_unknown
 
 
-def test_probe_many_is_bounded() -> None:
+async def test_probe_many_is_bounded() -> None:
     """No more than eight probes run at a time."""
     refs = [SandboxRef(id=str(number)) for number in range(40)]
 
@@ -139,12 +139,12 @@ def test_probe_many_is_bounded() -> None:
         return Liveness.alive()
 
     provider = Scripted(dict.fromkeys((ref.id for ref in refs), slow), timeout_secs=WITHIN)
-    answers = asyncio.run(provider.probe_many(refs))
+    answers = await provider.probe_many(refs)
     assert list(answers) == refs
     assert provider.most == 8
 
 
-def test_terminate_many_reports_what_failed() -> None:
+async def test_terminate_many_reports_what_failed() -> None:
     """Dead is success; every other failure is reported for its sandbox, and each of the others is still tried."""
     lost = errors.ConnectionLost("gone")
     behaviours: dict[str, Behaviour] = {
@@ -155,7 +155,7 @@ def test_terminate_many_reports_what_failed() -> None:
         "broken": _raises(RuntimeError("a bug")),
     }
     refs = {name: SandboxRef(id=name) for name in behaviours}
-    failed = asyncio.run(Scripted(behaviours).terminate_many(list(refs.values())))
+    failed = await Scripted(behaviours).terminate_many(list(refs.values()))
     assert set(failed) == {refs["lost"], refs["hangs"], refs["broken"]}
     assert failed[refs["lost"]] is lost
     assert "no answer" in failed[refs["hangs"]].message

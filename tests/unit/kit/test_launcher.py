@@ -1,16 +1,15 @@
-"""The launcher and what a command inherits."""
+"""The launcher that every command starts under, and what kills by its mark."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from offload_core.abc import EXEC_MARK, Command
-from offload_core.kit import inherited_environment, kill_command, launched, without_launcher
+from offload_core.kit import kill_command, launched, without_launcher
 
 ODD = ("", "two words", "'", '"', "$HOME", "a\nb", "-n", "*", "ü")
 
@@ -101,20 +100,3 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except FileNotFoundError:
         return False
-
-
-def test_inherited_environment_drops_configuration() -> None:
-    """Offload's configuration variables stay with Offload; everything else is inherited."""
-    environment = {"OFFLOAD_PROVIDER__TYPE": "x", "OFFLOAD_ROOT": "/r", "A": "1", "VIRTUAL_ENV": "/v", "PATH": "/bin"}
-    expected = {"OFFLOAD_ROOT": "/r", "A": "1", "VIRTUAL_ENV": "/v", "PATH": "/bin"}
-    assert inherited_environment(environment) == expected
-
-
-def test_inherited_environment_finds_its_own_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a virtual environment that nobody activated, its programs come first; outside of one, PATH is as it was."""
-    monkeypatch.setattr(sys, "prefix", "/venv")
-    monkeypatch.setattr(sys, "executable", "/venv/bin/python")
-    assert inherited_environment({"PATH": "/bin"})["PATH"] == "/venv/bin:/bin"
-    assert inherited_environment({"PATH": "/bin", "VIRTUAL_ENV": "/other"})["PATH"] == "/bin"
-    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
-    assert inherited_environment({"PATH": "/bin"})["PATH"] == "/bin"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from offload_local import LocalOptions, LocalProvider
 
 from offload_core.abc import Context, SandboxRef
 from offload_core.errors import CreateFailed, ProviderError, SandboxDead
 from offload_core.kit import naming
+from tests.support.simulated_backend import Backend, MemoryProvider
 
 
-def test_an_error_is_named() -> None:
+@pytest.fixture
+def provider() -> MemoryProvider:
+    """One that was configured under a name."""
+    return MemoryProvider(Backend({}), Context(name="mine"))
+
+
+def test_an_error_is_named(provider: MemoryProvider) -> None:
     """By what it leaves: a sandbox names its provider, too. Its class, its words and its cause stay."""
-    provider = LocalProvider(LocalOptions(), Context(name="mine", project_dir=Path("/")))
     sandbox = provider.attach(SandboxRef(id="box"))
     with pytest.raises(CreateFailed, match=r"^mine create: no room$"), naming("create", provider):
         raise CreateFailed("no room")
@@ -25,8 +28,7 @@ def test_an_error_is_named() -> None:
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_other_errors_pass() -> None:
+def test_other_errors_pass(provider: MemoryProvider) -> None:
     """What is no `ProviderError` is left as it is."""
-    provider = LocalProvider(LocalOptions(), Context(name="mine", project_dir=Path("/")))
     with pytest.raises(KeyError, match="why"), naming("create", provider):
         raise KeyError("why")

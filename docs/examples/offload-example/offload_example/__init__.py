@@ -1,25 +1,28 @@
 """A provider small enough to read: each sandbox is a directory, and commands are processes of this machine.
 
 It leaves out what only a real backend has. There is no image and no isolation, and a sandbox counts as dead when its
-directory is gone.
+directory is gone. Processes are found under Linux's /proc.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from secrets import token_hex
 
 from attrs import frozen
+from typing_extensions import override
 
 from offload_core.abc import Command, Context, Liveness, Process, Provider, Sandbox, SandboxRef, SandboxSpec, key
-from offload_core.errors import CreateFailed, SandboxDead
-from offload_core.kit import ClientProcess, inherited_environment
+from offload_core.errors import CreateFailed, ProviderError, SandboxDead
+from offload_core.kit import ClientProcess, HostProcess, ShellSandbox, inherited_environment, kill_command
+
+MARK = "OFFLOAD_EXAMPLE"
+"""The variable that every process of a sandbox carries, with the sandbox's id."""
 
 
 @frozen(kw_only=True)
@@ -30,73 +33,76 @@ class ExampleOptions:
 
 
 class ExampleProvider(Provider[ExampleOptions]):
-    """Makes directories, named RUN.NAME: the label is there as soon as the sandbox is."""
+    """Makes directories, named RUN.NAME.HEX: the labels are there as soon as the sandbox is."""
 
     Options = ExampleOptions
-    contract = 1
+    contract = 2
     needs_sandbox_root = False
 
     def __init__(self, options: ExampleOptions, context: Context) -> None:
         super().__init__(options, context)
-        self.directory = Path(options.directory)
-        self.processes: dict[str, list[ClientProcess]] = {}
+        self._directory = Path(options.directory)
 
+    @override
     async def create(self, spec: SandboxSpec) -> Sandbox:
-        ref = SandboxRef(id=f"{spec.run_id}.{spec.name}", run_id=spec.run_id, name=spec.name)
-        sandbox = ExampleSandbox(self, ref, spec)
+        id = f"{spec.run_id}.{spec.name}.{token_hex(4)}"
+        directory = self._directory / id
         try:
-            sandbox.make()
+            directory.mkdir(parents=True)
         except OSError as error:
             raise CreateFailed(str(error), operation="create", provider=self.context.name) from error
-        return sandbox
+        return ExampleSandbox(SandboxRef(id=id, run_id=spec.run_id, name=spec.name), self.context, directory, spec)
 
+    @override
     def attach(self, ref: SandboxRef) -> Sandbox:
-        return ExampleSandbox(self, ref)
+        return ExampleSandbox(ref, self.context, self._directory / ref.id)
 
+    @override
     async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
-        names = [path.name.partition(".") for path in self.directory.glob(f"{run_id or '*'}.*")]
-        return [SandboxRef(id=run + dot + name, run_id=run, name=name) for run, dot, name in names]
+        found = [path.name for path in self._directory.glob(f"{run_id or '*'}.*.*")]
+        return [SandboxRef(id=id, run_id=id.split(".")[0], name=id.split(".")[1]) for id in found]
 
 
-class ExampleSandbox(Sandbox):
-    """A directory. Which processes were started for it is remembered in it: an empty file each, named by its id."""
+class ExampleSandbox(ShellSandbox):
+    """A directory, and whatever runs with its id in the environment."""
 
-    def __init__(self, provider: ExampleProvider, ref: SandboxRef, spec: SandboxSpec | None = None) -> None:
-        super().__init__(provider, ref)
-        self._directory = provider.directory / ref.id
-        self._processes = provider.processes.setdefault(ref.id, [])
-        self._env = {**inherited_environment(), **(spec.env if spec else {})}
+    def __init__(self, ref: SandboxRef, context: Context, directory: Path, spec: SandboxSpec | None = None) -> None:
+        super().__init__(ref, context)
+        self._directory = directory
+        self._env = {**inherited_environment(), **(spec.env if spec else {}), MARK: ref.id}
         self._cwd = spec.cwd if spec and spec.cwd else self.root
 
     @property
+    @override
     def root(self) -> PurePosixPath:
-        return PurePosixPath(self.provider.context.project_dir)
+        return PurePosixPath(self.context.project_dir)
 
-    def make(self) -> None:
-        self._directory.mkdir(parents=True)
+    @property
+    @override
+    def shares_root(self) -> bool:
+        return True
 
+    @override
     async def exec(self, command: Command) -> Process:
-        if not self._directory.exists():
+        if (await self.probe()).is_dead:
             raise SandboxDead("its directory is gone", operation="exec", sandbox=self.ref.id)
         env, cwd = {**self._env, **command.env}, command.cwd or self._cwd
         process = await ClientProcess.start(self, command, command.argv, env=env, cwd=cwd)
-        self._processes.append(process)
-        try:
-            (self._directory / str(process.client.pid)).touch()
-        except FileNotFoundError as error:  # it died meanwhile
-            await process.kill()
-            raise SandboxDead("its directory is gone", operation="exec", sandbox=self.ref.id) from error
+        if (await self.probe()).is_dead:  # whoever ended it meanwhile may not have seen this command
+            await asyncio.shield(self.terminate())
+            raise SandboxDead("its directory is gone", operation="exec", sandbox=self.ref.id)
         return process
 
+    @override
     async def probe(self) -> Liveness:
         return Liveness.alive() if self._directory.exists() else Liveness.dead("its directory is gone")
 
+    @override
     async def terminate(self) -> None:
         gone = self._directory.with_name("gone-" + self.ref.id.replace(".", "-"))
         with contextlib.suppress(FileNotFoundError):
-            self._directory.rename(gone)  # at once, so that no command that starts now leaves something in it
-        for group in [int(path.name) for path in gone.glob("[0-9]*")]:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
-        await asyncio.gather(*(process.wait() for process in self._processes))
+            self._directory.rename(gone)  # from now on nothing starts in it
+        killer = await HostProcess.start(kill_command(self.ref.id, MARK))
+        if not (await killer.communicate()).exit.ok:
+            raise ProviderError("something runs on in it", operation="terminate", sandbox=self.ref.id)
         await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)

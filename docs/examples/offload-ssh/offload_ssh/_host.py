@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import define, field, frozen
+from typing_extensions import override
 
-from offload_core.abc import Completed, Exit
+from offload_core.abc import AsyncResource, ByteStream, Command, Completed, Exit
 from offload_core.errors import AuthenticationFailed, ConnectionLost, NotFound, ProviderError
-from offload_core.kit import PipeReader, PipeWriter
+from offload_core.kit import BackgroundTasks, HostProcess
 
 from ._scripts import READER, encoded
 
@@ -27,67 +28,71 @@ _SETTINGS = (
     "ServerAliveCountMax=3",
     "ServerAliveInterval=5",  # a host that is silent for 15 s is a lost connection
 )
+_READY = b"ready\n"
 _REFUSED = ("Permission denied", "Host key verification failed", "Too many authentication failures")
-_LOST = 255
+LOST = 255
 """The exit code of `ssh` itself. A remote command can have it too."""
+
+_UNDO_SECS = 20.0
+"""How long closing waits for what was begun on the host: longer than it takes to find that a host is silent."""
 
 
 @frozen(eq=False)
 class Session:
-    """A command that runs on a host: a local `ssh` that speaks for it, and its pipes."""
+    """A command that runs on a host, and the local `ssh` that speaks for it."""
 
     connection: Connection
-    client: asyncio.subprocess.Process
-    stdin: PipeWriter
-    stdout: PipeReader
-    stderr: PipeReader
+    client: HostProcess
 
     async def wait(self) -> int | None:
         """The exit code of the remote command, or None if the connection broke, so that nobody knows it.
 
         The code 255 proves nothing: it counts as the command's only if the connection is there.
         """
-        code = await self.client.wait()
-        return None if code < 0 or (code == _LOST and not self.connection.alive) else code
+        code = (await self.client.wait()).code
+        return None if code == LOST and not self.connection.alive else code
 
 
 @define(eq=False)
 class Connection:
     """One connection. It lives as long as its `ssh` process: that is the cheapest evidence there is."""
 
-    master: asyncio.subprocess.Process
+    master: HostProcess
     socket: Path
-    clients: list[asyncio.subprocess.Process] = field(factory=list)
+    clients: list[HostProcess] = field(factory=list)
 
     @property
     def alive(self) -> bool:
         """Whether its process runs."""
-        return self.master.returncode is None
+        return not self.master.ended.done()
 
     @property
     def sessions(self) -> int:
         """How many sessions share it now."""
-        self.clients = [client for client in self.clients if client.returncode is None]
+        self.clients = [client for client in self.clients if not client.ended.done()]
         return len(self.clients)
 
     async def aclose(self) -> None:
         """End it, with its sessions."""
-        with contextlib.suppress(ProcessLookupError):
-            self.master.terminate()
-        await asyncio.gather(self.master.wait(), *(client.wait() for client in self.clients))
+        await self.master.kill()
+        await asyncio.gather(*(client.wait() for client in self.clients))
 
 
-class Host:
+class Host(AsyncResource):
     """A host, by the name that `ssh` knows it under.
 
     Args:
         ssh: the command, with its options.
         sessions: how many may share a connection: sshd refuses more than `MaxSessions`, 10 by default.
         sockets: a private directory; its path must be short, for it is in a socket's address.
+
+    Attributes:
+        tasks: what was begun on the host, and is finished and undone also if nobody waits for it any more.
     """
 
     def __init__(self, name: str, ssh: Sequence[str], sessions: int, sockets: Path) -> None:
         self.name = name
+        self.tasks = BackgroundTasks()
         self._ssh = (*ssh, *(word for setting in _SETTINGS for word in ("-o", setting)))
         self._most = sessions
         self._sockets = sockets
@@ -100,27 +105,15 @@ class Host:
         Raises:
             ConnectionLost, AuthenticationFailed, NotFound: the host cannot be reached.
         """
-        (stdin, ours_in), (ours_out, stdout), (ours_err, stderr) = os.pipe(), os.pipe(), os.pipe()
-        pipes = PipeWriter(ours_in), PipeReader(ours_out), PipeReader(ours_err)
-        try:
-            async with self._turn:  # one at a time: sshd refuses connections that come in a crowd
-                connection = await self._connection()
-                # Without its connection a session must fail, not make a connection of its own.
-                alone = ("-S", str(connection.socket), "-o", "ProxyCommand=false")
-                client = await asyncio.create_subprocess_exec(
-                    *(*self._ssh, *alone, "--", self.name, READER),
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    start_new_session=True,
-                )
-                connection.clients.append(client)
-        finally:
-            for descriptor in (stdin, stdout, stderr):
-                os.close(descriptor)
-        with contextlib.suppress(BrokenPipeError):  # its end says why
-            await pipes[0].write(encoded(script))
-        return Session(connection, client, *pipes)
+        async with self._turn:  # one at a time: sshd refuses connections that come in a crowd
+            connection = await self._connection()
+            # Without its connection a session must fail, not make a connection of its own.
+            alone = ("-S", str(connection.socket), "-o", "ProxyCommand=false")
+            client = await HostProcess.start(Command(argv=(*self._ssh, *alone, "--", self.name, READER)))
+            connection.clients.append(client)
+        with contextlib.suppress(ConnectionLost):  # its end says why
+            await client.write(encoded(script))
+        return Session(connection, client)
 
     async def run(self, script: str) -> Completed:
         """Run a shell script to its end. Cancelled, nobody waits for it any more: for scripts that end by themselves.
@@ -129,20 +122,20 @@ class Host:
             ConnectionLost, AuthenticationFailed, NotFound: as `start`; or the connection broke.
         """
         session = await self.start(script)
-        await session.stdin.close()
         try:
-            stdout, stderr = await asyncio.gather(_all(session.stdout), _all(session.stderr))
-            code = await session.wait()
+            done = await session.client.communicate()
         except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                session.client.kill()
+            await asyncio.shield(session.client.kill())
             raise
-        if code is None or code == _LOST:
-            raise ConnectionLost(f"{self.name}: {_said(stderr) or 'the connection broke'}")
-        return Completed(Exit(code), stdout, stderr)
+        code = await session.wait()
+        if code is None or code == LOST:
+            raise ConnectionLost(f"{self.name}: {_said(done.stderr) or 'the connection broke'}")
+        return Completed(Exit(code), done.stdout, done.stderr)
 
+    @override
     async def aclose(self) -> None:
         """End all connections."""
+        await self.tasks.aclose(_UNDO_SECS)
         async with self._turn:
             await asyncio.gather(*(connection.aclose() for connection in self._connections))
             self._connections.clear()
@@ -155,26 +148,17 @@ class Host:
             elif connection.sessions < self._most:
                 return connection
         socket = self._sockets / os.urandom(4).hex()
-        master = await asyncio.create_subprocess_exec(
-            *(*self._ssh, "-M", "-S", str(socket), "--", self.name, "echo ready; exec cat >/dev/null"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        connection = Connection(master, socket)
-        assert master.stdout is not None
-        assert master.stderr is not None
-        ready = False
+        keeps = ("-M", "-S", str(socket), "--", self.name, "echo ready; exec cat >/dev/null")
+        connection = Connection(await HostProcess.start(Command(argv=(*self._ssh, *keeps))), socket)
+        first = b""
         try:
-            first = await master.stdout.readline()
-            ready = first == b"ready\n"
-            why = "" if ready else _said(await master.stderr.read()) or f"its login shell prints {first!r}"
+            first = await _line(connection.master.stdout)
         finally:
-            if not ready:
+            if first != _READY:
                 await asyncio.shield(connection.aclose())
-        if not ready:
-            raise _unreachable(self.name, why)
+        if first != _READY:
+            said = b"".join([chunk async for chunk in connection.master.stderr])
+            raise _unreachable(self.name, _said(said) or f"its login shell prints {first!r}")
         self._connections.append(connection)
         return connection
 
@@ -188,8 +172,14 @@ def _unreachable(host: str, why: str) -> ProviderError:
     return ConnectionLost(f"{host}: {why or 'no answer'}")
 
 
-async def _all(stream: PipeReader) -> bytes:
-    return b"".join([chunk async for chunk in stream])
+async def _line(stream: ByteStream) -> bytes:
+    """The first line; less if the stream ends before."""
+    said = b""
+    async for chunk in stream:
+        said += chunk
+        if b"\n" in said:
+            break
+    return said
 
 
 def _said(text: bytes) -> str:

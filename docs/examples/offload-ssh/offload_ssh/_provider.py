@@ -17,9 +17,11 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
 from attrs import frozen
+from typing_extensions import override
 
 from offload_core.abc import (
     Command,
+    Completed,
     Context,
     Finding,
     Health,
@@ -34,19 +36,16 @@ from offload_core.abc import (
     key,
 )
 from offload_core.errors import CreateFailed, NotFound, PrepareFailed, ProviderError
+from offload_core.kit import naming, run_command
 
 from . import _scripts
 from ._host import Host
-from ._sandbox import SshSandbox
+from ._sandbox import SshSandbox, probes
 
 _TOOLS = """\
 for tool in setsid grep base64 tar; do command -v "$tool" >/dev/null || echo "there is no $tool" >&2; done
 [ -r /proc/self/environ ] || echo "there is no /proc" >&2
 """
-_DEATHS = {
-    "gone": "its directory is gone from {}",
-    "ended": "its keeper does not run on {} any more: it was killed, or the host was restarted",
-}
 
 
 @frozen(kw_only=True)
@@ -63,7 +62,7 @@ class SshProvider(Provider[SshOptions]):
     """Makes directories on hosts, named RUN.NAME-HEX: the labels are there as soon as the sandbox is."""
 
     Options = SshOptions
-    contract = 1
+    contract = 2
     needs_sandbox_root = False
 
     def __init__(self, options: SshOptions, context: Context) -> None:
@@ -79,13 +78,18 @@ class SshProvider(Provider[SshOptions]):
     def _sockets(self) -> Path:
         return Path(tempfile.mkdtemp(prefix="offload-ssh-"))
 
-    def host(self, name: str) -> Host:
+    def _host(self, name: str) -> Host:
         """The host of that name; its connections are made when they are needed."""
         if name not in self._hosts:
             options = self.options
             self._hosts[name] = Host(name, options.ssh, options.sessions_per_connection, self._sockets)
         return self._hosts[name]
 
+    def _directory(self, ref: SandboxRef) -> str:
+        """A sandbox's directory on its host."""
+        return f"{self.options.directory}/{ref.id}"
+
+    @override
     async def prepare(self, request: PrepareRequest) -> None:
         """There is no image: each sandbox gets a copy of the project when it is made."""
         self._context = request.context
@@ -93,47 +97,53 @@ class SshProvider(Provider[SshOptions]):
         self._copies = [Upload(source, target) for source, target in request.copy]
         self._init = request.init
 
+    @override
     async def create(self, spec: SandboxSpec) -> Sandbox:
-        name = next(self._turns, None)
-        if name is None:
-            raise NotFound("no hosts: set `hosts` in `[provider]`", operation="create", provider=self.context.name)
-        id = f"{spec.run_id}.{spec.name}-{token_hex(4)}"
-        ref = SandboxRef(id=id, run_id=spec.run_id, name=spec.name, where=name, expires=time.time() + spec.lifetime)
-        sandbox = SshSandbox(self, ref, spec)
-        making = asyncio.ensure_future(self._make(sandbox, spec))
+        with naming("create", self):
+            name = next(self._turns, None)
+            if name is None:
+                raise NotFound("no hosts: set `hosts` in `[provider]`")
+            id = f"{spec.run_id}.{spec.name}-{token_hex(4)}"
+            expires = time.time() + spec.lifetime
+            ref = SandboxRef(id=id, run_id=spec.run_id, name=spec.name, where=name, expires=expires)
+            host = self._host(name)
+            return await host.tasks.make(self._make(host, ref, spec), SshSandbox.terminate, wait=True)
+
+    async def _make(self, host: Host, ref: SandboxRef, spec: SandboxSpec) -> SshSandbox:
+        sandbox = SshSandbox(ref, self.context, host, self._directory(ref), spec)
         try:
-            await asyncio.shield(making)
+            await self._furnish(host, sandbox, spec)
         except BaseException:
-            await asyncio.wait({making})  # what has begun on the host must not be overtaken by its end
             with contextlib.suppress(ProviderError):  # why it could not be made is what there is to say
-                await asyncio.shield(sandbox.terminate())
+                await sandbox.terminate()
             raise
         return sandbox
 
-    async def _make(self, sandbox: SshSandbox, spec: SandboxSpec) -> None:
-        done = await sandbox.host.run(_scripts.make(self.options.directory, sandbox.ref.id, spec.lifetime))
+    async def _furnish(self, host: Host, sandbox: SshSandbox, spec: SandboxSpec) -> None:
+        done = await host.run(_scripts.make(self.options.directory, sandbox.ref.id, spec.lifetime))
         if not done.exit.ok:
-            said = done.stderr.decode(errors="replace").strip()
-            raise CreateFailed(said, operation="create", provider=self.context.name)
+            raise CreateFailed(_said(done))
         await sandbox.upload([Upload(self._context / name, sandbox.root / name) for name in self._files])
         await sandbox.upload(self._copies)
         if self._init:
-            done = await sandbox.run(Command(argv=("/bin/sh", "-c", self._init)))
+            done = await run_command(sandbox, Command(argv=("/bin/sh", "-c", self._init)))
             if not done.exit.ok:
-                said = done.stderr.decode(errors="replace").strip()
-                raise PrepareFailed(f"`sandbox_init_cmd`: {done.exit}: {said}", operation="create")
+                raise PrepareFailed(f"`sandbox_init_cmd`: {done.exit}: {_said(done)}")
 
+    @override
     def attach(self, ref: SandboxRef) -> Sandbox:
-        return SshSandbox(self, ref)
+        return SshSandbox(ref, self.context, self._host(ref.where), self._directory(ref))
 
+    @override
     async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
-        async def on(host: str) -> list[SandboxRef]:
-            done = await self.host(host).run(_scripts.listing(self.options.directory))
-            return [_ref(line, host) for line in done.stdout.decode().splitlines()]
+        async def on(name: str) -> list[SandboxRef]:
+            done = await self._host(name).run(_scripts.listing(self.options.directory))
+            return [_ref(line, name) for line in done.stdout.decode().splitlines()]
 
         found = itertools.chain.from_iterable(await asyncio.gather(*map(on, self.options.hosts)))
         return [ref for ref in found if run_id in (None, ref.run_id)]
 
+    @override
     async def probe_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
         """One command a host, whatever the number of sandboxes."""
         by_host = defaultdict(list)
@@ -141,22 +151,14 @@ class SshProvider(Provider[SshOptions]):
             by_host[ref.where].append(ref)
         answers: dict[SandboxRef, Liveness] = {}
 
-        async def ask(host: str, refs: Sequence[SandboxRef]) -> None:
-            try:
-                done = await self.host(host).run(_scripts.states([*map(self.directory_of, refs)]))
-            except ProviderError as error:
-                answers.update(dict.fromkeys(refs, Liveness.unknown(str(error))))
-                return
-            states = done.stdout.decode(errors="replace").split()
-            answers.update({ref: _liveness(state, host) for ref, state in zip(refs, states, strict=False)})
+        async def ask(name: str, refs: Sequence[SandboxRef]) -> None:
+            told = await probes(self._host(name), [*map(self._directory, refs)])
+            answers.update(zip(refs, told, strict=False))
 
-        await asyncio.gather(*(ask(host, refs) for host, refs in by_host.items()))
+        await asyncio.gather(*(ask(name, refs) for name, refs in by_host.items()))
         return answers
 
-    def directory_of(self, ref: SandboxRef) -> str:
-        """A sandbox's directory on its host."""
-        return f"{self.options.directory}/{ref.id}"
-
+    @override
     def is_retryable(self, error: ProviderError) -> bool:
         """A directory that this user cannot make today cannot be made in a second."""
         refused = ("belongs to somebody else", "Permission denied")
@@ -164,37 +166,36 @@ class SshProvider(Provider[SshOptions]):
             return False
         return super().is_retryable(error)
 
+    @override
     async def check(self) -> Health:
-        async def on(host: str) -> Finding:
+        async def on(name: str) -> Finding:
             try:
-                done = await self.host(host).run(_TOOLS)
+                done = await self._host(name).run(_TOOLS)
             except ProviderError as error:
-                return Finding(Severity.ERROR, str(error), f"try: {' '.join(self.options.ssh)} {host} true")
+                return Finding(Severity.ERROR, str(error), f"try: {' '.join(self.options.ssh)} {name} true")
             if done.stderr:
-                return Finding(Severity.ERROR, f"{host}: {done.stderr.decode(errors='replace').strip()}", "install it")
-            return Finding(Severity.OK, f"{host} answers")
+                return Finding(Severity.ERROR, f"{name}: {_said(done)}", "install it")
+            return Finding(Severity.OK, f"{name} answers")
 
         if not self.options.hosts:
             return Health((Finding(Severity.ERROR, "no hosts", "set `hosts` in `[provider]`"),))
         return Health(tuple(await asyncio.gather(*map(on, self.options.hosts))))
 
+    @override
     async def aclose(self) -> None:
-        await super().aclose()
         await asyncio.gather(*(host.aclose() for host in self._hosts.values()))
-        if "_sockets" in self.__dict__:
+        if self._hosts:
             await asyncio.to_thread(shutil.rmtree, self._sockets, ignore_errors=True)
+
+
+def _said(done: Completed) -> str:
+    return done.stderr.decode(errors="replace").strip()
 
 
 def _ref(line: str, host: str) -> SandboxRef:
     id, _, expires = line.partition(" ")
     run, _, name = id.rpartition("-")[0].partition(".")
     return SandboxRef(id=id, run_id=run, name=name, where=host, expires=float(expires) if expires else None)
-
-
-def _liveness(state: str, host: str) -> Liveness:
-    if state in _DEATHS:
-        return Liveness.dead(_DEATHS[state].format(host))
-    return Liveness.alive() if state == "alive" else Liveness.unknown(f"it is being made on {host}")
 
 
 def _files(request: PrepareRequest) -> Sequence[str]:

@@ -2,126 +2,123 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
-from offload_core.abc import Command, Exit, Liveness, Process, Sandbox, SandboxRef, SandboxSpec
+from typing_extensions import override
+
+from offload_core.abc import Command, Context, Exit, Liveness, Process, SandboxRef, SandboxSpec
 from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
+from offload_core.kit import ClientProcess, ShellSandbox, naming
 
 from . import _scripts
-from ._host import Host, Session
+from ._host import LOST, Host, Session
 
-if TYPE_CHECKING:
-    from ._provider import SshProvider
+_DEATHS = {
+    "gone": "its directory is gone from {}",
+    "ended": "its keeper does not run on {} any more: it was killed, or the host was restarted",
+}
 
-_UNREAD_SECS = 1.0
+
+async def probes(host: Host, directories: Sequence[str]) -> Sequence[Liveness]:
+    """An answer for each sandbox of a host, by one command."""
+    try:
+        done = await host.run(_scripts.states(directories))
+    except ProviderError as error:
+        return [Liveness.unknown(str(error))] * len(directories)
+    return [_liveness(state, host.name) for state in done.stdout.decode(errors="replace").split()]
 
 
-class SshSandbox(Sandbox):
+def _liveness(state: str, host: str) -> Liveness:
+    if state in _DEATHS:
+        return Liveness.dead(_DEATHS[state].format(host))
+    return Liveness.alive() if state == "alive" else Liveness.unknown(f"it is being made on {host}")
+
+
+class SshSandbox(ShellSandbox):
     """A directory on a host."""
 
-    provider: SshProvider
-
-    def __init__(self, provider: SshProvider, ref: SandboxRef, spec: SandboxSpec | None = None) -> None:
-        super().__init__(provider, ref)
-        self.directory = provider.directory_of(ref)
+    def __init__(
+        self, ref: SandboxRef, context: Context, host: Host, directory: str, spec: SandboxSpec | None = None
+    ) -> None:
+        super().__init__(ref, context)
+        self._host = host
+        self._directory = directory
         self._env = spec.env if spec else {}
         self._cwd = spec.cwd if spec and spec.cwd else self.root
 
     @property
-    def host(self) -> Host:
-        """Where it is."""
-        return self.provider.host(self.ref.where)
-
-    @property
+    @override
     def root(self) -> PurePosixPath:
-        return PurePosixPath(self.directory, "project")
+        return PurePosixPath(self._directory, "project")
 
     @property
+    @override
     def scratch(self) -> PurePosixPath:
-        return PurePosixPath(self.directory, "scratch")
+        return PurePosixPath(self._directory, "scratch")
 
+    @override
     async def exec(self, command: Command) -> Process:
-        starting = asyncio.ensure_future(self._start(command))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await asyncio.wait({starting})  # what has not started yet cannot be killed yet
-            if not starting.exception():
-                await starting.result().abandon()
-            raise
+        with naming("exec", self):
+            return await self._host.tasks.make(self._start(command), Process.abandon, wait=True)
 
     async def _start(self, command: Command) -> Process:
         env = {**self._env, **command.env, _scripts.MARK: self.ref.id}
         cwd = str(command.cwd or self._cwd)
-        session = await self.host.start(_scripts.start(self.directory, cwd, env, command.argv))
-        started = await anext(session.stdout, b"")
+        session = await self._host.start(_scripts.start(self._directory, cwd, env, command.argv))
+        started = await anext(session.client.stdout, b"")
         if not started:
-            raise await self.lost(await session.wait())
+            raise await self.lost(session)
         return SshProcess(self, command, session, started[1:])
 
-    async def lost(self, code: int | None) -> ProviderError:
+    async def lost(self, session: Session) -> ProviderError:
         """Why a command did not start, or nobody knows how it ended."""
         answer = await self.probe()
-        name = self.provider.context.name
         if answer.is_dead:
-            return SandboxDead(answer.reason, operation="exec", sandbox=self.ref.id, provider=name)
-        why = f"the connection to {self.ref.where} broke" if code is None else f"ssh ended with exit code {code}"
-        return ConnectionLost(why, operation="exec", sandbox=self.ref.id, provider=name)
+            return SandboxDead(answer.reason)
+        code = await session.wait()
+        return ConnectionLost(f"the connection to {self.ref.where} broke" if code is None else f"ssh: exit code {code}")
 
+    @override
     async def probe(self) -> Liveness:
-        return (await self.provider.probe_many([self.ref]))[self.ref]
+        (answer,) = await probes(self._host, [self._directory])
+        return answer
 
+    @override
     async def terminate(self) -> None:
-        done = await self.host.run(_scripts.end(self.directory, self.ref.id))
-        if not done.exit.ok:
-            said = done.stderr.decode(errors="replace").strip()
-            name = self.provider.context.name
-            raise ProviderError(f"{done.exit}: {said}", operation="terminate", sandbox=self.ref.id, provider=name)
+        with naming("terminate", self):
+            done = await self._host.run(_scripts.end(self._directory, self.ref.id))
+            if not done.exit.ok:
+                raise ProviderError(f"{done.exit}: {done.stderr.decode(errors='replace').strip()}")
 
 
-class SshProcess(Process):
+class SshProcess(ClientProcess):
     """A command on a host. `first` is what came with the sign that it had started."""
 
     sandbox: SshSandbox
 
     def __init__(self, sandbox: SshSandbox, command: Command, session: Session, first: bytes) -> None:
-        super().__init__(sandbox, command)
+        super().__init__(sandbox, command, session.client)
+        self.stdout = _Output(first, session.client.stdout)
         self._session = session
-        self.stdout, self.stderr = _Output(first, session.stdout), session.stderr
-        self._exit: Exit | None = None
+        self._killed = False
 
-    async def write(self, data: bytes) -> None:
-        try:
-            await self._session.stdin.write(data)
-        except BrokenPipeError as error:
-            raise ConnectionLost("the process does not read", operation="write", sandbox=self.sandbox.ref.id) from error
-
-    async def close_stdin(self) -> None:
-        await self._session.stdin.close()
-
+    @override
     async def kill(self) -> None:
-        """As the default; but while nobody reads what was written, `ssh` would wait for that."""
+        self._killed = True
         await super().kill()
-        client = self._session.client
-        try:
-            async with asyncio.timeout(_UNREAD_SECS):
-                await client.wait()
-        except TimeoutError:
-            self._exit = Exit(signal=signal.SIGKILL)
-            client.kill()
 
+    @override
     async def wait(self) -> Exit:
-        code = await self._session.wait()
-        if self._exit is None and (code is None or code == 255):
-            lost = await self.sandbox.lost(code)
-            if code is None or isinstance(lost, SandboxDead):
-                raise lost
-        self._exit = self._exit or Exit(code)
-        return self._exit
+        ended = await self.client.wait()
+        if ended.signal is not None and self._killed:
+            return ended
+        if await self._session.wait() in (None, LOST):
+            lost = await self.sandbox.lost(self._session)
+            if await self._session.wait() is None or isinstance(lost, SandboxDead):
+                with naming("wait", self.sandbox):
+                    raise lost
+        return ended
 
 
 class _Output(AsyncIterator[bytes]):
@@ -130,6 +127,7 @@ class _Output(AsyncIterator[bytes]):
     def __init__(self, first: bytes, rest: AsyncIterator[bytes]) -> None:
         self._first, self._rest = first, rest
 
+    @override
     async def __anext__(self) -> bytes:
         first, self._first = self._first, b""
         return first or await anext(self._rest)

@@ -25,7 +25,8 @@ state() {
 }
 """
 
-# The keeper ends the sandbox when its time is over. While it lives, so does the sandbox.
+# The keeper ends the sandbox when its time is over. While it lives, so does the sandbox. It tells its own id, once it
+# can be found by its environment: a process that begins shows none.
 _MAKE = """\
 umask 077
 mkdir -p "$1" || exit
@@ -34,8 +35,8 @@ mkdir "$1/$2" "$1/$2/project" "$1/$2/scratch" || exit
 cd "$1/$2" || exit
 echo $(($(date +%s) + $3)) >expires
 export OFFLOAD_SSH_SANDBOX="$2"
-setsid sh -c 'sleep "$1"; unset OFFLOAD_SSH_SANDBOX; exec sh -c "$2"' keeper "$3" "$4" </dev/null >/dev/null 2>&1 &
-echo $! >keeper
+keep='echo $$; exec >/dev/null; sleep "$1"; unset OFFLOAD_SSH_SANDBOX; exec sh -c "$2"'
+echo "$(setsid sh -c "$keep" keeper "$3" "$4" </dev/null 2>/dev/null &)" >keeper
 """
 
 _LIST = """\

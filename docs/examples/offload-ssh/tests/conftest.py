@@ -21,3 +21,9 @@ def doomed(tmp_path: Path) -> Iterator[Server]:
     """One that a test may stop."""
     with serving(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What tests that are coroutines run on."""
+    return "asyncio"

@@ -1,18 +1,17 @@
-"""The conformance suite over a provider that is installed: what `offload conformance` has pytest run."""
+"""What `offload conformance` checks: a provider that is installed, and how its sandboxes are made and made to die."""
 
 from __future__ import annotations
 
 import asyncio
 import shlex
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
-import pytest
 from attrs import field, frozen
 
 from ..abc import Image, PrepareRequest, Provider, Sandbox
 from ._checks import must
-from .conformance import ProviderConformance
+from ._conformance import ProviderConformance
 
 
 @frozen(kw_only=True)
@@ -25,7 +24,9 @@ class Subject:
         kill_command: makes a sandbox die; `{sandbox_id}`, `{name}`, `{run_id}` and `{where}` in it are of its
             reference. Empty: another provider object terminates it.
         images: the image, when it has been made.
-        patience_secs, enforces_lifetime, at_once: as `ProviderConformance` has them.
+        patience_secs: as `ProviderConformance` has it.
+        enforces_lifetime: as `ProviderConformance` has it.
+        at_once: as `ProviderConformance` has it.
     """
 
     make: Callable[[], Provider[Any]]
@@ -46,11 +47,8 @@ class Subject:
         """Make a sandbox die without the object under test having a part in it."""
         if self.kill_command:
             return await self._run_kill_command(sandbox)
-        other = self.make()
-        try:
+        async with self.make() as other:
             failed = await other.terminate_many([sandbox.ref])
-        finally:
-            await other.aclose()
         must(not failed, f"`terminate_many` must end what another provider object made: {failed}")
 
     async def _run_kill_command(self, sandbox: Sandbox) -> None:
@@ -64,28 +62,3 @@ class Subject:
         _, said = await process.communicate()
         told = said.decode(errors="replace").strip()
         must(process.returncode == 0, f"the kill command {shlex.join(words)} failed with {process.returncode}: {told}")
-
-
-class TestInstalled(ProviderConformance):
-    """All checks, over the subject that the command line names."""
-
-    subject: ClassVar[Subject]
-
-    @pytest.fixture(autouse=True)
-    def _given(self, subject: Subject) -> None:
-        type(self).subject = subject
-        self.patience_secs = subject.patience_secs
-        self.enforces_lifetime = subject.enforces_lifetime
-        self.at_once = subject.at_once
-
-    def make_provider(self) -> Provider[Any]:
-        """A new one, as the configuration says."""
-        return self.subject.make()
-
-    async def make_image(self, provider: Provider[Any]) -> Image | None:
-        """What the provider's `prepare` makes of the current directory, once."""
-        return await self.subject.image(provider)
-
-    async def kill_sandbox(self, sandbox: Sandbox) -> None:
-        """By the kill command, else by a provider object of its own."""
-        await self.subject.kill(sandbox)

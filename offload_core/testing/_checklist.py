@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pytest
 
-from .installed import Subject
+from ._subject import Subject
 
 
 class Checklist:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from typing_extensions import override
+
 from ..abc import (
     ByteStream,
     Command,
@@ -59,26 +61,27 @@ class FaultyProvider(Provider[Any]):
         """The faults that took place."""
         return tuple(self.dice.log)
 
+    @override
     async def check(self) -> Health:
-        """As the inner provider's."""
         return await self.inner.check()
 
+    @override
     async def prepare(self, request: PrepareRequest) -> Image | None:
-        """As the inner provider's."""
         return await self.inner.prepare(request)
 
+    @override
     async def image_alive(self, image: Image) -> bool:
-        """As the inner provider's."""
         return await self.inner.image_alive(image)
 
+    @override
     def is_retryable(self, error: ProviderError) -> bool:
-        """As the inner provider's."""
         return self.inner.is_retryable(error)
 
+    @override
     def cost(self, ref: SandboxRef, seconds: float) -> CostEstimate | None:
-        """As the inner provider's."""
         return self.inner.cost(ref, seconds)
 
+    @override
     async def create(self, spec: SandboxSpec) -> Sandbox:
         """Fails before anything was made, or makes a sandbox and ends it again; or it dies as soon as it is made."""
         fault, dice = self.dice.roll("create", spec.name)
@@ -101,14 +104,17 @@ class FaultyProvider(Provider[Any]):
 
         return FaultySandbox(self, await self.dice.apply(fault, dice, "create", spec.name, create))
 
+    @override
     def attach(self, ref: SandboxRef) -> Sandbox:
         """A handle that injects faults, too."""
         return FaultySandbox(self, self.inner.attach(ref))
 
+    @override
     async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
         """Fails or hangs, or is the inner provider's."""
         return await self.dice.call("list", EVERYWHERE, lambda: self.inner.list(run_id))
 
+    @override
     async def probe_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
         """Some are unknown for a while; or the call as a whole fails or hangs."""
         known = [ref for ref in refs if not self.hides(ref, self.dice.roll("probe", ref.name or ref.id)[0])]
@@ -125,6 +131,7 @@ class FaultyProvider(Provider[Any]):
         self._unknown[ref] -= 1
         return True
 
+    @override
     async def terminate_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, ProviderError]:
         """For some of them it fails, with or without effect; or it hangs."""
         failed: dict[SandboxRef, ProviderError] = {}
@@ -138,8 +145,8 @@ class FaultyProvider(Provider[Any]):
         await asyncio.gather(*map(terminate, refs))
         return failed
 
+    @override
     async def aclose(self) -> None:
-        """Close both."""
         await super().aclose()
         await self.inner.aclose()
 
@@ -151,70 +158,76 @@ class FaultySandbox(Sandbox):
         super().__init__(inner.ref, provider.context)
         self.provider = provider
         self.inner = inner
-        self._name = inner.ref.name or inner.ref.id
+        self.name = inner.ref.name or inner.ref.id
 
     @property
+    @override
     def root(self) -> PurePosixPath:
-        """The inner one's."""
         return self.inner.root
 
     @property
+    @override
     def shares_root(self) -> bool:
-        """The inner one's."""
         return self.inner.shares_root
 
     @property
+    @override
     def scratch(self) -> PurePosixPath:
-        """The inner one's."""
         return self.inner.scratch
 
+    @override
     async def exec(self, command: Command) -> Process:
         """Fails before the command was started, or it starts and something happens after some output."""
         dice = self.provider.dice
-        fault, more = dice.roll("exec", self._name)
-        process = await dice.apply(fault, more, "exec", self._name, lambda: self.inner.exec(command))
+        fault, more = dice.roll("exec", self.name)
+        process = await dice.apply(fault, more, "exec", self.name, lambda: self.inner.exec(command))
         if fault in (Fault.KILL, Fault.TRUNCATE, Fault.TEAR):
             return FaultyProcess(self, process, fault, after=int(10 ** more.uniform(0, 5)))
         return process
 
+    @override
     async def upload(self, files: Sequence[Upload]) -> None:
         """Fails before or after the files are there, or the sandbox dies."""
         await self._call("upload", lambda: self.inner.upload(files))
 
+    @override
     async def download(self, files: Sequence[Download]) -> None:
         """Fails before or after the files are there, or the sandbox dies."""
         await self._call("download", lambda: self.inner.download(files))
 
     async def _call(self, operation: str, call: Callable[[], Awaitable[None]]) -> None:
         dice = self.provider.dice
-        fault, more = dice.roll(operation, self._name)
+        fault, more = dice.roll(operation, self.name)
         if fault is Fault.KILL:
             await self.die(operation)
-        await dice.apply(fault, more, operation, self._name, call)
+        await dice.apply(fault, more, operation, self.name, call)
 
+    @override
     async def probe(self) -> Liveness:
         """Errs, hangs, or cannot find out for a while."""
-        fault, more = self.provider.dice.roll("probe", self._name)
+        fault, more = self.provider.dice.roll("probe", self.name)
         if self.provider.hides(self.ref, fault):
             return Liveness.unknown("injected")
-        return await self.provider.dice.apply(fault, more, "probe", self._name, self.inner.probe)
+        return await self.provider.dice.apply(fault, more, "probe", self.name, self.inner.probe)
 
     @property
+    @override
     def pushes(self) -> bool:
-        """Whether the inner one does."""
         return self.inner.pushes
 
+    @override
     async def wait_dead(self) -> Liveness:
         """Loses its connection, or never tells."""
-        return await self.provider.dice.call("wait_dead", self._name, self.inner.wait_dead)
+        return await self.provider.dice.call("wait_dead", self.name, self.inner.wait_dead)
 
+    @override
     async def terminate(self) -> None:
         """Fails with or without effect, or hangs."""
-        await self.provider.dice.call("terminate", self._name, self.inner.terminate)
+        await self.provider.dice.call("terminate", self.name, self.inner.terminate)
 
     async def die(self, operation: str) -> None:
         """Make the inner sandbox die."""
-        self.provider.dice.note(operation, self._name, Fault.KILL)
+        self.provider.dice.note(operation, self.name, Fault.KILL)
         await self.provider.kill(self.inner)
 
 
@@ -244,28 +257,30 @@ class FaultyProcess(Process):
     async def _happen(self) -> None:
         if self._fault is Fault.KILL:
             return await self.sandbox.die("exec")
-        self.sandbox.provider.dice.note("exec", self.sandbox._name, self._fault)
+        self.sandbox.provider.dice.note("exec", self.sandbox.name, self._fault)
         if self._fault is Fault.TEAR:
             self._torn = True
             await self._inner.kill()
 
+    @override
     async def write(self, data: bytes) -> None:
         """The inner one's, until it is torn."""
         self._check()
         await self._inner.write(data)
 
+    @override
     async def close_stdin(self) -> None:
-        """The inner one's."""
         await self._inner.close_stdin()
 
+    @override
     async def wait(self) -> Exit:
         """The inner one's, until it is torn."""
         ended = await self._inner.wait()
         self._check()
         return ended
 
+    @override
     async def kill(self) -> None:
-        """The inner one's."""
         await self._inner.kill()
 
     def _check(self) -> None:
