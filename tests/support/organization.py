@@ -26,6 +26,7 @@ class Small:
     env: Mapping[str, str] = key({}, "Variables.")
 
 class Plain(Provider):
+    contract = 2
     Options = Small
     needs_sandbox_root = False
     async def create(self, spec): ...
@@ -43,9 +44,10 @@ class Cloud(Plain):
     Options = Large
 
 class Tests(Framework):
+    contract = 2
     Options = attrs.make_class("TestsOptions", {"command": attrs.field(default="test", type=str)}, frozen=True)
-    def discover(self, group, place): ...
-    async def open(self, place): ...
+    def discover(self, group, launch): ...
+    async def open(self, launch, collection): ...
 """
 
 PROJECT = """

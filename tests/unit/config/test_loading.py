@@ -35,6 +35,7 @@ class Options:
     cores: float = key(1.0, "cores", validator=attrs.validators.gt(0))
 
 class Toy(Provider):
+    contract = 2
     Options = Options
     needs_sandbox_root = False
     async def create(self, spec): ...
@@ -50,9 +51,10 @@ class FrameworkOptions:
     required: str = attrs.field()
 
 class Plain(Framework):
+    contract = 2
     Options = attrs.make_class("PlainOptions", {"command": attrs.field(default="test", type=str)}, frozen=True)
-    def discover(self, group, place): ...
-    async def open(self, place): ...
+    def discover(self, group, launch): ...
+    async def open(self, launch, collection): ...
 
 class Demanding(Plain):
     Options = FrameworkOptions
