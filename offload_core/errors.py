@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import attrs
+from typing_extensions import override
 
 
 class OffloadError(Exception):
@@ -73,6 +74,7 @@ class ProviderError(OffloadError):
         self.sandbox = sandbox
         self.provider = provider
 
+    @override
     def __str__(self) -> str:
         where = [part for part in (self.provider, self.operation, self.sandbox and f"sandbox {self.sandbox}") if part]
         return f"{' '.join(where)}: {self.message}" if where else self.message

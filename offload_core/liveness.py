@@ -54,7 +54,6 @@ class Poller(AsyncResource):
 
     @override
     async def aclose(self) -> None:
-        """Stop the loop."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -163,7 +162,8 @@ class DeathWatch:
 
         Raises:
             SandboxDead, SandboxLost: the sandbox is gone; chained to the call's own error, if it failed of it.
-            Whatever the call raises.
+
+        Else it raises whatever the call raises.
         """
         task = await race(call, self.gone)
         if task is None:

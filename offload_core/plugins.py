@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 from attrs import frozen
+from typing_extensions import override
 
 from . import __version__
 from .abc import CONTRACT, OLDEST_CONTRACT, Framework, Provider
@@ -39,7 +40,8 @@ class Plugin:
     Attributes:
         name: what the configuration calls it.
         target: `module:Class`.
-        distribution, version: the package that registers it.
+        distribution: the package that registers it.
+        version: of that package.
         error: why it cannot be used; empty if it can.
     """
 
@@ -137,6 +139,7 @@ def _load(entry: EntryPoint) -> Any:
     class One(DriverManager):  # type: ignore[type-arg]  # it is generic only in newer versions
         """Loads the entry point that was chosen, instead of searching again by name, which hides who it belongs to."""
 
+        @override
         def list_entry_points(self) -> list[EntryPoint]:
             return [entry]
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from attrs import field, frozen
+from typing_extensions import override
 
 from ..errors import ConnectionLost, ProviderError
 
@@ -62,6 +63,7 @@ class Exit:
         """Whether it exited with code 0."""
         return self.code == 0
 
+    @override
     def __str__(self) -> str:
         if self.signal is not None:
             try:

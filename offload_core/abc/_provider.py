@@ -57,7 +57,12 @@ class Provider(AsyncResource, Generic[OptionsT]):
         """Make a sandbox that is ready for `exec`. Its labels are part of the call that makes it.
 
         Raises:
-            CreateFailed, CapacityExhausted, ConnectionLost, AuthenticationFailed, NotFound.
+            CreateFailed: it could not be made; the next try may succeed.
+            CapacityExhausted: there is no room for another one now.
+            ConnectionLost: the backend could not be reached.
+            AuthenticationFailed: it refuses the credentials.
+            NotFound: it does not know the image, or something else that is named.
+
         Cancelled, or failing halfway, it finishes and terminates what it began.
         """
 
@@ -81,7 +86,10 @@ class Provider(AsyncResource, Generic[OptionsT]):
 
         Raises:
             PrepareFailed: the build itself is wrong; its last lines are in the message. Not retried.
-            ConnectionLost, OperationTimedOut, NotFound, AuthenticationFailed.
+            ConnectionLost, OperationTimedOut: the backend did not answer.
+            AuthenticationFailed: it, or a registry, refuses the credentials.
+            NotFound: something that is named is not there.
+
         Idempotent: a second call with the same request may reuse what the first made.
         """
         return None

@@ -21,7 +21,8 @@ class SandboxSpec:
 
     Attributes:
         name: unique in the run, of letters, digits and dashes.
-        run_id, project: labels that go into the create call itself.
+        run_id: the run that it is for; a label that goes into the create call itself.
+        project: the project that it is for; another such label.
         image: what `prepare` returned.
         env: the environment of everything that runs in it.
         cwd: absolute directory that commands start in; None for the image's own.

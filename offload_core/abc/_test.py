@@ -64,7 +64,8 @@ class Test:
         affinity: tests that share one are cheaper together. Usually the path.
         retries: how many further attempts a failure gets.
         individual: runs in a session of its own.
-        file, line: where it is defined, line counted from 1, when known.
+        file: where it is defined, relative to the project's root, when known.
+        line: of that file, counted from 1, when known.
     """
 
     __test__ = False  # not a test class, whatever its name suggests to pytest
@@ -95,10 +96,12 @@ class Attempt:
     Attributes:
         test: the test's key.
         number: counts from 1 within the run; lost attempts are counted too.
-        sandbox, session: the names of where it ran.
+        sandbox: the name of the sandbox it ran in.
+        session: the name of the session.
         start: seconds since the run started.
         duration: seconds; for an attempt that did not end by itself, until its end was noticed.
-        message: one line. details: the traceback or whatever explains the outcome. Both may be empty.
+        message: one line.
+        details: the traceback or whatever else explains the outcome. Like `message`, it may be empty.
         hedge: it ran beside another attempt that had not ended.
     """
 

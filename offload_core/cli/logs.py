@@ -54,11 +54,8 @@ def command(
     if not journal.exists():
         click.echo(f"No test results found at {journal}; `offload run` writes them", err=True)
         return NO_RESULTS
-    wanted = set()
-    if failures:
-        wanted |= {State.FAILED, State.TIMED_OUT, State.CRASHED}
-    if errors:
-        wanted |= {State.ERROR}
+    wanted = {State.FAILED, State.TIMED_OUT, State.CRASHED} if failures else set[State]()
+    wanted |= {State.ERROR} if errors else set()
     notes: list[str] = []
     records = accounting_of(journal, notes).records.values()
     warn(notes)
@@ -72,6 +69,11 @@ def command(
     ]
     if not shown:
         click.echo(f"No matching test results found in {journal}", err=True)
+    _say(shown)
+    return 0
+
+
+def _say(shown: Sequence[tuple[Record, Sequence[Attempt]]]) -> None:
     # what a test has printed must not become a command of GitHub Actions
     token = secrets.token_hex(16) if shown and os.environ.get("GITHUB_ACTIONS") == "true" else ""
     if token:
@@ -80,7 +82,6 @@ def command(
         click.echo("\n".join(_told(record, attempts)))
     if token:
         click.echo(f"::{token}::")
-    return 0
 
 
 def _attempts(record: Record, *, attempt: int | None, sandbox: str | None) -> list[Attempt]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 from attrs import define
+from typing_extensions import override
 
 from .. import __version__
 
@@ -60,19 +61,23 @@ class OffloadGroup(OffloadCommand, click.Group):
 
 
 class _Lazy(click.Group):
+    @override
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
+    @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(f".{cmd_name}", __package__).command
         return command
 
+    @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    @override
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
 

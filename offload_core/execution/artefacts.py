@@ -102,10 +102,12 @@ class _Kept:
     """What came of it.
 
     Attributes:
-        files: names relative to `output_dir`. size: their bytes.
+        files: names relative to `output_dir`.
+        size: their bytes.
         left_out: whether there were too many.
         trouble: why some could not be brought; empty where all could.
-        taken: names that files have or are about to get. numbers: the first that may be free for a name, where it is
+        taken: names that files have or are about to get.
+        numbers: the first that may be free for a name, where it is
             not 0, for a file (False) and a directory (True).
         stopped: nobody waits for it any more.
     """

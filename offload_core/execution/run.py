@@ -136,7 +136,7 @@ class _Run:
 
     def _worker(self, watch: DeathWatch, number: int) -> Worker:
         launch = self._setup.launch(watch, watch.sandbox.ref.name, number)
-        return Worker(self._request, self.dispatcher, self._bus, launch, watch, self._artefacts)
+        return Worker(self._request, self.dispatcher, self._bus, launch, watch, self._listing, self._artefacts)
 
     def settle(self) -> None:
         """Say of every group that was not listed, and of every test that was not run, why."""

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from ..abc import (
     Bye,
+    Collected,
     Heartbeat,
     Hello,
     ModuleStarted,
@@ -39,6 +40,8 @@ class SessionTerms:
         test_timeout: how long a test, an import or a shared teardown may take, in seconds.
         timing: how long all else may take.
         leaves_files: whether its end writes files that are to be brought, so that it is not killed lightly.
+        collected: called with what it lists, if it was asked to list: it is given no test before that says that all is
+            listed.
         up: called when its framework is up.
         log: called with output that is no test's.
     """
@@ -46,6 +49,7 @@ class SessionTerms:
     test_timeout: float
     timing: Timing
     leaves_files: bool
+    collected: Callable[[Collected], bool] | None
     up: Callable[[Hello], None]
     log: Callable[[str], None]
 
@@ -76,6 +80,7 @@ class SessionDriver:
         self._terms = terms
         self._timing = terms.timing
         self._work = SessionWork(first=first)
+        self._listing = terms.collected is not None
         self._leaving = False
         self._ended = False
         self._killing: asyncio.Task[None] | None = None
@@ -147,7 +152,7 @@ class SessionDriver:
     # -- work goes in ---------------------------------------------------------------------------------------------
 
     async def _feed(self) -> None:
-        while self._work.hello is None:
+        while self._work.hello is None or self._listing:
             if self._dispatcher.over:
                 return self._start_kill("the run is over", unwanted=True)
             await self._woken()
@@ -217,6 +222,10 @@ class SessionDriver:
             case ModuleStarted(path=path):
                 self._work.importing = path
                 self._arm()
+            case Collected():
+                if self._terms.collected is not None and self._terms.collected(event):
+                    self._listing = False
+                    self.wake()
             case Hello():
                 self._work.hello = event
                 self._terms.up(event)

@@ -101,7 +101,6 @@ def result_of(
     """
     kill, running = work.kill, tuple(work.running.values())
     killed = _Killed() if broken is not None else _killed(work, running)
-    clean = work.bye is not None and work.hello is not None and not running
     suspects = tuple(each for each in running if each not in killed.timed_out and each not in killed.aborted)
     told = (work.bye.reason if work.bye else kill.why if kill else "") or how
     if broken is not None:
@@ -110,10 +109,9 @@ def result_of(
         end, told = SessionEnd.GONE, gone.message
     elif killed.explained:
         end = SessionEnd.KILLED
-    elif clean and (work.productive or not work.owed):
-        end = SessionEnd.CLOSED
     else:
-        end = SessionEnd.CRASHED
+        clean = work.bye is not None and work.hello is not None and not running
+        end = SessionEnd.CLOSED if clean and (work.productive or not work.owed) else SessionEnd.CRASHED
     accounted = {attempt.test.key for attempt in (*suspects, *killed.timed_out, *killed.doomed)}
     accounted.update(test.key for test in killed.stuck)
     return SessionResult(
@@ -125,9 +123,7 @@ def result_of(
         asked_to_end=work.closing,
         productive=work.productive,
         finished=work.finished,
-        failed=work.failed
-        or (kill is not None and kill.timed_out)
-        or (work.bye is None and not (kill is not None and kill.unwanted)),
+        failed=work.failed or bool(kill and kill.timed_out) or (work.bye is None and not (kill and kill.unwanted)),
         timed_out=killed.timed_out,
         stuck=killed.stuck,
         aborted=killed.aborted,

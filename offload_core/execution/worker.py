@@ -16,6 +16,7 @@ from ..liveness import DeathWatch
 from ..scheduling import Bundle, Crash, CrashKind
 from .artefacts import Artefacts
 from .dispatcher import Dispatcher
+from .listing import Listing
 from .messages import Aborted, Crashed, Suspected, TimedOut, Unstarted
 from .request import RunRequest
 from .session_driver import SessionDriver, SessionTerms
@@ -30,6 +31,7 @@ class Worker:
 
     Args:
         launch: where sessions run; each gets a name of its own.
+        listing: gets what sessions list.
         artefacts: collects what sessions leave.
 
     Attributes:
@@ -44,6 +46,7 @@ class Worker:
         bus: Bus,
         launch: Launch,
         watch: DeathWatch,
+        listing: Listing,
         artefacts: Artefacts | None = None,
     ) -> None:
         self.name = launch.name
@@ -55,6 +58,7 @@ class Worker:
         self._bus = bus
         self._launch = launch
         self._watch = watch
+        self._listing = listing
         self._artefacts = artefacts
         self._driver: SessionDriver | None = None
         self._next: Bundle | None = None
@@ -140,19 +144,23 @@ class Worker:
                 await self._artefacts.collect(launch, self._watch, failed=result.failed)
 
     async def _drive(self, launch: Launch) -> SessionResult:
-        request = self._request
+        request, listing = self._request, self._listing.claim()
         terms = SessionTerms(
             test_timeout=request.offload.test_timeout_secs,
             timing=request.timing,
             leaves_files=self._artefacts is not None,
+            collected=self._listing.take if listing else None,
             up=self._session_up,
             log=self._log,
         )
         first, self._next = self._next, None
         driver = self._driver = SessionDriver(self, self._dispatcher, self._watch, terms, first)
         try:
-            return await driver.drive(request.framework.open(launch, Collection(groups=request.groups)))
+            collection = Collection(groups=request.groups, listing=listing)
+            return await driver.drive(request.framework.open(launch, collection))
         finally:
+            if listing:
+                self._listing.release()
             self._used = self._used or driver.sent
             self._driver = None
 

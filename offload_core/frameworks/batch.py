@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from attrs import evolve
+from typing_extensions import override
 
 from ..abc import (
     Bye,
@@ -38,7 +39,7 @@ from ..abc import (
 )
 from ..abc._framework import OptionsT
 from ..errors import DiscoveryError, FrameworkUnusable, ProviderError
-from ..results.sanitize import cut
+from ..kit import cut
 from .tool import Tool, ToolCrashed, checked, version
 
 __all__ = ["Batch", "BatchFramework", "BatchSession", "ToolCrashed"]
@@ -54,7 +55,8 @@ class Batch:
     """Tests that one process runs. Ids in it are unique.
 
     Attributes:
-        launch: where. directory: of this batch alone, in the sandbox; it is made by the first upload.
+        launch: where.
+        directory: of this batch alone, in the sandbox; it is made by the first upload.
         left: tests by id that have not finished, in order.
     """
 
@@ -175,12 +177,13 @@ class BatchFramework(Framework[OptionsT]):
             ProviderError: as `Tool`: nothing is held against a test.
         """
 
+    @override
     async def open(self, launch: Launch, collection: Collection) -> TestSession:
         """Start a session; its first command tells the tool's version."""
         return BatchSession(launch, self.version_command(), self.run_batch, self.max_id_chars)
 
+    @override
     async def check(self, launch: Launch) -> Health:
-        """Is the tool there, and which version?"""
         argv = self.version_command()
         return await checked(launch, argv, f"install {argv[0]!r}, or correct `[framework] command`")
 
@@ -209,11 +212,12 @@ class BatchSession(TestSession):
         self.events: AsyncIterator[SessionEvent] = _Events(self._events)
         self._task = asyncio.create_task(self._work(), name=f"batches of {launch.name}")
 
+    @override
     async def run(self, tests: Sequence[Test]) -> None:
-        """Queue tests behind those already queued."""
         self._waiting.extend(tests)
         self._woken.set()
 
+    @override
     async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
         """Take back tests whose batch has not begun."""
         keys = {test.key for test in tests}
@@ -221,13 +225,13 @@ class BatchSession(TestSession):
         self._waiting = deque(test for test in self._waiting if test.key not in keys)
         return back
 
+    @override
     async def close(self) -> None:
-        """End after the batch that runs."""
         self._closing = True
         self._woken.set()
 
+    @override
     async def kill(self) -> None:
-        """End it at once, with every process it started."""
         self._closing = True
         try:
             if self._batch is not None and self._batch.tool is not None:
@@ -236,12 +240,13 @@ class BatchSession(TestSession):
             self._task.cancel()
             await asyncio.wait({self._task})
 
+    @override
     def abandon(self) -> None:
-        """Let go of a sandbox that is gone."""
         if self._batch is not None and self._batch.tool is not None:
             self._batch.tool.abandon()
         self._task.cancel()
 
+    @override
     async def wait(self) -> Exit:
         """How its last process ended; the reason says what is missing, and the last of its output."""
         await asyncio.wait({self._task})
@@ -304,6 +309,7 @@ class _Events(AsyncIterator[SessionEvent]):
         self._queue = queue
         self._ended = False
 
+    @override
     async def __anext__(self) -> SessionEvent:
         event = None if self._ended else await self._queue.get()
         if event is None:

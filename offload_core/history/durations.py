@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from math import inf
 
+from typing_extensions import override
+
 from .entry import Entry, decode
 from .file import History
 
@@ -43,15 +45,18 @@ class RecordedDurations(Mapping[str, float]):
             test: line for (where, test), line in history.lines.items() if where == config
         }
 
+    @override
     def __getitem__(self, test: str) -> float:
         known = self._known.get(test)
         if isinstance(known, str):
             known = self._known[test] = self._decoded(test, known)
         return self._otherwise[test] if known is None else known
 
+    @override
     def __iter__(self) -> Iterator[str]:
         return (test for test in dict.fromkeys((*self._known, *self._otherwise)) if test in self)
 
+    @override
     def __len__(self) -> int:
         return sum(1 for _ in self)
 

@@ -36,9 +36,11 @@ class Entry:
     """All that is known of one test in one configuration.
 
     Attributes:
-        attempts, failures: how many there ever were, not only those that samples are kept of.
+        attempts: how many there ever were, not only those that samples are kept of.
+        failures: how many of them ended badly.
         last_run: the short name of the newest run that it was in.
-        ok, fail: samples of good and of bad attempts, oldest first where Offload wrote them.
+        ok: samples of good attempts, oldest first where Offload wrote them.
+        fail: samples of bad ones.
         more: fields of `v` that this version does not know, and `beside` those next to it: they are kept.
     """
 

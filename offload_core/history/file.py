@@ -32,7 +32,8 @@ class History:
     """A history that was read.
 
     Attributes:
-        lines: the line of each test. problems: what could not be read, in words, with the number of the line.
+        lines: the line of each test.
+        problems: what could not be read, in words, with the number of the line.
     """
 
     path: Path

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
 from attrs import frozen
+from typing_extensions import override
 
 from ..abc import Download, Upload
 from ..errors import DownloadFailed, RemoteFileMissing
@@ -40,6 +41,7 @@ class _Bounded(tarfile.TarInfo):
     """A member whose headers cannot fill the memory."""
 
     @classmethod
+    @override
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Read a header block, before what it announces is read."""
         info = super().frombuf(buf, encoding, errors)

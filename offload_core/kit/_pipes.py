@@ -7,6 +7,8 @@ import os
 import weakref
 from collections.abc import AsyncIterator, Callable
 
+from typing_extensions import override
+
 _CHUNK = 1 << 16
 _MAX_LAST_WORDS = 1 << 20
 
@@ -31,6 +33,7 @@ class PipeReader(AsyncIterator[bytes]):
             if self._ready is not None:
                 _settle(self._ready)
 
+    @override
     async def __anext__(self) -> bytes:
         await asyncio.sleep(0)  # whoever writes faster than anybody reads must not hold up everything else
         while self._closing.alive and self._left != 0:

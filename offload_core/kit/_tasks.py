@@ -40,8 +40,7 @@ class BackgroundTasks:
             undo: ends what was made. Its errors are dropped.
             wait: whether a call that is cancelled ends only when that has been done. If not, it is done beside.
 
-        Raises:
-            Whatever the making raises.
+        It raises whatever the making raises.
         """
         task = self.start(making)
         try:

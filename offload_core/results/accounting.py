@@ -129,7 +129,8 @@ def exit_code(accounting: Accounting, *, flaky: str = "", no_tests: str = "") ->
     """The exit code that the states make, for a run that was not interrupted.
 
     Args:
-        flaky: `"pass"` or `"fail"` overrides what flaky tests mean. no_tests: `"pass"` accepts an empty run.
+        flaky: `"pass"` or `"fail"` overrides what flaky tests mean.
+        no_tests: `"pass"` accepts an empty run.
     """
     counts = accounting.counts()
     if any(state.bad for state in counts):

@@ -14,11 +14,12 @@ from typing import Any
 
 from ..abc import State
 from ..errors import ReportError
+from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting
-from .console import Line, Output, count, incident
+from .console import Line, Printer, count, incident
 from .markdown import MAX_BYTES, message_of, ranked
-from .sanitize import cut, name_line, one_line
+from .sanitize import name_line, one_line
 
 MAX_ANNOTATIONS = 10
 """GitHub shows no more of one step."""
@@ -38,7 +39,7 @@ class GitHubActions:
         output: standard output.
     """
 
-    def __init__(self, environ: Mapping[str, str], project_dir: Path, output: Output) -> None:
+    def __init__(self, environ: Mapping[str, str], project_dir: Path, output: Printer) -> None:
         self._environ = environ
         self._project_dir = project_dir
         self._output = output

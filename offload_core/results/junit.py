@@ -1,4 +1,4 @@
-"""JUnit XML: our writer, and a reader for the durations and verdicts of older reports.
+"""Writes JUnit XML.
 
 One testsuite per group. A testcase's name is the whole canonical id. What the format has no word for goes by the
 conventions that CI systems know:
@@ -16,16 +16,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from attrs import frozen
-
 from ..abc import Attempt, Outcome, State
-from ..errors import ReportError
+from ..kit import cut, xml_legal
 from ..ledger import Record
 from .accounting import Accounting
-from .sanitize import cut, printable, xml_legal
+from .sanitize import printable
 
 MAX_TEXT = 256 * 1024
 """Characters of a traceback or of one kind of captured output."""
@@ -163,43 +160,3 @@ def _quoted(text: str) -> str:
     if text.isascii() and text.isprintable() and len(text) <= MAX_MESSAGE and not set(text) & set('<&>"'):
         return f'"{text}"'
     return quoteattr(xml_legal(cut(text, MAX_MESSAGE, mark=" [… {left_out} characters left out …] ")))
-
-
-@frozen
-class Case:
-    """A testcase of an older report."""
-
-    name: str
-    seconds: float
-    failed: bool
-
-
-def read_junit(path: Path) -> Iterator[Case]:
-    """The testcases of a report that this or another tool wrote; one name can come more than once.
-
-    Raises:
-        ReportError: there is none, or it is not well-formed, or has a DTD.
-    """
-    from xml.etree.ElementTree import ParseError
-
-    from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import iterparse
-
-    try:
-        with path.open("rb") as file:
-            for _, element in iterparse(file, forbid_dtd=True):
-                if element.tag == "testcase":
-                    bad = any(child.tag in ("failure", "error") for child in element)
-                    yield Case(element.get("name", ""), _seconds(element.get("time")), bad)
-                    element.clear()
-    except OSError as error:
-        raise ReportError(f"{path} could not be read: {error.strerror or error}") from error
-    except (ParseError, DefusedXmlException) as error:
-        raise ReportError(f"{path} is not a JUnit report that can be read: {error}") from error
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        return max(0.0, float((text or "0").replace(",", "")))
-    except ValueError:
-        return 0.0

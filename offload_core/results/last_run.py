@@ -9,10 +9,10 @@ from attrs import field, frozen
 
 from ..abc import Outcome
 from ..errors import ReportError
+from ..kit import NotJUnit, read_junit
 from .accounting import Accounting
 from .directory import JOURNAL, PREVIOUS_JOURNAL
 from .journal import read_journal
-from .junit import read_junit
 
 NO_GROUP = ""
 """Stands for "whatever group it is in" where a report does not tell."""
@@ -115,12 +115,14 @@ def read_last_run(directory: Path, junit_file: str = "junit.xml") -> LastRun:
 def _from_junit(path: Path, notes: list[str]) -> LastRun:
     seconds: dict[str, float] = {}
     failed: dict[str, None] = {}
-    if path.exists():
-        try:
-            for case in read_junit(path):
+    try:
+        for case in read_junit(path.read_bytes()) if path.exists() else ():
+            if case.seconds is not None:
                 seconds[case.name] = max(case.seconds, seconds.get(case.name, 0.0))
-                if case.failed:
-                    failed[case.name] = None
-        except ReportError as error:
-            notes.append(str(error))
+            if case.outcome.bad:
+                failed[case.name] = None
+    except OSError as error:
+        notes.append(f"{path} could not be read: {error.strerror or error}")
+    except NotJUnit as error:
+        notes.append(f"{path} cannot be read: {error}")
     return LastRun(failed=tuple((NO_GROUP, name) for name in failed), durations=seconds, notes=tuple(notes))

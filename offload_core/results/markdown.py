@@ -13,10 +13,11 @@ from itertools import islice
 from typing import Any
 
 from ..abc import State
+from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting
 from .console import count, duration, incident, money
-from .sanitize import cut, name_line, one_line, printable
+from .sanitize import name_line, one_line, printable
 
 """The name of the file."""
 

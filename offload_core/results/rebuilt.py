@@ -24,7 +24,8 @@ class Rebuilt:
     """What a journal tells.
 
     Attributes:
-        journal: its path. accounting: what it adds up to.
+        journal: its path.
+        accounting: what it adds up to.
         names: the file of each report, by the report's name in `FORMATS`.
     """
 

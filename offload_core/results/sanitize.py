@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from ..events import Consumer, Stamped
+from ..kit import cut, spelled
 
 Redact = Callable[[str], str]
 """Returns its argument with every secret in it replaced."""
@@ -21,12 +22,6 @@ _ESCAPE_SEQUENCE = re.compile(
 )
 # What a terminal may act on, what reorders the text around it, and what no encoding can carry.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_XML_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-def _spelled(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def printable(text: str) -> str:
@@ -34,7 +29,7 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n"))
-    return _UNPRINTABLE.sub(_spelled, text.replace("\r", "\n"))
+    return _UNPRINTABLE.sub(spelled, text.replace("\r", "\n"))
 
 
 def one_line(text: str, limit: int = 500) -> str:
@@ -47,27 +42,13 @@ def name_line(name: str, limit: int = 1000) -> str:
     """A test's id or another name on one line: as it is, but for control characters and line breaks spelled out."""
     if len(name) <= limit and name.isascii() and name.isprintable():
         return name
-    line = _UNPRINTABLE.sub(_spelled, cut(name, limit, mark="…").replace("\n", "\\n").replace("\t", "\\t"))
+    line = _UNPRINTABLE.sub(spelled, cut(name, limit, mark="…").replace("\n", "\\n").replace("\t", "\\t"))
     return line.replace("\r", "\\r")
-
-
-def xml_legal(text: str) -> str:
-    """`text` with the characters that XML 1.0 cannot carry spelled out."""
-    return _XML_ILLEGAL.sub(_spelled, text)
 
 
 def file_name(name: str) -> str:
     """`name` as the name of a file on any system, at most 100 characters."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-")[:100] or "unnamed"
-
-
-def cut(text: str, limit: int, *, mark: str = "\n[… {left_out} of {length} characters left out …]\n") -> str:
-    """`text`, or where it is longer than `limit`, its head and tail with a mark between them."""
-    if len(text) <= limit:
-        return text
-    head = limit // 2
-    tail = limit - head
-    return text[:head] + mark.format(left_out=len(text) - limit, length=len(text)) + text[len(text) - tail :]
 
 
 def redacting(consumer: Consumer, redact: Redact | None) -> Consumer:

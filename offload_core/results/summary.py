@@ -11,10 +11,10 @@ from typing import Any
 
 from ..abc import State
 from ..config.schema import DEFAULT_FILE
+from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting, ExitCode
 from .cost import cost_of
-from .sanitize import cut
 
 SCHEMA = 1
 """The version of `summary.json`; raised when a key is removed or changes its meaning."""
@@ -39,7 +39,8 @@ def summarize(
     """What `summary.json` holds, as plain values. Times in seconds, tests by their id.
 
     Args:
-        reports: paths of what was written, by kind. report_failures: what could not be written, in words.
+        reports: paths of what was written, by kind.
+        report_failures: what could not be written, in words.
     """
     records = accounting.records.values()
     counts = accounting.counts()

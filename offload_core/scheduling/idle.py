@@ -15,7 +15,8 @@ def most_held(held: Iterable[tuple[str, Mapping[str, Test]]], taboo: Collection[
     """The name of the worker that holds the most tests that are not in `taboo`, or None if nobody holds any.
 
     Args:
-        held: pairs of a worker's name and what it holds and has not started. taboo: keys that are being stolen.
+        held: pairs of a worker's name and what it holds and has not started.
+        taboo: keys that are being stolen.
     """
     best: str | None = None
     most = 0

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from offload_core.results.junit import read_junit
+from offload_core.kit import read_junit
 from offload_core.results.last_run import accounting_of
 from tests.benchmarks.journal import Figures, figures_of
 from tests.benchmarks.workspace import Measured, Workspace, machine
@@ -87,7 +87,7 @@ def equality(workspace: Workspace, paths: Sequence[str]) -> bool:
         for test in sorted({*plain, *ours})
         if plain.get(test) != sorted(ours.get(test, ()))
     ]
-    reported = Counter(case.name for case in read_junit(workspace.suite / "test-results" / "junit.xml"))
+    reported = Counter(case.name for case in read_junit((workspace.suite / "test-results" / "junit.xml").read_bytes()))
     if reported != Counter({test: len(outcomes) for test, outcomes in ours.items()}):
         differences.append("junit.xml does not hold the same tests as events.jsonl")
     if tuple(paths) == WHOLE and (discovered, counts.total()) != (COLLECTED, OUTCOMES):

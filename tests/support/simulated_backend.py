@@ -171,6 +171,8 @@ class MemoryProcess(Process):
         if kind == "leaves":
             self._say(bye="a hook ended it")
             return self.end(Exit(code=0))
+        if self.command.argv[-1].startswith("["):
+            await self._list(*json.loads(self.command.argv[-1]))
         path = ""
         while True:
             while not self._queue and not self._closing:
@@ -212,6 +214,13 @@ class MemoryProcess(Process):
         await asyncio.sleep(backend.close_secs)
         self._say(bye="")
         self.end(Exit(code=0))
+
+    async def _list(self, keys: Sequence[str], secs: float) -> None:
+        """It was asked to list: a test at a time."""
+        for key in keys:
+            await asyncio.sleep(secs)
+            self._say(collected=[key], complete=False)
+        self._say(collected=[], complete=True)
 
     async def _play_batch(self) -> bool:
         """All that waits, as one: it tells of results at the end only. Whether that was the end of the session."""

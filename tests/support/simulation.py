@@ -18,6 +18,7 @@ from attrs import define
 
 from offload_core.abc import (
     Bye,
+    Collected,
     Collection,
     Command,
     Context,
@@ -51,8 +52,9 @@ from tests.support.simulated_backend import Backend, Behaviour, MemoryProvider, 
 class MemorySession(TestSession):
     """Talks to a `MemoryProcess`."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, listed: Mapping[str, Test] | None = None) -> None:
         self._process = process
+        self._listed = listed or {}
         self._answers: deque[asyncio.Future[list[str]]] = deque()
         self.events = self._read()
 
@@ -62,6 +64,9 @@ class MemorySession(TestSession):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 match json.loads(line):
+                    case {"collected": keys, "complete": complete}:
+                        found = tuple(self._listed[key] for key in keys)
+                        yield Collected(group="all", found=found, complete=complete)
                     case {"module": path}:
                         yield ModuleStarted(path)
                     case {"teardown": key}:
@@ -110,8 +115,9 @@ class MemoryFramework(Framework[NoOptions]):
 
     Options = NoOptions
 
-    def __init__(self, tests: Sequence[Test], module_secs: float = 0.0) -> None:
+    def __init__(self, tests: Sequence[Test], module_secs: float = 0.0, *, sessions_list: bool = False) -> None:
         super().__init__(NoOptions())
+        self.sessions_list = sessions_list  # type: ignore[misc]  # each simulation has its own kind of framework
         self._tests = tests
         self._module_secs = module_secs
 
@@ -128,7 +134,11 @@ class MemoryFramework(Framework[NoOptions]):
 
     async def open(self, place: Launch, collection: Collection) -> TestSession:
         """Start a session."""
-        return MemorySession(await place.executor.exec(Command(argv=("session",))))
+        if not collection.listing:
+            return MemorySession(await place.executor.exec(Command(argv=("session",))))
+        keys = [test.key for test in self._tests]
+        command = Command(argv=("session", json.dumps([keys, self._module_secs])))
+        return MemorySession(await place.executor.exec(command), {test.key: test for test in self._tests})
 
 
 def make_tests(behaviours: Mapping[str, Behaviour], per_module: int = 10, **more: Any) -> list[Test]:

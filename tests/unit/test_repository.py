@@ -8,6 +8,7 @@ import re
 import subprocess
 import tokenize
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,9 @@ PACKAGES = sorted(
     path for place in ("providers/*/offload_*", "docs/examples/offload-*/offload_*") for path in ROOT.glob(place)
 )
 """The packages of the providers that ship with Offload, and of the examples."""
+PROVIDER_PACKAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("providers/*/offload_*"))
 PRIVATE = re.compile("_(?!_)")
-PUBLIC_MODULES = {"abc", "errors", "liveness", "testing"}
+PUBLIC_MODULES = {"abc", "errors", "kit", "liveness", "testing"}
 TOP_LEVEL = {
     ".ci",
     ".gitignore",
@@ -59,7 +61,7 @@ def sources(directory: str) -> list[Path]:
 
 def imported(path: Path) -> Iterator[str]:
     """The absolute names of all modules that a file imports, wherever in the file."""
-    package = path.relative_to(ROOT).parent.parts
+    package = package_of(path)
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -68,6 +70,13 @@ def imported(path: Path) -> Iterator[str]:
             module = ".".join(part for part in (base, node.module) if part)
             yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def package_of(path: Path) -> tuple[str, ...]:
+    """The packages that a file is in, from the outermost: a provider's package is one by itself."""
+    parts = path.relative_to(ROOT).parent.parts
+    start = next((index for index, part in enumerate(parts) if part.startswith("offload_")), 0)
+    return parts[start:]
 
 
 def strings(path: Path) -> Iterator[tuple[int, str]]:
@@ -133,6 +142,50 @@ def test_providers_use_the_public_door(package: Path) -> None:
             if top == "offload_core" and rest and (rest[0] not in PUBLIC_MODULES or any(map(PRIVATE.match, rest))):
                 wrong.append(f"{path.relative_to(ROOT)}: {name}")
     assert not wrong
+
+
+def product() -> list[Path]:
+    """The Python files of the core and of the providers that ship with it."""
+    return [path for place in ("offload_core", *PROVIDER_PACKAGES) for path in sources(place)]
+
+
+def test_no_circle_of_imports() -> None:
+    """No file imports, by way of others, what imports it; not even for types."""
+    names = {module_name(path): path for path in product()}
+    graph = {
+        name: {found for found in imported(path) if found in names and found != name} for name, path in names.items()
+    }
+    # a package's face only hands on what is in it: its files may name their siblings by it
+    graph = {name: found - faces(name) for name, found in graph.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+def module_name(path: Path) -> str:
+    """The name that a file is imported by."""
+    return ".".join((*package_of(path), path.stem)).removesuffix(".__init__")
+
+
+def faces(name: str) -> set[str]:
+    """The packages that a module is in."""
+    parts = name.split(".")
+    return {".".join(parts[:length]) for length in range(1, len(parts))}
+
+
+def test_nothing_is_too_long() -> None:
+    """A file has at most 400 lines, a function 50. The plugin that travels into sandboxes has to be one file."""
+    scripts = [path for path in tracked() if path.suffix in (".js", ".mjs", ".css") and path.parts[0] == "offload_core"]
+    files = [*product(), *(ROOT / path for path in scripts)]
+    long = [str(path) for path in files if path.name != "plugin.py" and len(path.read_text().splitlines()) > 400]
+    long += [
+        f"{path}: {node.name}"
+        for path in product()
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (node.end_lineno or 0) - node.lineno >= 50
+    ]
+    assert not long
 
 
 def test_contracts_import_no_implementation() -> None:

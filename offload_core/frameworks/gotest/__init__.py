@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from attrs import frozen
+from typing_extensions import override
 
 from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Launch, Severity, Test, key, shell_words
 from ...errors import DiscoveryError, FrameworkUnusable
@@ -91,6 +92,7 @@ class Go(BatchFramework[GoOptions]):
         self._go = GoCommand(shlex.split(options.command), shlex.split(options.run_args))
 
     @classmethod
+    @override
     def guess_options(cls, directory: Path) -> dict[str, Any]:
         """The modules of a workspace, where there is one: `./...` is not all of them."""
         try:
@@ -101,12 +103,13 @@ class Go(BatchFramework[GoOptions]):
         uses = [use for block, one in _USE.findall(work) for use in (block or one).split()]
         return {"packages": [f"{use.rstrip('/')}/..." for use in uses]} if uses else {}
 
+    @override
     def version_command(self) -> Sequence[str]:
         """`go version`: also tells the toolchain that the project's go.mod selects."""
         return (*self._go.command, "version")
 
+    @override
     async def check(self, launch: Launch) -> Health:
-        """Is go there, and new enough?"""
         health = await super().check(launch)
         said = health.findings[0].what
         number = re.search(r"\bgo(\d+)\.(\d+)", said)
@@ -114,6 +117,7 @@ class Go(BatchFramework[GoOptions]):
             return Health((Finding(Severity.ERROR, f"{said}: too old", "install Go 1.20 or newer"),))
         return health
 
+    @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """List the tests of a group, as go lists them, without building them; see `Framework.discover`."""
         filters = _filters(group, self.options.packages)
@@ -130,6 +134,7 @@ class Go(BatchFramework[GoOptions]):
 
     # -- running --------------------------------------------------------------------------------------------------
 
+    @override
     async def run_batch(self, batch: Batch) -> None:
         """The tests of one package or of several, in a process for each, as many at once as go runs."""
         patterns: dict[str, dict[str, str]] = {}

@@ -37,7 +37,8 @@ class Package:
     """A package that has tests, or that cannot be loaded.
 
     Attributes:
-        name: its import path. path: its directory in the project's root; the import path, if it is not there.
+        name: its import path.
+        path: its directory in the project's root; the import path, if it is not there.
         error: why it cannot be loaded.
         main: the file with the main program of its test binary.
         tests: the names of its tests, with the number of the line and the file where each is defined, if known.

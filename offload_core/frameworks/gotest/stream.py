@@ -13,6 +13,7 @@ from collections import deque
 from typing import Any
 
 from attrs import define, field, frozen
+from typing_extensions import override
 
 from ..batch import MAX_TEXT
 from ..output import harmless
@@ -27,7 +28,8 @@ class Event:
     """One event.
 
     Attributes:
-        package: the import path. test: the name, with `/` before each subtest; empty for the package itself.
+        package: the import path.
+        test: the name, with `/` before each subtest; empty for the package itself.
         output: a piece of output, mostly one line with its end.
         seconds: how long what ended took.
         build: the package that did not build, and so made this one fail.
@@ -108,6 +110,7 @@ class Text:
             self._held -= gone
             self._left_out += gone
 
+    @override
     def __str__(self) -> str:
         mark = f"\n[… {self._left_out} characters left out …]\n" if self._left_out else ""
         return "".join((*self._head, mark, *self._tail))

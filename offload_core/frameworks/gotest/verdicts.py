@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from attrs import define, field
 
 from ...abc import Outcome, Section
-from ...results.sanitize import cut
+from ...kit import cut
 from ..batch import Batch
 from .stream import Builds, Event, Text, is_result, summary
 
@@ -30,7 +30,10 @@ class _Test:
     """A test of the package: what it and its subtests have said.
 
     Attributes:
-        own: its own output. subtests: that of those that run. failed, good: of those that have ended.
+        own: its own output.
+        subtests: that of those that run.
+        failed: the output of those that have failed.
+        good: the output of those that have ended well.
         failures: the subtests that failed without one in them that did, and what they said.
     """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from attrs import frozen
+from typing_extensions import override
 
 from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Launch, Severity, Test, key, shell_words
 from ...errors import DiscoveryError
@@ -68,6 +69,7 @@ class Nextest(BatchFramework[NextestOptions]):
     max_id_chars = MAX_ID_CHARS
 
     @classmethod
+    @override
     def guess_options(cls, directory: Path) -> dict[str, Any]:
         """All members of a workspace, also where its root is a package, which cargo alone would take."""
         try:
@@ -77,15 +79,16 @@ class Nextest(BatchFramework[NextestOptions]):
         members = manifest.get("workspace", {}).get("members")
         return {"args": "--workspace"} if members and "package" in manifest else {}
 
+    @override
     def version_command(self) -> Sequence[str]:
-        """The command's own `--version`."""
         return (*shlex.split(self.options.command), "--version")
 
+    @override
     async def check(self, launch: Launch) -> Health:
-        """Is nextest there, and new enough?"""
         health = await checked(launch, self.version_command(), f"{_INSTALL}, or correct `[framework] command`")
         return Health(tuple(map(_judged, health.findings)))
 
+    @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """Build the tests and list them; see `Framework.discover`. A binary that does not build is said to be one."""
         async for found in self._list(group, launch):
@@ -94,6 +97,7 @@ class Nextest(BatchFramework[NextestOptions]):
             if not group.select or is_asked(path, binary, group.select, Path(launch.root)):
                 yield found
 
+    @override
     async def run_batch(self, batch: Batch) -> None:
         """Run first what nextest's events can tell apart, then what they could not have."""
         rounds: list[dict[str, Test]] = []

@@ -7,11 +7,13 @@ import hashlib
 import json
 import secrets
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
+from typing_extensions import override
 
 from ...abc import (
     Collection,
@@ -88,8 +90,8 @@ class Pytest(Framework[PytestOptions]):
         super().__init__(options)
         self._installed: WeakKeyDictionary[Executor, _Installed] = WeakKeyDictionary()
 
+    @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
-        """List the tests of a group; see `Framework.discover`."""
         marker = secrets.token_hex(12)
         command = await self._command(launch, "discover", marker, ("--collect-only", "-q", *group.filters))
         try:
@@ -102,21 +104,17 @@ class Pytest(Framework[PytestOptions]):
         try:
             while (event := await wire.next()) is not None:
                 match event["event"]:
-                    case "tests":
-                        for row in event["tests"]:
-                            yield _test(group, *row)
                     case "collected" if event["failed"] and not event["path"]:
                         whole = event["details"]  # collecting the root itself
-                    case "collected" if event["failed"]:
-                        yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
-                    case "collected":
-                        yield CollectionSkipped(path=event["path"], message=event["message"])
                     case "unmatched":
                         for entry in event["select"]:
                             shown = harmless(entry.encode(errors="backslashreplace"))
                             launch.log(f"warning: nothing in group '{group.name}' matches {shown}")
                     case "bye":
                         complete = True
+                    case _:
+                        for found in _found(group, event):
+                            yield found
             ended = await wire.wait()
         finally:
             asked.cancel()
@@ -127,14 +125,14 @@ class Pytest(Framework[PytestOptions]):
             what = f"pytest could not list the tests of group '{group.name}'"
             raise DiscoveryError(_explained(what, command, ended, whole or wire.tail()))
 
+    @override
     async def open(self, launch: Launch, collection: Collection) -> TestSession:
-        """Start a warm pytest process; see `Framework.open`."""
         marker = secrets.token_hex(12)
         command = await self._command(launch, "session", marker, ())
         return PytestSession(await launch.executor.exec(command), marker, launch.log)
 
+    @override
     async def check(self, launch: Launch) -> Health:
-        """Is pytest there, and new enough?"""
         argv = (*shlex.split(self.options.command), "--version")
         command = Command(argv=argv, cwd=launch.root, env=launch.env)
         try:
@@ -193,6 +191,17 @@ async def _ask(wire: Wire, select: tuple[str, ...]) -> None:
         await wire.close_stdin()
     except ProviderError:
         pass  # it has ended: its exit tells
+
+
+def _found(group: Group, event: Mapping[str, Any]) -> Iterator[Discovered]:
+    """What an event of the listing tells of."""
+    match event["event"]:
+        case "tests":
+            yield from (_test(group, *row) for row in event["tests"])
+        case "collected" if event["failed"]:
+            yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
+        case "collected":
+            yield CollectionSkipped(path=event["path"], message=event["message"])
 
 
 def _test(group: Group, test_id: str, number: int, path: str, file: str, line: int | None) -> Test:

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import count
 from typing import Any
 
+from typing_extensions import override
+
 from ...abc import (
     Bye,
     Exit,
@@ -55,10 +57,11 @@ class PytestSession(TestSession):
         self._closed = False
         self.events: AsyncIterator[SessionEvent] = _Events(self._next)
 
+    @override
     async def run(self, tests: Sequence[Test]) -> None:
-        """Queue tests behind those already queued."""
         await self._wire.send({"run": [[test.key, test.id, number_of(test), test.path] for test in tests]})
 
+    @override
     async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
         """Take back tests that have not started.
 
@@ -84,8 +87,8 @@ class PytestSession(TestSession):
             del self._revokes[number]
         return [test for test in tests if test.key in answer.result()]
 
+    @override
     async def close(self) -> None:
-        """Ask it to end after what is running."""
         if not self._closed:
             self._closed = True
             try:
@@ -94,12 +97,13 @@ class PytestSession(TestSession):
                 pass  # it has ended: the events tell
             await self._wire.close_stdin()
 
+    @override
     async def kill(self) -> None:
-        """End it at once, with every process it started."""
         await self._wire.kill()
 
+    @override
     async def wait(self) -> Exit:
-        """As the contract says; the last lines of its output are the reason, unless it said goodbye."""
+        """The last lines of its output are the reason, unless it said goodbye."""
         ended = await self._wire.wait()
         return Exit(ended.code, ended.signal) if self._complete else ended
 
@@ -132,6 +136,7 @@ class _Events(AsyncIterator[SessionEvent]):
     def __init__(self, following: Callable[[], Any]) -> None:
         self._following = following
 
+    @override
     async def __anext__(self) -> SessionEvent:
         event: SessionEvent = await self._following()
         return event

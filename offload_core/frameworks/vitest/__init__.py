@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from attrs import frozen
+from typing_extensions import override
 
 from ...abc import (
     Collection,
@@ -77,8 +78,8 @@ class Vitest(Framework[VitestOptions]):
     start_secs = 0.25
     module_secs = 1.0
 
+    @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
-        """List the tests of a group; see `Framework.discover`."""
         marker = secrets.token_hex(12)
         command = await self._command(launch, "discover", marker, group.filters or _files(group, launch))
         try:
@@ -112,13 +113,14 @@ class Vitest(Framework[VitestOptions]):
         for one in sorted(unmatched):
             launch.log(f"warning: nothing in group '{group.name}' matches {harmless(one.encode(errors='replace'))}")
 
+    @override
     async def open(self, launch: Launch, collection: Collection) -> TestSession:
-        """Start a warm Vitest; see `Framework.open`."""
         marker = secrets.token_hex(12)
         command = await self._command(launch, "session", marker, ())
         return VitestSession(await launch.executor.exec(command), marker, launch, _directory(launch))
 
     @classmethod
+    @override
     def guess_options(cls, directory: Path) -> dict[str, Any]:
         """The command that is there: starting it through a package manager takes longer."""
         own = "node_modules/.bin/vitest"
@@ -126,24 +128,29 @@ class Vitest(Framework[VitestOptions]):
             return {"command": own}
         return next(({"command": command} for lock, command in _LOCKS.items() if (directory / lock).exists()), {})
 
+    @override
     async def check(self, launch: Launch) -> Health:
-        """Is Vitest there, and new enough?"""
         argv = (*shlex.split(self.options.command), "--version")
         health = await checked(launch, argv, _INSTALL)
         return health if not health.ok else _judged(health.findings[0].what)
 
     async def _command(self, launch: Launch, mode: str, marker: str, words: tuple[str, ...]) -> Command:
-        source = Path(__file__).with_name("reporter.mjs").read_bytes()
         directory = _directory(launch)
-        reporter = directory / "offload-reporter.mjs"
-        await launch.executor.upload([Upload(source, reporter)])
-        settings = {"mode": mode, "token": marker, "directory": str(directory), "root": str(launch.root)}
+        reporter = directory / "reporter"
+        await launch.executor.upload([Upload(Path(__file__).with_name("reporter"), reporter)])
+        settings = {
+            "mode": mode,
+            "token": marker,
+            "directory": str(directory),
+            "reporter": str(reporter),
+            "root": str(launch.root),
+        }
         more = shlex.split(self.options.run_args)
         coverage = () if any(word.startswith("--coverage") for word in more) else ("--coverage.enabled=false",)
         argv = (
             *shlex.split(self.options.command),
             "run",
-            f"--reporter={reporter}",
+            f"--reporter={reporter / 'reporter.mjs'}",
             "--watch=false",
             *coverage,
             *more,

@@ -6,6 +6,8 @@ import json
 from collections import deque
 from pathlib import PurePosixPath
 
+from typing_extensions import override
+
 from ...abc import Launch, ModuleStarted, Outcome, Process, SessionEvent, TestFinished, TestStarted
 from ...errors import ProviderError
 from ..pytest.session import PytestSession
@@ -28,11 +30,12 @@ class VitestSession(PytestSession):
         self._untold: deque[SessionEvent] | None = None
         self._killed = False
 
+    @override
     async def kill(self) -> None:
-        """End it at once, with every process it started."""
         self._killed = True
         await super().kill()
 
+    @override
     async def _next(self) -> SessionEvent:
         if self._untold is None:
             try:

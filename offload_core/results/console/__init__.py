@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-from ._base import Console
-from ._open import ConsoleOptions, open_console
-from ._output import Line, Output
-from ._plain import PlainConsole
-from ._text import count, duration, incident, money
+from .base import Console
+from .opening import ConsoleOptions, open_console
+from .plain import PlainConsole
+from .printer import Line, Printer
+from .wording import count, duration, incident, money
 
 __all__ = [
     "Console",
     "ConsoleOptions",
     "Line",
-    "Output",
+    "Printer",
     "PlainConsole",
     "count",
     "duration",

@@ -7,6 +7,6 @@ escapes, the script sets text and never markup, and the page forbids itself (CSP
 
 from __future__ import annotations
 
-from ._page import html_report
+from .page import html_report
 
 __all__ = ["html_report"]

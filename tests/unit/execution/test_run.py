@@ -236,6 +236,63 @@ def test_modules_that_are_results() -> None:
     assert simulated.states() == {"a:module:broken.py": "error", "a:t": "passed", "a:module:skipped.py": "skipped"}
 
 
+def listed_by_sessions(
+    secs: float, behaviours: dict[str, Behaviour], backend: Backend | None = None, **how: Any
+) -> Simulated:
+    """A run whose first session that is up lists, `secs` for each test, and goes on to run tests."""
+    tests = make_tests(behaviours)
+    framework = MemoryFramework(tests, secs, sessions_list=True)
+    return sound_run(tests, backend or Backend(suite=behaviours), framework=framework, discover_in="sandbox", **how)
+
+
+def test_a_session_lists_and_goes_on_to_run() -> None:
+    """One session lists, none is made for that, and tests run in the others while it does."""
+    simulated = listed_by_sessions(1.0, suite(10), sandboxes_hint=2)
+    assert set(simulated.states().values()) == {"passed"}
+    assert {event.sandbox for event in simulated.of(SandboxStarting)} <= {"s1", "s2", "s3", "s4"}
+    (finished,) = simulated.of(DiscoveryFinished)
+    assert (finished.count, finished.error) == (10, "")
+    assert {event.sandbox for event in simulated.of(TestBegan)} >= {"s2"}
+    first = next(at for at, event in unstamped(simulated) if isinstance(event, TestBegan))
+    assert first < 2, "what was listed first did not wait for the rest"
+
+
+def test_a_session_that_dies_while_it_lists() -> None:
+    """The next session lists: what was found twice is one test, and the listing ends once."""
+    behaviours = suite(10)
+    backend = Backend(suite=behaviours)
+
+    def strike(stamped: Stamped) -> None:
+        if stamped.at > 4.5 and backend.alive() and len(backend.deaths) == 2 and len(backend.alive()) == 2:
+            backend.kill(next(iter(backend.deaths)))
+
+    simulated = listed_by_sessions(1.0, behaviours, backend, sandboxes_hint=2, max_parallel=2, consumers=[strike])
+    assert set(simulated.states().values()) == {"passed"}
+    assert [incident.kind for incident in simulated.of(Incident)] == [IncidentKind.SANDBOX_DEAD]
+    (finished,) = simulated.of(DiscoveryFinished)
+    assert (finished.count, finished.error) == (10, "")
+
+
+def test_stopping_while_a_session_lists() -> None:
+    """What was listed has not run, and the listing says why it ended."""
+    behaviours = suite(10)
+
+    async def main() -> Simulated:
+        stop = StopRequest()
+        asyncio.get_running_loop().call_later(3.2, stop.ask, 2)
+        tests = make_tests(behaviours)
+        framework = MemoryFramework(tests, 1.0, sessions_list=True)
+        return await simulate(
+            tests, Backend(suite=behaviours), framework=framework, discover_in="sandbox", stop=stop, sandboxes_hint=1
+        )
+
+    simulated = run_virtually(main())
+    (finished,) = simulated.of(DiscoveryFinished)
+    assert finished.error == "the run was interrupted"
+    assert finished.count == len(simulated.states()) == 3
+    assert simulated.backend.alive() == []
+
+
 def test_an_empty_group_warns() -> None:
     """A group without tests is said, and hurts nobody; a run without any test ends, and creates nothing more."""
     simulated, _ = listed({"a": [make("t")], "empty": []})

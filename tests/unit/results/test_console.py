@@ -20,8 +20,8 @@ from offload_core.events import (
 )
 from offload_core.results.accounting import Accounting
 from offload_core.results.console import PlainConsole
-from offload_core.results.console._output import StreamOutput
-from offload_core.results.console._text import MAX_FAILURE_LINES, count, duration, incident
+from offload_core.results.console.printer import StreamPrinter
+from offload_core.results.console.wording import MAX_FAILURE_LINES, count, duration, incident
 from offload_core.results.summary import summarize
 from tests.support.synthetic import began, ended, found, run_of
 
@@ -46,8 +46,8 @@ class Plain:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
         self.console = PlainConsole(
             self.accounting,
-            StreamOutput(self.stdout, color=color),
-            StreamOutput(self.stderr, color=color),
+            StreamPrinter(self.stdout, color=color),
+            StreamPrinter(self.stderr, color=color),
             full_text="test-results/junit.xml",
             clock=self.clock,
         )

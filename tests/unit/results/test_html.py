@@ -23,7 +23,7 @@ from offload_core.events import (
     Warned,
 )
 from offload_core.results.html import html_report
-from offload_core.results.html._recorded import Recorded
+from offload_core.results.html.recorded import Recorded
 from offload_core.results.summary import summarize
 from tests.support.synthetic import accounted, began, ended, found, run_of, sandbox, stamped, started
 

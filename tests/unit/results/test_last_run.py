@@ -116,3 +116,14 @@ def test_a_junit_report_serves(tmp_path: Path) -> None:
     assert last.failed_in("unit") == last.failed_in("e2e") == ("a",)
     (tmp_path / "results.xml").write_text("garbage")
     assert len(read_last_run(tmp_path, "results.xml").notes) == 1
+
+
+def test_a_junit_report_with_odd_durations(tmp_path: Path) -> None:
+    """What no duration can be is not used, so that a run can be planned by the rest."""
+    (tmp_path / "junit.xml").write_text(
+        '<testsuites><testsuite><testcase name="a" time="inf"/><testcase name="b" time="-3"><failure/></testcase>'
+        '<testcase name="c" time="1"/></testsuite></testsuites>'
+    )
+    last = read_last_run(tmp_path)
+    assert last.durations == {"c": 1.0}
+    assert last.failed_in("unit") == ("b",)

@@ -9,10 +9,10 @@ from pathlib import Path
 from offload_core.abc import Outcome
 from offload_core.config.schema import ReportTable
 from offload_core.events import Event, LogLine, Warned
+from offload_core.kit import read_junit
 from offload_core.results.console import ConsoleOptions
 from offload_core.results.directory import OutputDirectory
 from offload_core.results.journal import read_journal
-from offload_core.results.junit import read_junit
 from offload_core.results.reporter import Reporter
 from offload_core.results.sanitize import Redact
 from tests.support.synthetic import ended, found, run_of, stamped
@@ -55,7 +55,7 @@ def test_everything_is_written(tmp_path: Path) -> None:
     ran = Ran(tmp_path, *run_of(found("a"), LOG, ended("a")))
     assert (ran.exit_code, ran.failures) == (0, [])
     assert len(list(read_journal(tmp_path / "events.jsonl"))) == len(run_of(found("a"), ended("a")))
-    assert [case.name for case in read_junit(tmp_path / "junit.xml")] == ["tests/test_a.py::a"]
+    assert [case.name for case in read_junit((tmp_path / "junit.xml").read_bytes())] == ["tests/test_a.py::a"]
     reports = json.loads((tmp_path / "summary.json").read_text())["reports"]
     assert reports.keys() == {"journal", "junit", "logs", "markdown", "summary"}
     assert "starting" in (tmp_path / "logs/box-1.s1.log").read_text()
@@ -76,7 +76,7 @@ def test_a_run_that_was_cut_has_reports(tmp_path: Path) -> None:
     """Without a last event, reports say what is known and what is not."""
     ran = Ran(tmp_path, *run_of(found("a"), found("b"), ended("a"), exit_code=None), exit_code=130)
     assert ran.exit_code == 130
-    assert len(list(read_junit(tmp_path / "junit.xml"))) == 2
+    assert len(list(read_junit((tmp_path / "junit.xml").read_bytes()))) == 2
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["exit_code"], summary["counts"]["not_run"]) == (130, 1)
     assert "tests/test_a.py::b" in ran.stdout.getvalue()
@@ -138,7 +138,7 @@ def test_logs_that_cannot_be_written_are_said_once(tmp_path: Path) -> None:
     ran = Ran(tmp_path, *run_of(found("a"), LOG, LOG, ended("a")), exit_code=0)
     assert ran.exit_code == 3
     assert ran.stderr.getvalue().count("could not be written") == 1
-    assert [case.name for case in read_junit(tmp_path / "junit.xml")] == ["tests/test_a.py::a"]
+    assert [case.name for case in read_junit((tmp_path / "junit.xml").read_bytes())] == ["tests/test_a.py::a"]
 
 
 def test_files_that_were_renamed_are_said(tmp_path: Path) -> None:

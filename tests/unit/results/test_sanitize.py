@@ -7,7 +7,8 @@ import pytest
 
 from offload_core.abc import Outcome
 from offload_core.events import Incident, IncidentKind, Stamped, Warned
-from offload_core.results.sanitize import cut, file_name, name_line, one_line, printable, redacting, xml_legal
+from offload_core.kit import cut, xml_legal
+from offload_core.results.sanitize import file_name, name_line, one_line, printable, redacting
 from tests.support.synthetic import ended, found, started
 
 

@@ -1,240 +1,19 @@
-// Offload's reporter for Vitest: it lists tests, or stays in `onInit` and runs what it is asked to in one warm process.
-//
-// The environment variable OFFLOAD_VITEST holds its settings. Requests come as JSON objects, one a line, on standard
-// input: {"run": [[key, id, number, path], ...]}, {"revoke": [key, ...], "n": n}, {"close": true}. Events leave on
-// standard output, one JSON object a line behind a marker. What a test process knows first, which module it imports
-// and which test begins, it writes by itself, at once, into a file that is read here, and by the host after a crash.
+// Stays in `onInit` and runs what it is asked to in one warm process.
 import fs from 'node:fs';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
-import { stripVTControlCharacters } from 'node:util';
 
-const settings = JSON.parse(process.env.OFFLOAD_VITEST);
-delete process.env.OFFLOAD_VITEST;
-if (process.env.TMPDIR) fs.mkdirSync(process.env.TMPDIR, { recursive: true });
+import { ENDED, MAX_TEXT, cut, emit, explained, failure, moduleId, nameOf, prepare, say, settings, testsOf } from './wording.mjs';
 
-const MAX_TEXT = 1 << 20;
 const HEARTBEAT_MS = 5000;
 const LOOK_MS = 20;
 const CLOSE_MS = 30000;
 const CRASHED_MS = 1000;
 const SPLIT_MS = 1000; // what it is worth to import a module a second time for
 const ROUNDS = 3; // how often a test is started that does not begin
-const NOTHING = /(?!)/;
-const ENDED = ['pass', 'fail', 'skip', 'todo'];
-
-function emit(event) {
-  process.stdout.write(`${settings.token} ${JSON.stringify(event)}\n`);
-}
-
-function say(text) {
-  process.stderr.write(`${text}\n`);
-}
-
-function cut(text) {
-  if (text.length <= MAX_TEXT) return text;
-  const half = MAX_TEXT / 2;
-  return `${text.slice(0, half)}\n[... ${text.length} characters in all ...]\n${text.slice(-half)}`;
-}
-
-// Vitest's objects, in the words that hold for every version ----------------------------------------------------------
-
-function nameOf(project) {
-  return (typeof project.getName === 'function' ? project.getName() : project.name) || '';
-}
-
-function relative(file) {
-  const found = path.relative(settings.root, file);
-  return found.startsWith('..') ? path.relative(fs.realpathSync(settings.root), file) : found;
-}
-
-function moduleId(project, file) {
-  const shown = relative(file).split(path.sep).join('/');
-  return project ? `[${project}] ${shown}` : shown;
-}
-
-// Every test of a file in the order of its source, with the names that lead to it, and which of its namesakes it is.
-function* testsOf(file) {
-  const numbers = new Map();
-  function* walk(tasks, names, suites) {
-    for (const task of tasks) {
-      if (task.type === 'suite') {
-        yield* walk(task.tasks, [...names, task.name], [...suites, task]);
-      } else {
-        const name = [...names, task.name].join(' > ');
-        const number = numbers.get(name) ?? 0;
-        numbers.set(name, number + 1);
-        yield { task, name, number, suites, plain: [...names, task.name].join(' ') };
-      }
-    }
-  }
-  yield* walk(file.tasks, [], [file]);
-}
-
-function* emptySuites(suite) {
-  for (const task of suite.tasks) {
-    if (task.type !== 'suite') continue;
-    if (task.tasks.length === 0 && task.mode === 'run') yield task;
-    yield* emptySuites(task);
-  }
-}
-
-function explained(error) {
-  const parts = [];
-  for (let each = error, depth = 0; each && depth < 5; each = each.cause, depth++) {
-    const message = stripVTControlCharacters(String(each.message ?? each));
-    const name = each.name && each.name !== 'Error' && !message.startsWith(each.name) ? `${each.name}: ` : '';
-    parts.push(`${depth ? 'Caused by: ' : ''}${name}${message}`);
-    if (each.diff) parts.push(stripVTControlCharacters(String(each.diff)));
-    const frames = String(each.stack ?? each.stackStr ?? '').split('\n').filter((line) => /^\s+at /.test(line));
-    const own = frames.filter((line) => !line.includes('/node_modules/') && !line.includes('node:internal'));
-    if (frames.length) parts.push((own.length ? own : frames).map(stripVTControlCharacters).join('\n'));
-    if (each.codeFrame) parts.push(stripVTControlCharacters(String(each.codeFrame)));
-    if (typeof each !== 'object') break;
-  }
-  return cut(parts.join('\n'));
-}
-
-function failure(errors) {
-  const details = (errors ?? []).map(explained);
-  return { message: cut((details[0] ?? '').split('\n').slice(0, 1).join('')), details: cut(details.join('\n\n')) };
-}
-
-// What both modes do to a configuration: nothing is written, nothing ends early, nothing but tests is run.
-function prepare(vitest, change) {
-  const configs = new Set([vitest.config, ...vitest.projects.map((project) => project.config)]);
-  for (const config of configs) {
-    if (config.browser?.enabled) throw new Error('Offload does not run tests in Vitest\'s browser mode');
-    config.bail = 0;
-    if (config.typecheck) config.typecheck.enabled = false;
-    if (config.snapshotOptions?.updateSnapshot === 'new') config.snapshotOptions.updateSnapshot = 'none';
-    change(config);
-  }
-}
-
-// Discovery -----------------------------------------------------------------------------------------------------------
-
-class Discovery {
-  constructor(vitest) {
-    this.vitest = vitest;
-    this.told = new Set();
-    this.patterns = new Map();
-    for (const project of vitest.projects) this.patterns.set(nameOf(project), project.config.testNamePattern);
-    prepare(vitest, (config) => {
-      config.testNamePattern = NOTHING; // every test is listed and none is run, nor the hooks around it
-      config.includeTaskLocation = true;
-    });
-  }
-
-  collected(file) {
-    const id = moduleId(file.projectName, file.filepath);
-    if (this.told.has(id)) return;
-    const shown = relative(file.filepath);
-    const errors = file.result?.errors ?? [];
-    if (!errors.length && !file.tasks.length && !this.vitest.config.passWithNoTests) {
-      errors.push({ message: `No test suite found in file ${shown}` });
-    }
-    if (!this.vitest.config.passWithNoTests) {
-      for (const suite of emptySuites(file)) errors.push({ message: `No test found in suite ${suite.name}` });
-    }
-    this.told.add(id);
-    if (errors.length) emit({ event: 'failed', path: id, file: shown, ...failure(errors) });
-    const pattern = this.patterns.get(file.projectName || '');
-    const rows = [...testsOf(file)]
-      .filter((test) => !pattern || test.plain.match(pattern))
-      .map((test) => [`${id} > ${test.name}`, test.number, shown, id, test.task.location?.line ?? null]);
-    if (rows.length) emit({ event: 'tests', tests: rows });
-  }
-
-  ended() {
-    const errors = this.vitest.state.getUnhandledErrors();
-    for (const error of errors) say(explained(error));
-    const files = this.vitest.state.getFiles();
-    for (const file of files) {
-      if (ENDED.includes(file.result?.state) || file.tasks.length) this.collected(file);
-    }
-    for (const file of files) {
-      const id = moduleId(file.projectName, file.filepath);
-      if (!this.told.has(id)) {
-        const ended = { message: 'its process ended while it was imported' };
-        emit({ event: 'failed', path: id, file: relative(file.filepath), ...failure([ended, ...errors]) });
-      }
-    }
-    emit({ event: 'bye', reason: '' });
-  }
-}
-
-// Sessions ------------------------------------------------------------------------------------------------------------
-
-// It is part of each test file: it says what begins, and lets only run what is asked for.
-const SETUP = `
-import { afterEach, beforeAll, beforeEach, expect } from VITEST;
-const { appendFileSync, readFileSync, statSync } = process.getBuiltinModule?.('node:fs') ?? await import('node:fs');
-const tell = (...line) => appendFileSync(BEGAN, JSON.stringify(line) + '\\n');
-const module = PROJECT + '\\0' + expect.getState().testPath;
-tell('m', module);
-const keys = new Map();
-let asked, version;
-
-function read() {
-  const { ino, mtimeMs, size } = statSync(ASKED);
-  const now = [ino, mtimeMs, size].join();
-  if (now === version) return false;
-  version = now;
-  asked = new Map(JSON.parse(readFileSync(ASKED, 'utf8'))[module]);
-  return true;
-}
-
-read();
-if (!asked.size) throw new Error('nothing of this file is asked for');
-
-function choose(suite, names, numbers) {
-  let some = false;
-  for (const task of suite.tasks) {
-    const path = [...names, task.name];
-    if (task.type === 'suite') {
-      if (choose(task, path, numbers)) some = true;
-      else if (!task.result?.startTime) task.mode = 'skip';
-      continue;
-    }
-    const name = path.join(' > ');
-    const number = numbers.get(name) ?? 0;
-    numbers.set(name, number + 1);
-    const key = asked.get(number + ' ' + name);
-    if (key !== undefined) some = true;
-    else if (!task.result?.startTime) task.mode = 'skip';
-    keys.set(task.id, key);
-  }
-  return some;
-}
-
-beforeAll(function () {
-  choose([...arguments].find((each) => Array.isArray(each?.tasks)), [], new Map());
-});
-
-// Another sandbox may have taken over what has not begun. See \`revoke\` for the order.
-beforeEach(({ task, skip }) => {
-  const key = keys.get(task.id);
-  if (key === undefined) return;
-  tell('t', key);
-  if (!read()) return;
-  keys.clear();
-  choose(task.file, [], new Map());
-  if (!keys.get(task.id)) skip();
-});
-
-// Vitest tells results late; this is for a test whose process dies just after it. What is run again does not count.
-afterEach(({ task }) => {
-  const key = keys.get(task.id);
-  const { errors, pending, startTime } = task.result ?? {};
-  const skipped = pending || task.mode === 'skip';
-  if (key === undefined || (errors?.length && task.retry)) return;
-  const outcome = skipped ? 'skipped' : Boolean(errors?.length) === Boolean(task.fails) ? 'passed' : 'failed';
-  tell('e', key, outcome, String(errors?.[0]?.message ?? '').slice(0, 2000), Date.now() - (startTime ?? Date.now()));
-});
-`;
+const TEMPLATE = path.join(settings.reporter, 'setup.mjs'); // what each test file gets
 
 function write(file, text) {
   fs.writeFileSync(`${file}.new`, text);
@@ -251,7 +30,7 @@ class Asked {
   }
 }
 
-class Session {
+export class Session {
   constructor(vitest) {
     this.vitest = vitest;
     this.queue = [];
@@ -285,7 +64,7 @@ class Session {
       PROJECT: nameOf(project),
     };
     const name = `setup-${this.vitest.projects.indexOf(project)}.mjs`;
-    const text = SETUP.replace(/\b(VITEST|BEGAN|ASKED|PROJECT)\b/g, (word) => JSON.stringify(values[word]));
+    const text = fs.readFileSync(TEMPLATE, 'utf8').replace(/\b(VITEST|BEGAN|ASKED|PROJECT)\b/g, (word) => JSON.stringify(values[word]));
     write(`${settings.directory}/${name}`, text);
     return `${settings.directory}/${name}`;
   }
@@ -612,49 +391,4 @@ function unknown(test, module, names) {
     message: 'there is no such test in the sandbox: its name must not depend on where or when it is made',
     details: ['The nearest there:', ...nearest.map((name) => `  ${module}${name}`)].join('\n'),
   };
-}
-
-// Vitest calls these; before version 3 by the second set of names, and with its own tasks.
-export default class OffloadReporter {
-  async onInit(vitest) {
-    const major = Number.parseInt(vitest.version, 10);
-    if (!(major >= 2)) throw new Error('Offload needs Vitest 2.0 or newer'); // version 1 does not tell its version
-    this.old = major < 3;
-    this.state = vitest.state;
-    this.work = settings.mode === 'discover' ? new Discovery(vitest) : new Session(vitest);
-    if (this.work instanceof Session) await this.work.run();
-  }
-
-  onTestModuleCollected(module) {
-    this.work.collected(module.task);
-  }
-
-  onTestCaseResult(test) {
-    this.work.updated?.(test.task);
-  }
-
-  onTestRunEnd() {
-    this.work.ended?.();
-  }
-
-  onCollected(files) {
-    if (this.old) for (const file of files ?? []) this.work.collected(file);
-  }
-
-  onTaskUpdate(packs) {
-    if (!this.old) return;
-    for (const [id] of packs) {
-      const task = this.state.idMap.get(id);
-      if (task) this.work.updated?.(task);
-    }
-  }
-
-  onFinished() {
-    if (this.old) this.work.ended?.();
-  }
-
-  onUserConsoleLog(log) {
-    if (this.work.logged) this.work.logged(log);
-    else process.stderr.write(log.content);
-  }
 }

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...abc import State
 from ...events import Stamped
+from ...kit import cut
 from ..accounting import Accounting
 from ..console import count, duration, incident, money
-from ..sanitize import cut, name_line, one_line, printable
-from ._data import embedded, page_data
-from ._figures import Spent, bound_of, by_lane, in_all, slowest_modules, slowest_tests, spent
-from ._recorded import Recorded
+from ..sanitize import name_line, one_line, printable
+from .data import embedded, page_data
+from .figures import Spent, bound_of, by_lane, in_all, slowest_modules, slowest_tests, spent
+from .recorded import Recorded
 
 if TYPE_CHECKING:
     import jinja2
@@ -29,7 +30,7 @@ SCRIPTS = ("dom", "data", "details", "list", "tests", "scale", "paint", "timelin
 FIRST_FAILURES = 5
 MAX_TEXT = 16 * 1024
 """Characters of an incident's or a listing's output."""
-BEST_FIRST = (
+WORST_FIRST = (
     State.FAILED,
     State.ERROR,
     State.TIMED_OUT,
@@ -68,7 +69,7 @@ def _page(recorded: Recorded, summary: Mapping[str, Any]) -> dict[str, Any]:
         "summary": summary,
         "ended": accounting.finished is not None,
         "tone": _tone(accounting, summary["exit_code"]),
-        "states": [(state.value, summary["counts"][state.value]) for state in BEST_FIRST],
+        "states": [(state.value, summary["counts"][state.value]) for state in WORST_FIRST],
         "facts": _facts(accounting, summary),
         "failures": _failures(accounting),
         "cost": _cost(summary.get("cost")),

@@ -12,13 +12,14 @@ from rich.console import Console as RichConsole
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
+from typing_extensions import override
 
 from ...abc import State
 from ...events import SandboxEnd
 from ..sanitize import name_line
-from . import _text
-from ._base import Console
-from ._output import Line
+from . import wording
+from .base import Console
+from .printer import Line
 
 REFRESH_SECS = 0.2
 MAX_RUNNING = 10
@@ -27,7 +28,7 @@ MAX_RUNNING = 10
 _RICH_STYLES = {"bad": "bold red", "warn": "yellow", "good": "green", "strong": "bold", "dim": "dim", "": ""}
 
 
-class LiveOutput:
+class LivePrinter:
     """Lines above the display. They are kept until `flush`, so that many cost one redraw."""
 
     def __init__(self, console: RichConsole) -> None:
@@ -35,7 +36,7 @@ class LiveOutput:
         self._kept = Text()
 
     def write(self, lines: Iterable[Line]) -> None:
-        """As `Output.write`."""
+        """Write them above the display."""
         for line in lines:
             self._kept.append(f"{line.text}\n", _RICH_STYLES[line.style] or None)
 
@@ -54,17 +55,19 @@ class LiveConsole(Console):
         lines: what is printed above the display; `results` or `notices` of the base may be it.
     """
 
-    def __init__(self, *args: Any, terminal: RichConsole, lines: LiveOutput, stdout: TextIO, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, terminal: RichConsole, lines: LivePrinter, stdout: TextIO, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._terminal = terminal
         self._lines = lines
         self._live: Live | None = None
         self._redirect_stdout = stdout.isatty()
 
+    @override
     def _on_tick(self) -> None:
         with suppress(OSError):  # a terminal that has gone away ends no run
             self._draw()
 
+    @override
     def _on_close(self) -> None:
         with suppress(OSError):
             if self._live is not None:
@@ -86,8 +89,8 @@ class LiveConsole(Console):
         self._lines.flush()
         self._live.update(display, refresh=True)
 
+    @override
     def finish(self, summary: Any) -> None:
-        """As `Console.finish`."""
         super().finish(summary)
         with suppress(OSError):
             self._lines.flush()
@@ -99,7 +102,7 @@ class LiveConsole(Console):
         yield self._sandboxes(width)
         rows = max(0, min(MAX_RUNNING, self._terminal.height - 5))
         for running in islice(self.running.values(), rows):
-            elapsed = f"  {_text.duration(self.now - running.at):>7}  "
+            elapsed = f"  {wording.duration(self.now - running.at):>7}  "
             place = f"  {name_line(running.sandbox, 40)}" if width >= 80 else ""
             id = shortened(name_line(self.test_id(running)), width - len(elapsed) - cell_len(place))
             yield _line(width, (elapsed, "cyan"), (id, ""), (place, "dim"))
@@ -111,7 +114,7 @@ class LiveConsole(Console):
         total, decided = len(accounting.records), accounting.decided
         open_end = "+" if any(phase.startswith("discovering") for phase in self.phases) else ""
         share = decided / total if total else 0.0
-        right = f"  {decided:,} of {total:,}{open_end}  {_text.duration(self.now)}"
+        right = f"  {decided:,} of {total:,}{open_end}  {wording.duration(self.now)}"
         room = max(0, min(60, width - len(right) - 7))
         full, empty = ("#", "-") if self._terminal.options.ascii_only else ("━", "─")
         done = int(room * share)

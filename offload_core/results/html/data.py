@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...abc import Attempt, Outcome, State
+from ...kit import cut
 from ...ledger import Record
-from ..sanitize import cut, name_line, one_line
-from ._recorded import FAILED_BUDGET, LIMITS, MARK, OTHER_BUDGET, Execution, Lane, Recorded
+from ..sanitize import name_line, one_line
+from .recorded import FAILED_BUDGET, LIMITS, MARK, OTHER_BUDGET, Execution, Lane, Recorded
 
 # Without these no text can end the element it stands in, and U+2028/9 end no line for any reader of JavaScript.
 _ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}

@@ -11,7 +11,7 @@ from attrs import frozen
 from ...abc import Outcome
 from ...ledger import Record
 from ..accounting import Accounting
-from ._recorded import Execution, Lane, Recorded
+from .recorded import Execution, Lane, Recorded
 
 SLOWEST = 10
 
@@ -129,8 +129,10 @@ class Spent:
     """Where the life of one sandbox, or of several, went. Seconds; `creating`, `opening`, `testing` and `rest` add up.
 
     Attributes:
-        creating: from the order until it was ready. opening: starting test sessions.
-        testing: while at least one test ran, those that did not count too. rest: between tests, idle, and ending.
+        creating: from the order until it was ready.
+        opening: starting test sessions.
+        testing: while at least one test ran, those that did not count too.
+        rest: between tests, idle, and ending.
     """
 
     creating: float

@@ -21,7 +21,7 @@ class Line:
     style: str = ""
 
 
-class Output(Protocol):
+class Printer(Protocol):
     """Takes lines for people to read."""
 
     def write(self, lines: Iterable[Line]) -> None:
@@ -29,7 +29,7 @@ class Output(Protocol):
         ...
 
 
-class StreamOutput:
+class StreamPrinter:
     """Writes to a stream, with ANSI styles if `color`. A stream that nobody reads any more is given up quietly."""
 
     def __init__(self, stream: TextIO, *, color: bool) -> None:
@@ -38,7 +38,7 @@ class StreamOutput:
         self._broken = False
 
     def write(self, lines: Iterable[Line]) -> None:
-        """As `Output.write`."""
+        """As `Printer.write`."""
         text = "".join([self._styled(line) for line in lines])
         if self._broken or not text:
             return

@@ -10,9 +10,9 @@ from typing import TextIO
 from attrs import field, frozen
 
 from ..accounting import Accounting
-from ._base import Console
-from ._output import StreamOutput
-from ._plain import PlainConsole
+from .base import Console
+from .plain import PlainConsole
+from .printer import StreamPrinter
 
 
 @frozen(kw_only=True)
@@ -48,20 +48,20 @@ class ConsoleOptions:
 
 def open_console(accounting: Accounting, options: ConsoleOptions, full_text: str = "the reports") -> Console:
     """A `LiveConsole` where stderr is a terminal, else a `PlainConsole`; see `Console` for the parameters."""
-    results = StreamOutput(options.stdout, color=options.colored(options.stdout))
+    results = StreamPrinter(options.stdout, color=options.colored(options.stdout))
     if not options.live:
-        notices = StreamOutput(options.stderr, color=options.colored(options.stderr))
+        notices = StreamPrinter(options.stderr, color=options.colored(options.stderr))
         return PlainConsole(accounting, results, notices, full_text=full_text, tick_secs=1.0)
 
     from rich.console import Console as RichConsole  # costs more than a run in CI should pay
 
-    from ._live import REFRESH_SECS, LiveConsole, LiveOutput
+    from .live import REFRESH_SECS, LiveConsole, LivePrinter
 
     color = options.colored(options.stderr)
     terminal = RichConsole(
         file=options.stderr, force_terminal=True, no_color=not color, highlight=False, markup=False, emoji=False
     )
-    lines = LiveOutput(terminal)
+    lines = LivePrinter(terminal)
     return LiveConsole(
         accounting,
         lines if options.stdout.isatty() else results,  # one terminal: results have to make room for the display

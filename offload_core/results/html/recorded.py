@@ -21,8 +21,9 @@ from ...events import (
     Stamped,
     TestBegan,
 )
+from ...kit import cut
 from ..accounting import Accounting
-from ..sanitize import cut, one_line, printable
+from ..sanitize import one_line, printable
 
 LIMITS = (64 * 1024, 16 * 1024, 4096, 1024, 256, 0)
 """Characters that a text may be cut to."""

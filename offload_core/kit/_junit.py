@@ -1,17 +1,18 @@
-"""Reads the JUnit XML that other tools write. It comes from a sandbox, so it is not trusted."""
+"""Reads JUnit XML, whoever wrote it. It comes from a sandbox or from an earlier run, so it is not trusted."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from xml.etree.ElementTree import Element, ParseError
+from typing import TYPE_CHECKING
 
 from attrs import frozen
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
 from ..abc import Outcome, Section
-from ..results.sanitize import xml_legal
+from ._text import xml_legal
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _NOT_RUN = ("notrun", "disabled", "suppressed", "skipped")
 """How GoogleTest, among others, marks what it did not run."""
@@ -19,40 +20,53 @@ _NOT_RUN = ("notrun", "disabled", "suppressed", "skipped")
 _OUTCOMES = (("error", Outcome.ERROR), ("failure", Outcome.FAILED), ("skipped", Outcome.SKIPPED))
 
 
-class NoReport(ValueError):
+class NotJUnit(ValueError):
     """This is no JUnit XML; says why."""
 
 
 @frozen(kw_only=True)
-class Case:
-    """One `<testcase>`. `seconds` is 0 where the report does not tell."""
+class JUnitCase:
+    """One `<testcase>`.
+
+    Attributes:
+        seconds: how long it took; None where the report does not tell, or tells what no duration can be.
+        output: what it wrote, as captured.
+    """
 
     classname: str
     name: str
     outcome: Outcome
-    seconds: float
+    seconds: float | None
     message: str = ""
     details: str = ""
     output: tuple[Section, ...] = ()
 
 
-def cases(data: bytes) -> list[Case]:
+def read_junit(data: bytes) -> list[JUnitCase]:
     """Every test case of a report, in order, of nested suites too. An empty `<failure/>` is a failure.
 
     Raises:
-        NoReport: it cannot be parsed, or is something else.
+        NotJUnit: it cannot be parsed, has a DTD, or is something else.
     """
+    from xml.etree.ElementTree import ParseError
+
+    from defusedxml.common import DefusedXmlException
+
     try:
         root = _parsed(data)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
-        raise NoReport(f"not a JUnit report: {error}") from error
+        raise NotJUnit(f"not a JUnit report: {error}") from error
     if _local(root) not in ("testsuites", "testsuite"):
-        raise NoReport(f"not a JUnit report: its root is <{_local(root)}>")
+        raise NotJUnit(f"not a JUnit report: its root is <{_local(root)}>")
     return [_case(element) for element in root.iter() if _local(element) == "testcase"]
 
 
 def _parsed(data: bytes) -> Element:
     """The root; also of what would be XML but for characters that it cannot carry, such as those of colors."""
+    from xml.etree.ElementTree import ParseError
+
+    from defusedxml.ElementTree import fromstring
+
     try:
         root: Element = fromstring(data, forbid_dtd=True)
     except ParseError:
@@ -60,7 +74,7 @@ def _parsed(data: bytes) -> Element:
     return root
 
 
-def _case(element: Element) -> Case:
+def _case(element: Element) -> JUnitCase:
     children = {_local(child): child for child in reversed(element)}
     outcome, told = Outcome.PASSED, None
     for tag, means in _OUTCOMES:
@@ -72,7 +86,7 @@ def _case(element: Element) -> Case:
             outcome = Outcome.SKIPPED
     details = (told.text or "").strip("\n") if told is not None else ""
     message = (told.get("message") or told.get("type") or "") if told is not None else ""
-    return Case(
+    return JUnitCase(
         classname=element.get("classname", ""),
         name=element.get("name", ""),
         outcome=outcome,
@@ -94,9 +108,9 @@ def _local(element: Element) -> str:
     return tag.rpartition("}")[2]
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str) -> float | None:
     try:
         seconds = float(text.replace(",", ""))
     except ValueError:
-        return 0.0
-    return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None

@@ -35,8 +35,8 @@ from ...events import (
 from ...ledger import Record
 from ..accounting import Accounting
 from ..sanitize import name_line, one_line
-from . import _text
-from ._output import Line, Output
+from . import wording
+from .printer import Line, Printer
 
 MAX_FULL_FAILURES = 100
 """Failures printed with their text; after these, one line each."""
@@ -60,7 +60,8 @@ class Console:
     """A consumer of events for people. `accounting` must have got each event before.
 
     Args:
-        results: stdout. notices: stderr.
+        results: stdout.
+        notices: stderr.
         full_text: where texts that are cut here can be read in full.
         tick_secs: how often `tick` is called from a thread of its own, from the first event on; None for never.
         clock: seconds, for what is said when no event comes.
@@ -69,8 +70,8 @@ class Console:
     def __init__(
         self,
         accounting: Accounting,
-        results: Output,
-        notices: Output,
+        results: Printer,
+        notices: Printer,
         *,
         full_text: str = "the reports",
         tick_secs: float | None = None,
@@ -122,7 +123,7 @@ class Console:
         with self._lock:
             for record in self.accounting.records.values():
                 self._print_failure(record)
-            self.results.write(_text.ending(summary))
+            self.results.write(wording.ending(summary))
 
     @property
     def now(self) -> float:
@@ -140,16 +141,16 @@ class Console:
 
     def waiting_for(self, limit: int = 3) -> str:
         """What the run waits for, in words."""
-        parts = [f"{phase} ({_text.duration(self.now - at)})" for phase, at in self.phases.items()]
+        parts = [f"{phase} ({wording.duration(self.now - at)})" for phase, at in self.phases.items()]
         if starting := len(self.accounting.sandboxes_starting):
-            parts.append(f"{_text.count(starting, 'sandbox')} starting")
+            parts.append(f"{wording.count(starting, 'sandbox')} starting")
         if self.running:
             shown = ", ".join(
-                f"{name_line(self.test_id(each))} ({_text.duration(self.now - each.at)} in {name_line(each.sandbox)})"
+                f"{name_line(self.test_id(each))} ({wording.duration(self.now - each.at)} in {name_line(each.sandbox)})"
                 for each in islice(self.running.values(), limit)
             )
             more = f" and {len(self.running) - limit} more" if len(self.running) > limit else ""
-            parts.append(f"{_text.count(len(self.running), 'test')} running: {shown}{more}")
+            parts.append(f"{wording.count(len(self.running), 'test')} running: {shown}{more}")
         return "; ".join(parts) or "nothing that is known"
 
     def test_id(self, running: Running) -> str:
@@ -197,10 +198,10 @@ class Console:
     def _handle_rest(self, event: Event, at: float) -> None:
         match event:
             case Incident():
-                text = _text.incident_event(event, self.accounting.records)
+                text = wording.incident_event(event, self.accounting.records)
                 self.notice("incident", f"[incident] {text}", "warn")
             case Warned(message):
-                self.notice("warning", f"warning: {one_line(message, _text.MAX_LINE)}", "warn")
+                self.notice("warning", f"warning: {one_line(message, wording.MAX_LINE)}", "warn")
             case RetryWaiting():
                 place = f" {name_line(event.sandbox)}" if event.sandbox else ""
                 error = one_line(event.error, 300)
@@ -209,12 +210,12 @@ class Console:
             case Interrupted():
                 self.notice("interrupted", "Interrupted: sandboxes are ended, reports are written.", "warn")
             case RunStarted():
-                said = f"{event.framework} on {event.provider}, up to {_text.count(event.max_parallel, 'sandbox')}"
+                said = f"{event.framework} on {event.provider}, up to {wording.count(event.max_parallel, 'sandbox')}"
                 self._phase("run", f"[offload] run {event.run_id}: {said}")
             case DiscoveryStarted(group=group):
                 self._begin(f"discovering {name_line(group)}", at, "discover", name_line(group))
             case DiscoveryFinished(group=group, count=count, error=error):
-                notes = f"failed: {one_line(error)}" if error else _text.count(count, "test")
+                notes = f"failed: {one_line(error)}" if error else wording.count(count, "test")
                 self._end(f"discovering {name_line(group)}", at, "discover", name_line(group), notes)
             case PrepareStarted(provider=provider):
                 self._begin("preparing the image", at, "prepare", provider)
@@ -232,14 +233,14 @@ class Console:
         self._phase(kind, f"[{kind}] starting: {name}")
 
     def _end(self, phase: str, at: float, kind: str, name: str, notes: str) -> None:
-        took = f"took {_text.duration(at - self.phases.pop(phase, at))}"
+        took = f"took {wording.duration(at - self.phases.pop(phase, at))}"
         self._phase(kind, f"[{kind}] finished: {name} [{f'{notes}, ' if notes else ''}{took}]")
 
     def _attempt(self, record: Record, number: int) -> None:
         if record.decided:
             self._print_failure(record)
         elif record.attempts and record.attempts[-1].number == number and record.attempts[-1].outcome.bad:
-            self.notice("retrying", _text.retrying(record), "warn")
+            self.notice("retrying", wording.retrying(record), "warn")
 
     def _print_failure(self, record: Record) -> None:
         attempt = record.deciding
@@ -248,8 +249,8 @@ class Console:
         self._printed.add(record.test.key)
         printed = len(self._printed)
         if printed <= MAX_FULL_FAILURES:
-            self.results.write(_text.failure(record, self._full_text))
+            self.results.write(wording.failure(record, self._full_text))
         elif printed <= MAX_FAILURES:
-            self.results.write([_text.failure_head(record, attempt)])
+            self.results.write([wording.failure_head(record, attempt)])
         elif printed == MAX_FAILURES + 1:
             self.results.write([Line(f"… further failures are not printed; they are in {self._full_text}", "bad")])

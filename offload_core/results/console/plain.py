@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import override
+
 from ...abc import State
 from ...events import Event
-from ._base import Console
-from ._output import Line
+from .base import Console
+from .printer import Line
 
 PROGRESS_SECS = 1.0
 """At least this long between two lines of progress."""
@@ -24,19 +26,22 @@ class PlainConsole(Console):
         self._progress = 0
         self._spoke = self._clock()
 
+    @override
     def notice(self, kind: str, text: str, style: str = "") -> None:
-        """As `Console.notice`."""
         super().notice(kind, text, style)
         self._spoke = self._clock()
 
+    @override
     def _phase(self, name: str, text: str) -> None:
         self.notices.write([Line(text)])
         self._spoke = self._clock()
 
+    @override
     def _after(self, event: Event) -> None:
         if self.accounting.decided > self._progress and self._clock() - self._progress_at >= PROGRESS_SECS:
             self._say_progress()
 
+    @override
     def _on_tick(self) -> None:
         if self.accounting.decided > self._progress:
             if self._clock() - self._progress_at >= PROGRESS_SECS:
@@ -45,6 +50,7 @@ class PlainConsole(Console):
             self._spoke = self._clock()
             self.notices.write([Line(f"[waiting] {self.waiting_for()}")])
 
+    @override
     def _on_close(self) -> None:
         if self.accounting.decided > self._progress:
             self._say_progress()

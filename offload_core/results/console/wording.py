@@ -8,9 +8,10 @@ from typing import Any
 
 from ...abc import Attempt, Outcome
 from ...events import Incident, IncidentKind
+from ...kit import cut
 from ...ledger import Record
-from ..sanitize import cut, name_line, one_line, printable
-from ._output import Line
+from ..sanitize import name_line, one_line, printable
+from .printer import Line
 
 MAX_FAILURE_LINES = 200
 MAX_LINE = 2000
