@@ -7,7 +7,6 @@ SDK. Nothing that goes wrong while loading is swallowed.
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import inspect
 import re
@@ -22,6 +21,7 @@ from typing_extensions import override
 from . import __version__
 from .abc import CONTRACT, OLDEST_CONTRACT, Framework, Provider
 from .errors import PluginError
+from .suggestion import did_you_mean
 
 PROVIDERS = "offload.providers"
 FRAMEWORKS = "offload.frameworks"
@@ -208,14 +208,10 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
 
 def _not_installed(namespace: str, name: str, available: list[str]) -> str:
     noun = _NOUNS[namespace]
-    parts = [f"the {noun} {name!r} is not installed"]
-    near = difflib.get_close_matches(name, available, n=1)
-    if near:
-        parts.append(f"did you mean {near[0]!r}?")
-    listed = ", ".join(available) if available else "none"
-    parts.append(f"Installed {noun}s: {listed}.")
+    hint = did_you_mean(name, available, "; did you mean '{}'?") or "."
+    words = f"the {noun} {name!r} is not installed{hint} Installed {noun}s: {', '.join(available) or 'none'}."
     if namespace == PROVIDERS and name in _PACKAGES:
-        parts.append(f"Its package: pip install {_PACKAGES[name]}")
+        words += f" Its package: pip install {_PACKAGES[name]}"
     elif namespace == PROVIDERS and _INSTALLABLE.fullmatch(name):
-        parts.append(f"By convention a provider's package is named after it: pip install offload-{name}")
-    return f"{parts[0]}; {' '.join(parts[1:])}" if near else f"{parts[0]}. {' '.join(parts[1:])}"
+        words += f" By convention a provider's package is named after it: pip install offload-{name}"
+    return words

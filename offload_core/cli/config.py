@@ -13,7 +13,7 @@ from .saying import warn
 
 if TYPE_CHECKING:
     from ..config.effective import Explanation
-    from ..config.layers import Origin, Path
+    from ..config.keys import KeyPath, Origin
     from ..config.loading import Loaded
     from ..config.locks import Lock
 
@@ -37,7 +37,7 @@ def command(ctx: click.Context, runner: str | None, as_json: bool) -> int | None
             raise click.UsageError("Options belong behind the name of the subcommand.")
         return None
     from ..config.effective import effective
-    from ..config.layers import dotted
+    from ..config.keys import dotted
 
     loaded = _loaded(ctx, runner)
     tables = effective(loaded)
@@ -97,7 +97,7 @@ def _installed_options() -> dict[str, dict[str, type]]:
 
 
 def _loaded(ctx: click.Context, runner: str | None) -> Loaded:
-    from ..config.layers import Override
+    from ..config.overrides import Override
     from .configured import load_configured
 
     overrides = [Override("offload.runner", runner, "--runner")] if runner is not None else []
@@ -106,7 +106,7 @@ def _loaded(ctx: click.Context, runner: str | None) -> Loaded:
     return loaded
 
 
-def _tables(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+def _tables(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
     """Each with its header: groups are tables of their own."""
     for name, table in tables.items():
         if name == "groups":
@@ -125,8 +125,8 @@ def _heads(loaded: Loaded) -> list[str]:
     return lines
 
 
-def _line(loaded: Loaded, path: Path, value: Any) -> str:
-    from ..config.layers import DEFAULT, dotted
+def _line(loaded: Loaded, path: KeyPath, value: Any) -> str:
+    from ..config.keys import DEFAULT, dotted
     from .toml_text import toml
 
     name, locks = dotted(path[-1:]), loaded.assembled.locks
@@ -136,7 +136,7 @@ def _line(loaded: Loaded, path: Path, value: Any) -> str:
 
 
 def _whence(origin: Origin) -> str:
-    from ..config.layers import DEFAULT
+    from ..config.keys import DEFAULT
 
     return str(origin) if origin == DEFAULT else f"{origin} ({origin.layer})"
 
@@ -166,7 +166,7 @@ def _told(explanation: Explanation) -> dict[str, Any]:
 
 
 def _lock(lock: Lock) -> dict[str, str]:
-    from ..config.layers import dotted
+    from ..config.keys import dotted
 
     return {"key": dotted(lock.path), "by": lock.owner, "origin": str(lock.origin), "reason": lock.reason}
 

@@ -19,8 +19,8 @@ from .root import OffloadCommand, Settings, settings
 from .saying import INFRASTRUCTURE, Terminated, warn
 
 if TYPE_CHECKING:
-    from ..config.layers import Override
     from ..config.loading import Loaded
+    from ..config.overrides import Override
     from ..testing.installed import Subject
 
 _ALONE = """\
@@ -120,7 +120,8 @@ def _quoted(text: str) -> str:
 
 
 def _override(text: str) -> Override:
-    from ..config.layers import EnvironmentText, Override
+    from ..config.documents import EnvironmentText
+    from ..config.overrides import Override
 
     key, equals, value = text.partition("=")
     if not (key and equals):

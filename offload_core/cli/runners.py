@@ -53,13 +53,12 @@ def command(ctx: click.Context, as_json: bool) -> int | None:
 def show(ctx: click.Context, name: str, as_json: bool) -> int:
     """Exit code 4 if there is no such runner, or it cannot be used."""
     from ..config.assembly import resolved
-    from ..config.layers import dotted
+    from ..config.keys import dotted
     from ..config.secrets import without_secrets
     from .toml_text import toml
 
-    chain = _catalog(ctx).chain(name, "offload runners show")
+    chain, layers, locks = resolved(_catalog(ctx), name, "offload runners show")
     runner = chain[-1]
-    layers, locks = resolved(chain)
     values = [(path, laid[-1]) for path, laid in layers.history.items()]
     listed = tuple(map(str, layers.values.get("offload", {}).get("secrets", ())))
     if as_json:
@@ -89,7 +88,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> int:
 def _catalog(ctx: click.Context) -> Catalog:
     from ..config.assembly import catalog
     from ..config.documents import document, read
-    from ..config.layers import Layer
+    from ..config.keys import Layer
     from ..config.schema import DEFAULT_FILE
     from ..errors import ConfigError
 
@@ -110,7 +109,7 @@ def _plain(listed: Listed) -> dict[str, Any]:
         "description": runner.table.description if runner else "",
         "extends": runner.table.extends if runner else None,
         "locked": list(runner.table.locked) if runner else [],
-        "place": listed.place.value,
+        "place": listed.tier.value,
         "origin": listed.where,
         "note": listed.note,
     }

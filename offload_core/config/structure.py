@@ -5,21 +5,23 @@ cattrs chooses by type; the hooks here say what is accepted, and report in words
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
-from pathlib import Path as HostPath
-from pathlib import PurePosixPath
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
 from attrs import define, field
 
 from ..errors import PluginError
-from .layers import EnvironmentText, Path, dotted
+from ..suggestion import did_you_mean
+from .annotations import arms, element_of, fields_of, is_mapping, is_sequence, is_union, keys_of
+from .documents import Document, EnvironmentText, plain
+from .keys import KeyPath, dotted
+from .problems import Problems
+from .secrets import is_secret_name
 
 T = TypeVar("T")
 
@@ -28,7 +30,7 @@ _EXPECTED = {
     int: "an integer",
     float: "a number",
     str: "a string",
-    HostPath: "a path (a string)",
+    Path: "a path (a string)",
     PurePosixPath: "a path (a string)",
 }
 
@@ -36,9 +38,7 @@ _EXPECTED = {
 class Mismatch(Exception):
     """A value is not of the type that its key has; `path` is relative to where structuring began."""
 
-    def __init__(self, path: Path, expected: str, found: Any) -> None:
-        from .secrets import is_secret_name
-
+    def __init__(self, path: KeyPath, expected: str, found: Any) -> None:
         words = found_words(found)
         if path and is_secret_name(str(path[-1])):
             words = words[words.rfind("(") :].strip("()")  # only what it is
@@ -56,17 +56,26 @@ class Findings:
         used: for each key that is set, the path it was set under (another one for an alias).
     """
 
-    problems: list[tuple[Path, str]] = field(factory=list)
-    unknown: list[tuple[Path, tuple[str, ...]]] = field(factory=list)
-    used: dict[Path, Path] = field(factory=dict)
+    problems: list[tuple[KeyPath, str]] = field(factory=list)
+    unknown: list[tuple[KeyPath, tuple[str, ...]]] = field(factory=list)
+    used: dict[KeyPath, KeyPath] = field(factory=dict)
+
+    def refuse_unknown(self, which: Callable[[KeyPath], bool] = lambda path: True) -> None:
+        """Make problems of unknown keys."""
+        self.problems += [
+            (path, f"there is no such key{did_you_mean(str(path[-1]), known)}")
+            for path, known in self.unknown
+            if which(path)
+        ]
 
 
-def structure(cls: type[T], table: Any, path: Path, findings: Findings, also: Sequence[str] = ()) -> T | None:
+def structure(cls: type[T], table: Any, path: KeyPath, findings: Findings, also: Sequence[str] = ()) -> T | None:
     """Make an attrs class of a raw table.
 
     Args:
         path: of the table, for what is reported.
         also: keys that are someone else's: neither used here nor unknown.
+
     Returns:
         None if there were problems; they are in `findings`.
     """
@@ -75,8 +84,7 @@ def structure(cls: type[T], table: Any, path: Path, findings: Findings, also: Se
         findings.problems.append((path, f"expected a table, found {found_words(table)}"))
         return None
     before = len(findings.problems)
-    attrs.resolve_types(cls)  # type: ignore[type-var]
-    fields = attrs.fields(cls)  # type: ignore[arg-type]
+    fields = fields_of(cls)
     known = keys_of(cls)
     findings.unknown += [((*path, name), (*known, *also)) for name in table if name not in known and name not in also]
     values: dict[str, Any] = {}
@@ -97,21 +105,24 @@ def structure(cls: type[T], table: Any, path: Path, findings: Findings, also: Se
         return None
 
 
-def keys_of(cls: type) -> tuple[str, ...]:
-    """The names a table has, older ones included."""
-    fields = attrs.fields(cls)
-    return tuple(name for each in fields for name in (each.name, each.metadata.get("alias")) if name)
+def strict_table(cls: type[T], table: Any, found: Document, where: KeyPath) -> T:
+    """A table that says something about configuration, structured: unknown keys are errors here.
 
+    Args:
+        found: what the table is from.
+        where: its path there.
 
-def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The known name that was probably meant."""
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
-    return close[0] if close else None
-
-
-def plain(value: Any) -> Any:
-    """A value whose type nobody asks for: text from the environment becomes what it spells."""
-    return value.parsed() if isinstance(value, EnvironmentText) else value
+    Raises:
+        ConfigError: wrong types, or unknown keys.
+    """
+    findings, problems = Findings(), Problems()
+    made = structure(cls, table, where, findings)
+    findings.refuse_unknown()
+    for path, words in findings.problems:
+        problems.add(found.at(path), path, words)
+    problems.refuse()
+    assert made is not None  # there would be a problem
+    return made
 
 
 def found_words(value: Any) -> str:
@@ -134,7 +145,7 @@ def found_words(value: Any) -> str:
     return f"{value} (a date or time)"
 
 
-def _structure_value(values: dict[str, Any], each: Any, raw: Any, path: Path, findings: Findings) -> None:
+def _structure_value(values: dict[str, Any], each: Any, raw: Any, path: KeyPath, findings: Findings) -> None:
     target = each.type
     if attrs.has(target):
         nested = structure(target, raw, path, findings)
@@ -149,7 +160,7 @@ def _structure_value(values: dict[str, Any], each: Any, raw: Any, path: Path, fi
         raise PluginError(f"{dotted(path)}: the plugin gives it a type that cannot be written in TOML") from error
 
 
-def _invalid(error: Exception, path: Path, names: Sequence[str]) -> tuple[Path, str]:
+def _invalid(error: Exception, path: KeyPath, names: Sequence[str]) -> tuple[KeyPath, str]:
     """Validators name the field first: `'max_parallel' must be >= 1: 0`, as attrs does, or `max_parallel: …`."""
     message = str(error)
     match = re.match(r"(?P<quote>'?)(?P<name>\w+)(?P=quote)[: ]\s*", message)
@@ -164,31 +175,15 @@ def _expected(target: Any) -> str:
     origin, arguments = get_origin(target), get_args(target)
     if origin is Literal:
         return f"one of {', '.join(repr(each) for each in arguments)}"
-    if origin in (Union, UnionType):
-        return " or ".join(_expected(each) for each in arguments if each is not NoneType)
-    if _is_mapping(target):
+    if is_union(target):
+        return " or ".join(map(_expected, arms(target)))
+    if is_mapping(target):
         return "a table"
-    if _is_sequence(target):
+    if is_sequence(target):
         return "a list"
     if isinstance(target, type) and issubclass(target, Enum):
         return f"one of {', '.join(repr(each.value) for each in target)}"
     return "a table" if attrs.has(target) else getattr(target, "__name__", str(target))
-
-
-def _is_sequence(target: Any) -> bool:
-    origin = get_origin(target) or target
-    return (
-        isinstance(origin, type) and issubclass(origin, (list, tuple, set, frozenset, Sequence)) and origin is not str
-    )
-
-
-def _is_mapping(target: Any) -> bool:
-    origin = get_origin(target) or target
-    return isinstance(origin, type) and issubclass(origin, Mapping)
-
-
-def _is_union(target: Any) -> bool:
-    return get_origin(target) in (Union, UnionType)
 
 
 def _is_literal(target: Any) -> bool:
@@ -220,8 +215,9 @@ def _choice(value: Any, target: Any) -> Any:
     for choice in choices:
         if choice == parsed and type(choice) is type(parsed):
             return choice
-    near = nearest(parsed, [each for each in choices if isinstance(each, str)]) if isinstance(parsed, str) else None
-    raise Mismatch((), _expected(target) + (f" (did you mean {near!r}?)" if near else ""), parsed)
+    texts = [each for each in choices if isinstance(each, str)]
+    hint = did_you_mean(parsed, texts, " (did you mean '{}'?)") if isinstance(parsed, str) else ""
+    raise Mismatch((), _expected(target) + hint, parsed)
 
 
 def _enumeration(value: Any, target: Any) -> Any:
@@ -233,13 +229,13 @@ def _enumeration(value: Any, target: Any) -> Any:
 
 
 def _union(value: Any, target: Any) -> Any:
-    arms = [each for each in get_args(target) if each is not NoneType]
-    if value is None and len(arms) < len(get_args(target)):
+    types = arms(target)
+    if value is None and len(types) < len(get_args(target)):
         return None
-    if len(arms) == 1:
-        return _CONVERTER.structure(value, arms[0])
+    if len(types) == 1:
+        return _CONVERTER.structure(value, types[0])
     # a string accepts any text of a variable, so it is asked last
-    for arm in sorted(arms, key=lambda arm: arm is str):
+    for arm in sorted(types, key=lambda arm: arm is str):
         try:
             return _CONVERTER.structure(value, arm)
         except Mismatch:
@@ -251,9 +247,7 @@ def _sequence(value: Any, target: Any) -> Any:
     parsed = plain(value)
     if not isinstance(parsed, list):
         raise Mismatch((), _expected(target), parsed)
-    arguments = [each for each in get_args(target) if each is not Ellipsis]
-    element = arguments[0] if arguments else Any
-    items = [_element(each, element, index) for index, each in enumerate(parsed)]
+    items = [_element(each, element_of(target), index) for index, each in enumerate(parsed)]
     origin = get_origin(target) or target
     return origin(items) if origin in (list, set, frozenset) else tuple(items)
 
@@ -262,8 +256,7 @@ def _mapping(value: Any, target: Any) -> Any:
     parsed = plain(value)
     if not isinstance(parsed, dict):
         raise Mismatch((), _expected(target), parsed)
-    element = (get_args(target) or (str, Any))[1]
-    return {name: _element(each, element, name) for name, each in parsed.items()}
+    return {name: _element(each, element_of(target), name) for name, each in parsed.items()}
 
 
 def _element(value: Any, target: Any, name: str | int) -> Any:
@@ -292,13 +285,13 @@ def _anything(value: Any, target: Any) -> Any:
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=False)
     converter.register_structure_hook_func(attrs.has, _table)
-    converter.register_structure_hook_func(_is_mapping, _mapping)
-    converter.register_structure_hook_func(_is_sequence, _sequence)
-    converter.register_structure_hook_func(_is_union, _union)
+    converter.register_structure_hook_func(is_mapping, _mapping)
+    converter.register_structure_hook_func(is_sequence, _sequence)
+    converter.register_structure_hook_func(is_union, _union)
     converter.register_structure_hook_func(_is_literal, _choice)
     converter.register_structure_hook_func(lambda each: isinstance(each, type) and issubclass(each, Enum), _enumeration)
     # cattrs asks hooks for exact types first, so its own lenient ones have to be replaced, not overtaken
-    for text in (str, HostPath, PurePosixPath):
+    for text in (str, Path, PurePosixPath):
         converter.register_structure_hook(text, _string)
     converter.register_structure_hook(bool, _exactly(bool))
     converter.register_structure_hook(int, _exactly(int))

@@ -235,7 +235,7 @@ def test_a_runner_is_shown_without_the_secrets_that_it_lists(organization: Organ
 @pytest.mark.parametrize(
     ("locked", "arguments", "words"),
     [
-        ("provider.env", ["--env", "A=b"], "--env A: provider.env"),
+        ("provider.env", ["--env", "A=b"], "--env A: provider.env.A"),
         ("provider.env.A", ["--env", "A=b"], "--env A: provider.env.A"),
         ("provider", ["--override-image-id", "x"], "--override-image-id: provider"),
         ("provider.machine", ["--override-image-id", "x"], "--override-image-id: provider.machine"),
@@ -244,7 +244,7 @@ def test_a_runner_is_shown_without_the_secrets_that_it_lists(organization: Organ
             ["--override-image-id", "x"],
             "--override-image-id: offload.sandbox_init_cmd",
         ),
-        ("provider", ["--copy-dir", ".:x"], "--copy-dir: provider"),
+        ("provider", ["--copy-dir", ".:x"], "--copy-dir: provider.copy_dirs"),
         ("offload.max_parallel", ["-p", "3"], "--parallel: offload.max_parallel"),
         ("offload.runner", ["--runner", "base"], "--runner: offload.runner"),
     ],
