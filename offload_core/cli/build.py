@@ -25,7 +25,7 @@ def command(ctx: click.Context, copy_dir: tuple[str, ...], no_cache: bool) -> in
     from .run_options import RunOptions, makes_images
 
     options = RunOptions(copy_dir=copy_dir, no_cache=no_cache)
-    loaded = load_configured(settings(ctx), options=options.beside_keys())
+    loaded = load_configured(settings(ctx), options.overrides)
     warn(loaded.warnings)
     options.check(loaded)
     provider = make_provider(loaded)

@@ -9,19 +9,19 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..abc import Context, Framework, Group, Provider
+from ..config.layers import Override
 from ..config.loading import Loaded, load
-from ..config.overrides import Option, Override
 from .root import Settings
 from .saying import warn
 
 
-def load_configured(settings: Settings, overrides: Sequence[Override] = (), options: Sequence[Option] = ()) -> Loaded:
+def load_configured(settings: Settings, overrides: Sequence[Override] = ()) -> Loaded:
     """The configuration that `-c` names, with the environment and the command line laid over it.
 
     Raises:
         ConfigError, PluginError: as `offload_core.config.loading.load`.
     """
-    return load(settings.config, environ=os.environ, overrides=overrides, options=options)
+    return load(settings.config, environ=os.environ, overrides=overrides)
 
 
 def make_provider(loaded: Loaded, say: Callable[[str], None] = lambda message: warn([message])) -> Provider[Any]:

@@ -38,7 +38,7 @@ def command(
     ctx: click.Context, /, collect_only: bool, parallel: int | None, runner: str | None, **given: object
 ) -> int:
     """Run, report, and return the exit code of `offload_core.results.accounting.ExitCode`."""
-    from ..config.overrides import Override
+    from ..config.layers import Override
     from .composition import run
     from .configured import load_configured
     from .run_options import RunOptions
@@ -49,7 +49,7 @@ def command(
         Override("offload.runner", runner, "--runner"),
     ]
     options = RunOptions(argv=tuple(sys.argv), verbose=common.verbose, color=common.color, **given)  # type: ignore[arg-type]
-    loaded = load_configured(common, [each for each in overrides if each.value is not None], options.beside_keys())
+    loaded = load_configured(common, [*(each for each in overrides if each.value is not None), *options.overrides])
     return _collect(loaded, options.tests) if collect_only else run(loaded, options)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from attrs import frozen
 
 from ..abc import PrepareRequest, Provider
+from ..config.layers import Override
 from ..config.loading import Loaded
-from ..config.overrides import Option
 from ..errors import ConfigError
 from .request import prepare_request
 
@@ -41,14 +41,15 @@ class RunOptions:
         """The variables that `--env` sets; the last of one name counts."""
         return {name: value for each in self.env for name, equals, value in [each.partition("=")] if name and equals}
 
-    def beside_keys(self) -> tuple[Option, ...]:
-        """Those that do what keys of the configuration say."""
-        given = {
+    @property
+    def overrides(self) -> list[Override]:
+        """Those that do what a key of the configuration says, for where it is loaded."""
+        given: dict[str, Any] = {
             "--env": self.variables or None,
             "--copy-dir": self.copy_dir or None,
             "--override-image-id": self.override_image_id,
         }
-        return tuple(Option(name, value) for name, value in given.items() if value is not None)
+        return [Override(option, value, option) for option, value in given.items() if value is not None]
 
     def warnings(self, provider: Provider[Any]) -> Iterator[str]:
         """What was asked for and has no effect, in words."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from .root import OffloadGroup, settings
 
 if TYPE_CHECKING:
     from ..config.catalog import Catalog, Listed
+    from ..config.locks import Lock
+    from ..config.runners import Runner
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -65,13 +68,10 @@ def show(ctx: click.Context, name: str, as_json: bool) -> int:
         told = {
             "name": name,
             "description": runner.table.description,
-            "chain": [{"name": each.name, "origin": str(each.origin)} for each in reversed(chain)],
+            "chain": chain_json(chain),
             "values": without_secrets(layers.values, listed),
             "origins": {dotted(path): str(each.origin) for path, each in values},
-            "locks": [
-                {"key": dotted(each.path), "by": each.owner, "origin": str(each.origin), "reason": each.reason}
-                for each in locks.locks
-            ],
+            "locks": [lock_json(each) for each in locks],
         }
         click.echo(json.dumps(told, indent=2, default=str))
         return 0
@@ -80,9 +80,21 @@ def show(ctx: click.Context, name: str, as_json: bool) -> int:
     for path, each in values:
         [value] = without_secrets({str(path[-1]): each.value}, listed).values()
         click.echo(f"  {dotted(path)} = {toml(value)}  # {each.origin}")
-    for lock in locks.locks:
+    for lock in locks:
         click.echo(f"  {dotted(lock.path)} is {lock}")
     return 0
+
+
+def chain_json(chain: Sequence[Runner]) -> list[dict[str, str]]:
+    """A runner and all that it extends, itself first."""
+    return [{"name": each.name, "origin": str(each.origin)} for each in reversed(chain)]
+
+
+def lock_json(lock: Lock) -> dict[str, str]:
+    """What is locked, by whom, where and why."""
+    from ..config.keys import dotted
+
+    return {"key": dotted(lock.path), "by": lock.owner, "origin": str(lock.origin), "reason": lock.reason}
 
 
 def _catalog(ctx: click.Context) -> Catalog:

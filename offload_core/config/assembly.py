@@ -14,13 +14,11 @@ from .catalog import Catalog, sources
 from .documents import MISSING, Document, plain
 from .gate import Gate
 from .key_tree import key_tree
-from .keys import Origin
-from .layers import Layers
+from .keys import Origin, located
+from .layers import Layers, Override, variables
 from .locks import RUNNER_KEY, Locks
-from .overrides import Option, Override, variables
 from .policy import Policy, read_policy
-from .problems import located
-from .runners import Runner
+from .runners import Runner, Tier, definitions
 from .structure import found_words
 
 P = TypeVar("P")
@@ -47,16 +45,13 @@ class Assembled:
     framework: type[Framework[Any]] | PluginError | None
 
 
-def assemble(
-    file: Document, environ: Mapping[str, str], overrides: Sequence[Override] = (), options: Sequence[Option] = ()
-) -> Assembled:
+def assemble(file: Document, environ: Mapping[str, str], overrides: Sequence[Override]) -> Assembled:
     """Lay the layers of a configuration.
 
     Args:
         file: the project's.
         environ: for `OFFLOAD_<TABLE>__<KEY>` and `OFFLOAD_RUNNERS`.
         overrides: from the command line.
-        options: of the command, as far as they do what keys say.
 
     Raises:
         ConfigError: a locked key is set; the policy, or a runner that is used, is wrong or missing.
@@ -67,13 +62,14 @@ def assemble(
     stronger = [file.without("runners"), *variables(environ), *(each.document() for each in overrides)]
     known = Catalog(sources(environ, file), policy.runners)
     name, origin = _selected(gate, stronger)
-    known.check_project()
-    runners = known.chain(name, str(origin), gate, only_policy=policy.locks.on(RUNNER_KEY) is not None)
+    tuple(definitions(file, Tier.PROJECT))  # what is wrong with them is said, whether one of them is used or not
+    only_policy = policy.locks.on(RUNNER_KEY) is not None
+    runners = known.chain(name, str(origin), gate, only_policy=only_policy) if name else ()
     # what else there is to be set, and what an older name is, is known only from the plugins
     provider = _plugin_class(load_provider_class, gate.foresee(("provider", "type"), runners, stronger)[0])
     framework = _plugin_class(load_framework_class, gate.foresee(("framework", "type"), runners, stronger)[0])
     tree = key_tree(*(each if isinstance(each, type) else None for each in (provider, framework)))
-    gate.lay(tree, runners, stronger, options)
+    gate.lay(tree, runners, stronger)
     gate.complete(tree)
     gate.close()
     return Assembled(

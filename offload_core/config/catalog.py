@@ -6,7 +6,7 @@ the project's own file. The policy's runners stand apart: no other place can def
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -131,16 +131,10 @@ def sources(environ: Mapping[str, str], project: Document | None) -> tuple[Runne
         found.append(RunnerFiles(Tier.PROJECT, Path(project.origin.source), given=project.laid_as(Layer.RUNNER)))
     if environ.get(VARIABLE):
         found.append(RunnerFiles(Tier.VARIABLE, Path(environ[VARIABLE]), required=True))
-    return (*found, *_directories(), RunnerPackages())
-
-
-def _directories() -> Iterator[RunnerFiles]:
     directories = PlatformDirs("offload", appauthor=False, multipath=True)
     user = directories.user_config_path
-    yield RunnerFiles(Tier.USER, user / FILE)
-    for directory in directories.iter_config_paths():
-        if directory != user:
-            yield RunnerFiles(Tier.SYSTEM, directory / FILE)
+    system = [RunnerFiles(Tier.SYSTEM, each / FILE) for each in directories.iter_config_paths() if each != user]
+    return (*found, RunnerFiles(Tier.USER, user / FILE), *system, RunnerPackages())
 
 
 @frozen
@@ -172,18 +166,8 @@ class Catalog:
     sources: tuple[RunnerSource, ...]
     policy: tuple[RunnerFiles, ...] = ()
 
-    def check_project(self) -> None:
-        """Read the project's own runners, whether one of them is used or not.
-
-        Raises:
-            ConfigError: one of them is wrong; says where.
-        """
-        for source in self.sources:
-            if source.tier is Tier.PROJECT:
-                source.names()
-
     def chain(self, name: str, asked: str, gate: Gate, *, only_policy: bool = False) -> tuple[Runner, ...]:
-        """A runner and all that it extends, the base of all first; nothing for no name.
+        """A runner and all that it extends, the base of all first.
 
         What a runner extends is looked up where the runner itself is defined, and in weaker places: a project can
         build on a runner of its organization, but not put another base under it.
@@ -199,7 +183,7 @@ class Catalog:
         """
         found: list[Runner] = []
         weaker = self.sources
-        wanted = name or None
+        wanted: str | None = name
         while wanted is not None:
             shown = " -> ".join([asked, *map(str, found), wanted])
             if any(each.name == wanted for each in found):
@@ -263,8 +247,4 @@ class Catalog:
 
 
 def _first(sources: Iterable[RunnerSource], name: str) -> tuple[RunnerSource | None, Runner | None]:
-    for source in sources:
-        runner = source.get(name)
-        if runner is not None:
-            return source, runner
-    return None, None
+    return next(((source, runner) for source in sources if (runner := source.get(name))), (None, None))

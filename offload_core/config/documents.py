@@ -11,9 +11,8 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from ..errors import ConfigError
-from .keys import KeyPath, Layer, Origin
+from .keys import KeyPath, Layer, Origin, located
 from .positions import lines_of
-from .problems import located
 
 MISSING: Final = object()
 """Stands for a value that is not there."""
@@ -62,7 +61,8 @@ class Document:
 
     def at(self, path: KeyPath) -> Origin:
         """Where the value at `path`, or the nearest table around it, stands."""
-        return origin_at(self.origins, path) or self.origin
+        around = (path[:length] for length in range(len(path), 0, -1))
+        return next((self.origins[each] for each in around if each in self.origins), self.origin)
 
     def error(self, path: KeyPath, words: str) -> ConfigError:
         """What is wrong with the value at `path`."""
@@ -90,11 +90,6 @@ def value_at(values: Any, path: KeyPath) -> Any:
     for part in path:
         values = values.get(part, MISSING) if isinstance(values, Mapping) else MISSING
     return values
-
-
-def origin_at(origins: Mapping[KeyPath, Origin], path: KeyPath) -> Origin | None:
-    """Where the value at `path`, or the nearest table around it, was set."""
-    return next((origins[path[:length]] for length in range(len(path), 0, -1) if path[:length] in origins), None)
 
 
 def plain(value: Any) -> Any:

@@ -46,11 +46,7 @@ class Explanation:
 
 def effective(loaded: Loaded) -> dict[str, dict[str, Any]]:
     """All tables, with the values that count, as TOML would have them; None for what is not set. Secrets are masked."""
-    tables = {}
-    for each in attrs.fields(type(loaded.config)):
-        table = getattr(loaded.config, each.name)
-        if table is not None:
-            tables[each.name] = _plain(table)
+    tables = {name: table for name, table in _plain(loaded.config).items() if table is not None}
     for name in _PLUGIN_TABLES:
         tables[name] |= tables[name].pop("options")
     shown: dict[str, dict[str, Any]] = masked(tables, loaded.config, os.environ)
@@ -81,7 +77,7 @@ def _explained(loaded: Loaded, tree: KeyTree, path: KeyPath, value: Any) -> Iter
             yield from _explained(loaded, tree, (*path, name), each)
         return
     config, layers = loaded.config, loaded.assembled.layers
-    origin = loaded.provenance.get(dotted(path)) or layers.origin(path)
+    origin = loaded.provenance.get(dotted(path)) or layers.at(path)
     field = _field(tree, path)
     covered = [each for each in layers.history.get(path, []) if each.origin != origin]
     if field is not None and origin != DEFAULT and field.default is not attrs.NOTHING:

@@ -16,11 +16,9 @@ from ..suggestion import did_you_mean
 from .documents import MISSING, Document, EnvironmentText, plain
 from .expansion import ExpansionError, expand
 from .key_tree import KeyTree
-from .keys import DEFAULT, KeyPath, Layer, Origin, dotted
-from .layers import Layers
+from .keys import DEFAULT, KeyPath, Layer, Origin, dotted, located, refuse
+from .layers import Layers, spelled_as
 from .locks import Lock, Locks
-from .overrides import Option, spelled_as
-from .problems import Problems
 from .runners import Runner, Tier
 
 _PROJECT_ROOT: KeyPath = ("offload", "sandbox_project_root")
@@ -58,6 +56,15 @@ class Implication:
         """What a value at `path` decides by this."""
         return (*self.decides, *path[len(self.key) :]) if path[: len(self.key)] == self.key else None
 
+    def changes(self, value: Any, before: Any, there: Any) -> bool:
+        """Whether a value, which replaces the one before, changes what it decides, which is `there` now."""
+        match self.effect:
+            case Effect.HIDES:
+                return not same(value, there) and not same(value, before)
+            case Effect.FILLS:
+                return _given(there) is MISSING and not same(_given(value), _given(before))
+        return True
+
 
 IMPLICATIONS = (
     Implication(("framework", "env"), _PROVIDER_ENV, Effect.HIDES),
@@ -71,6 +78,9 @@ IMPLICATIONS = (
     Implication(("--override-image-id",), ("provider",), Effect.REPLACES, but=frozenset({"type", "env"})),
 )
 """Everything that is decided by another value than the key's own. What is new in this respect belongs here."""
+
+_OPTIONS = tuple(str(each.key[0]) for each in IMPLICATIONS if str(each.key[0]).startswith("--"))
+"""Options of commands that are no keys, but do what a key says."""
 
 
 @define
@@ -90,7 +100,7 @@ class Gate:
     environ: Mapping[str, str] = field(factory=dict)
     layers: Layers = field(factory=Layers, init=False)
     locks: Locks = field(factory=Locks, init=False)
-    _problems: Problems = field(factory=Problems, init=False)
+    _problems: list[str] = field(factory=list, init=False)
 
     def foresee(self, key: KeyPath, runners: Sequence[Runner], documents: Sequence[Document]) -> tuple[Any, Origin]:
         """The value that a key will have when all is laid: for those that decide how everything else is read."""
@@ -109,28 +119,21 @@ class Gate:
             replaced: the runner of this name in weaker places, after all that it extends, if the project defines it.
         """
         because = f": {runner.table.lock_reason}" if runner.table.lock_reason else ""
-        self._problems.messages += [
+        self._problems += [
             f"{claim}: the policy defines the runner {runner.name!r} ({runner.origin}), and no other place may{because}"
             for claim in claims
         ]
         for lock in (lock for each in replaced for lock in each.locks):
             words = f"{dotted(lock.path)} is {lock}. Another definition of the runner would take that away; "
-            self._problems.add(runner.origin, ("runners", runner.name), words + "give it a name of its own")
+            self._note(runner.origin, ("runners", runner.name), words + "give it a name of its own")
 
-    def lay(
-        self,
-        tree: KeyTree,
-        runners: Sequence[Runner],
-        documents: Sequence[Document] = (),
-        options: Iterable[Option] = (),
-    ) -> None:
+    def lay(self, tree: KeyTree, runners: Sequence[Runner], documents: Sequence[Document] = ()) -> None:
         """Pass all layers, and lay what is let in.
 
         Args:
             tree: the keys that there are, for older names.
             runners: the one that is selected, after all that it extends.
             documents: what is stronger than the policy, weakest first.
-            options: of a command. They are not laid, since they are no keys; their effect they have elsewhere.
         """
         self.policy = tree.canonical(self.policy)
         self.policy_locks = Locks(_canonical(self.policy_locks, tree))
@@ -140,17 +143,15 @@ class Gate:
             if document.origin.layer is Layer.ENVIRONMENT:
                 document = evolve(document, values=spelled_as(document.values, self.layers.values))
             document = tree.canonical(document)
-            self.layers.lay(evolve(document, values=self._permitted(document, locks)))
-        for option in options:
-            self._permitted(option.document(), self.locks)
+            # an option that is no key has its effect elsewhere
+            self.layers.lay(evolve(document, values=self._permitted(document, locks)).without(*_OPTIONS))
 
     def complete(self, tree: KeyTree) -> None:
         """When all is laid: set what is implied by it, and note locks that lock nothing."""
         for each in IMPLICATIONS:
-            value = self.layers.get(each.key)
-            fills = each.effect is Effect.FILLS and isinstance(value, str) and not _is_empty(value)
-            if fills and _is_empty(self.layers.get(each.decides)):
-                self.layers.lay(Document.single(each.decides, value, self.layers.origin(each.key)))
+            value, there = _given(self.layers.get(each.key)), _given(self.layers.get(each.decides))
+            if each.effect is Effect.FILLS and isinstance(value, str) and there is MISSING:
+                self.layers.lay(Document.single(each.decides, value, self.layers.at(each.key)))
         for lock in self.locks:
             if tree.find(lock.path) is None:
                 self._refuse_lock(lock, tree)
@@ -161,7 +162,7 @@ class Gate:
         Raises:
             ConfigError: names every value that is locked, where it was set, who locked it and why.
         """
-        self._problems.refuse()
+        refuse(self._problems)
 
     def _in_order(self, runners: Sequence[Runner], documents: Sequence[Document]) -> Iterator[tuple[Document, Locks]]:
         """All layers, weakest first, each with the locks that hold for it."""
@@ -179,7 +180,7 @@ class Gate:
         for name, value in document.get(path).items():
             here = (*path, name)
             lock = locks.on(here)
-            if isinstance(value, dict) and (value or lock is None or isinstance(self._there(here, lock), dict)):
+            if isinstance(value, dict) and (value or lock is None or isinstance(self._kept(here, lock), dict)):
                 inner = self._permitted(document, locks, here)
                 if lock is None:
                     permitted[name] = inner
@@ -187,64 +188,56 @@ class Gate:
             # what is no table replaces all that is in one; an empty one can mean something by being there
             lock = lock or locks.below(here)
             if lock is None:
-                if not self._decides_locked(document, here, value, locks):
+                noted = len(self._problems)
+                for leaf, each in _leaves(here, plain(value)):
+                    self._refuse_implied(leaf, each, document, locks)
+                if len(self._problems) == noted:
                     permitted[name] = value
-            elif not same(value, self._there(here, lock)):
-                self._problems.add(document.at(here), here, str(lock))
+            elif not same(value, self._kept(here, lock)):
+                self._note(document.at(here), here, str(lock))
         return permitted
 
-    def _there(self, path: KeyPath, lock: Lock) -> Any:
+    def _kept(self, path: KeyPath, lock: Lock) -> Any:
         """The value that a lock keeps. That of the policy is laid only after the runners."""
         value = self.policy.get(path) if lock.by_policy else MISSING
         return self.layers.get(path) if value is MISSING else value
 
-    def _decides_locked(self, document: Document, path: KeyPath, value: Any, locks: Locks) -> bool:
-        """Whether a value decides what is locked under another name, which is noted."""
-        noted = len(self._problems.messages)
-        for where, each in _leaves(path, plain(value)):
-            for implication in IMPLICATIONS:
-                decided = implication.decided_by(where)
-                lock = _lock_on(decided, locks, implication.but) if decided else None
-                if not decided or lock is None:
-                    continue
-                new = implication.effect is Effect.REPLACES or not same(each, self.layers.get(where))
-                if new and self._has_effect(implication.effect, each, document, decided, lock):
-                    self._note(implication.effect, document.at(where), where, decided, lock)
-        return len(self._problems.messages) > noted
+    def _refuse_implied(self, path: KeyPath, value: Any, document: Document, locks: Locks) -> None:
+        """Note it if a value decides what is locked under another name."""
+        for each in IMPLICATIONS:
+            decided = each.decided_by(path)
+            lock = _lock_on(decided, locks, each.but) if decided else None
+            if not decided or not lock or not each.changes(value, self.layers.get(path), self._expanded(decided, lock)):
+                continue
+            key = lock.path if lock.is_inside(decided) else decided
+            if path[0] in _OPTIONS:
+                self._note(" ".join(map(str, path)), key, str(lock))
+            else:
+                self._note(document.at(path), path, f"it would {each.effect.value} {dotted(key)}, which is {lock}")
 
-    def _has_effect(self, effect: Effect, value: Any, document: Document, decided: KeyPath, lock: Lock) -> bool:
-        there = self._there(decided, lock)
-        if effect is Effect.FILLS:
-            return not _is_empty(value) and _is_empty(there) and _is_empty(document.get(decided))
-        return effect is Effect.REPLACES or not same(value, self._expanded(decided, there))
-
-    def _note(self, effect: Effect, origin: Origin, path: KeyPath, decided: KeyPath, lock: Lock) -> None:
-        key = lock.path if lock.is_inside(decided) else decided
-        if str(path[0]).startswith("--"):
-            self._problems.add(" ".join(map(str, path)), key, str(lock))
-        else:
-            self._problems.add(origin, path, f"it would {effect.value} {dotted(key)}, which is {lock}")
-
-    def _expanded(self, path: KeyPath, value: Any) -> Any:
-        """What a value is for a sandbox: `${…}` counts in `[provider.env]`, and nowhere else."""
-        if path[: len(_PROVIDER_ENV)] != _PROVIDER_ENV or not isinstance(value, str):
-            return value
+    def _expanded(self, path: KeyPath, lock: Lock) -> Any:
+        """What a locked value is for a sandbox: `${…}` counts in `[provider.env]`, and nowhere else."""
+        value = self._kept(path, lock)
         try:
-            return expand(value, self.environ)
+            in_env = isinstance(value, str) and path[: len(_PROVIDER_ENV)] == _PROVIDER_ENV
+            return expand(value, self.environ) if in_env else value
         except ExpansionError:
             return value
 
     def _refuse_lock(self, lock: Lock, tree: KeyTree) -> None:
         """A lock on a key that does not exist locks nothing: a typing error, or another plugin than was meant."""
         table, *rest = lock.path
-        kind: KeyPath = (table, "type")
         if table in ("provider", "framework"):
+            kind: KeyPath = (table, "type")
             words = f"the {table} {self.layers.get(kind)!r} has no key {dotted(tuple(rest))}, which is {lock}"
-            self._problems.add(self.layers.origin(kind), kind, words)
+            self._note(self.layers.at(kind), kind, words)
             return
         inside = tree.find(lock.path[:-1])
         hint = did_you_mean(str(lock.path[-1]), inside.names()) if inside else ""
-        self._problems.add(lock.origin, lock.path, f"{lock.owner} locks a key that does not exist{hint}")
+        self._note(lock.origin, lock.path, f"{lock.owner} locks a key that does not exist{hint}")
+
+    def _note(self, origin: Origin | str, path: KeyPath, words: str) -> None:
+        self._problems.append(located(origin, path, words))
 
 
 def same(value: Any, other: Any) -> bool:
@@ -277,5 +270,6 @@ def _lock_on(path: KeyPath, locks: Locks, but: frozenset[str]) -> Lock | None:
     return locks.on(path) or next(inside, None)
 
 
-def _is_empty(value: Any) -> bool:
-    return value is MISSING or plain(value) in (None, "")
+def _given(value: Any) -> Any:
+    """A path that is empty is none."""
+    return MISSING if plain(value) == "" else value

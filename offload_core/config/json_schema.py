@@ -7,7 +7,7 @@ it. What can be known only by trying, such as whether a command can be split int
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -36,7 +36,7 @@ def json_schema(plugins: Mapping[str, Mapping[str, type]] | None = None) -> Sche
         if each.name in _PLUGIN_TABLES:
             definitions[each.name] = _plugin_table(_PLUGIN_TABLES[each.name], (plugins or {}).get(each.name))
         else:
-            definitions[each.name] = _alternatives(arms(each.type))
+            definitions[each.name] = _value(each.type)
     tables: Schema = {name: {"$ref": f"#/definitions/{name}"} for name in definitions}
     runner = _table(RunnerTable)
     runner["properties"] |= tables
@@ -89,11 +89,7 @@ def _properties(fields: Iterable[Any]) -> Schema:
 
 
 def _value(annotation: Any) -> Schema:
-    return _alternatives(arms(annotation))
-
-
-def _alternatives(types: Sequence[Any]) -> Schema:
-    schemas = [_one(each) for each in types]
+    schemas = [_one(each) for each in arms(annotation)]
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 

@@ -57,21 +57,11 @@ class KeyTree:
 
     def find(self, path: KeyPath) -> KeyTree | None:
         """What is at the path; None if a configuration has no such place."""
-        tree: KeyTree | None = self
-        for part in path:
-            child = tree.child(str(part)) if tree else None
-            tree = child[1] if child else None
-        return tree
+        return self._walk(path)[1]
 
     def canonical_path(self, path: KeyPath) -> KeyPath:
         """The path in today's names, as far as it is known."""
-        found: KeyPath = ()
-        tree: KeyTree | None = self
-        for part in path:
-            child = tree.child(part) if tree and isinstance(part, str) else None
-            name, tree = child or (part, None)
-            found = (*found, name)
-        return found
+        return self._walk(path)[0]
 
     def canonical(self, document: Document) -> Document:
         """The document in today's names: under another one nothing must pass by a lock or a stronger layer."""
@@ -80,6 +70,15 @@ class KeyTree:
         order = sorted(moved, key=lambda where: where == moved[where])
         origins = {moved[where]: document.origins[where] for where in order}
         return Document(_renamed(document.values, self), document.origin, origins)
+
+    def _walk(self, path: KeyPath) -> tuple[KeyPath, KeyTree | None]:
+        found: KeyPath = ()
+        tree: KeyTree | None = self
+        for part in path:
+            child = tree.child(part) if tree and isinstance(part, str) else None
+            name, tree = child or (part, None)
+            found = (*found, name)
+        return found, tree
 
     def _classes(self) -> Iterator[type]:
         return (kind for kind in self.kinds if isinstance(kind, type) and attrs.has(kind))

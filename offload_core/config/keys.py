@@ -1,14 +1,17 @@
-"""Keys as paths and as TOML writes them, and where the value of one was set."""
+"""Keys as paths and as TOML writes them, where the value of one was set, and what is wrong with it."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
 from attrs import frozen
 from typing_extensions import override
+
+from ..errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
 """From the top of the configuration: keys, and positions in lists."""
@@ -55,6 +58,21 @@ def dotted(path: KeyPath) -> str:
         quoted = part if _BARE.fullmatch(part) else '"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"'
         text += f".{quoted}" if text else quoted
     return text
+
+
+def located(origin: Origin | str, path: KeyPath, words: str) -> str:
+    """What is wrong with the value of a key, as all messages have it."""
+    return f"{origin}: {dotted(path)}: {words}"
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Do nothing if nothing is wrong.
+
+    Raises:
+        ConfigError: names every problem, one a line.
+    """
+    if text := "\n".join(problems):
+        raise ConfigError(text)
 
 
 def parsed_key(text: str) -> tuple[str, ...] | None:

@@ -1,14 +1,21 @@
-"""Layers of raw values, laid over each other weakest first, before anything is given a type."""
+"""Layers of raw values, laid over each other weakest first, before anything is given a type.
+
+Above the project's file stand variables named `OFFLOAD_<TABLE>__<KEY>`, and above these what a command line says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
-from .documents import Document, origin_at, value_at
-from .keys import DEFAULT, KeyPath, Origin
+from .documents import Document, EnvironmentText
+from .keys import DEFAULT, KeyPath, Layer, Origin
+
+_PREFIX = "OFFLOAD_"
+_SEPARATOR = "__"
 
 
 @frozen
@@ -19,25 +26,22 @@ class Setting:
     origin: Origin
 
 
-@define
-class Layers:
-    """The values of all layers so far, the origin of each, and for each key what was laid for it, weakest first."""
+@frozen
+class Layers(Document):
+    """What all layers so far come to.
+
+    Attributes:
+        history: for each key what was laid for it, weakest first.
+    """
 
     values: dict[str, Any] = field(factory=dict)
+    origin: Origin = DEFAULT
     origins: dict[KeyPath, Origin] = field(factory=dict)
     history: dict[KeyPath, list[Setting]] = field(factory=dict)
 
     def lay(self, document: Document) -> None:
         """Lay a stronger layer over what is there: tables are merged key by key, everything else is replaced."""
         self._merge(self.values, document.values, (), document)
-
-    def get(self, path: KeyPath) -> Any:
-        """The value at `path`, or `MISSING`."""
-        return value_at(self.values, path)
-
-    def origin(self, path: KeyPath) -> Origin:
-        """Where the value at `path`, or the nearest table around it, was set."""
-        return origin_at(self.origins, path) or DEFAULT
 
     def _merge(self, into: dict[str, Any], values: Mapping[str, Any], path: KeyPath, document: Document) -> None:
         for name, value in values.items():
@@ -59,3 +63,54 @@ class Layers:
     def _forget(self, path: KeyPath) -> None:
         for each in [each for each in self.origins if each[: len(path)] == path]:
             del self.origins[each]
+
+
+@frozen
+class Override:
+    """A value given on the command line.
+
+    Attributes:
+        path: dotted (`offload.max_parallel`); of an option that is no key, but does what a key says, its own name, such
+            as `--env`. What such an option decides stands beside the gate.
+        value: of `--env` the variables by their names.
+        flag: what the user typed.
+    """
+
+    path: str
+    value: Any
+    flag: str
+
+    def document(self) -> Document:
+        """The value as a layer."""
+        return Document.single(tuple(self.path.split(".")), self.value, Origin(Layer.FLAG, self.flag))
+
+
+def variables(environ: Mapping[str, str]) -> Iterator[Document]:
+    """Each variable that is a configuration value. Names of tables and of what is in `[groups]` are lower-cased."""
+    for name in sorted(environ):
+        key = name.removeprefix(_PREFIX)
+        if key == name or _SEPARATOR not in key.strip("_"):
+            continue
+        parts = key.split(_SEPARATOR)
+        path = tuple(part if _keeps_case(parts, depth) else part.lower() for depth, part in enumerate(parts))
+        yield Document.single(path, EnvironmentText(environ[name]), Origin(Layer.ENVIRONMENT, name))
+
+
+def _keeps_case(parts: list[str], depth: int) -> bool:
+    return depth >= 2 and parts[0].lower() != "groups"
+
+
+def spelled_as(values: Mapping[str, Any], existing: Any) -> dict[str, Any]:
+    """Values of variables under the names that exist already, whatever their case, with `_` for what a variable's name
+    cannot hold. What does not exist yet is taken as it is.
+    """
+    names = existing if isinstance(existing, Mapping) else {}
+    spelled = {}
+    for name, value in values.items():
+        known = next((each for each in names if _folded(each) == _folded(name)), name)
+        spelled[known] = spelled_as(value, names.get(known)) if isinstance(value, dict) else value
+    return spelled
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"\W", "_", name).lower()

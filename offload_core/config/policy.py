@@ -74,7 +74,10 @@ def read_policy() -> Policy:
     found = document(text, str(path), Layer.POLICY)
     if not found.values:
         raise ConfigError(f"the policy {path} says nothing; remove the file if there is to be none")
-    _refuse_unknown(found)
+    known = ("policy", "runners", *keys_of(Config))
+    for name in found.values:
+        if name not in known:
+            raise found.error((name,), f"a policy has no such table{did_you_mean(name, known)}")
     table = strict_table(PolicyTable, found.values.get("policy", {}), found, ("policy",))
     lock = Lock((), "the policy", found.origin, table.lock_reason, by_policy=True)
     return Policy(
@@ -83,13 +86,6 @@ def read_policy() -> Policy:
         locks=Locks(locks_of(table.locked, ("policy", "locked"), found, lock)),
         runners=_runners(found, path, table),
     )
-
-
-def _refuse_unknown(found: Document) -> None:
-    known = ("policy", "runners", *keys_of(Config))
-    for name in found.values:
-        if name not in known:
-            raise found.error((name,), f"a policy has no such table{did_you_mean(name, known)}")
 
 
 def _runners(found: Document, path: Path, table: PolicyTable) -> tuple[RunnerFiles, ...]:

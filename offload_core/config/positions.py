@@ -36,7 +36,6 @@ class _Scanner:
         self.text = document
         self.at = 0
         self.lines: dict[KeyPath, int] = {}
-        self._counted = (0, 1)
         self._elements: dict[KeyPath, int] = {}
 
     def scan(self) -> None:
@@ -137,8 +136,6 @@ class _Scanner:
         return match.group()
 
     def _record(self, path: KeyPath, position: int) -> None:
-        counted, line = self._counted
-        line += self.text.count("\n", counted, position)
-        self._counted = (position, line)
+        line = self.text.count("\n", 0, position) + 1
         for length in range(1, len(path) + 1):
             self.lines.setdefault(path[:length], line)

@@ -13,9 +13,8 @@ from ..abc import key
 from ..errors import ConfigError
 from .annotations import keys_of
 from .documents import MISSING, Document
-from .keys import KeyPath, Origin
+from .keys import KeyPath, Origin, located
 from .locks import RUNNER_KEY, Lock, locks_of
-from .problems import located
 from .structure import found_words, strict_table
 
 VARIABLE = "OFFLOAD_RUNNERS"

@@ -6,7 +6,7 @@ cattrs chooses by type; the hooks here say what is accepted, and report in words
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -19,8 +19,7 @@ from ..errors import PluginError
 from ..suggestion import did_you_mean
 from .annotations import arms, element_of, fields_of, is_mapping, is_sequence, is_union, keys_of
 from .documents import Document, EnvironmentText, plain
-from .keys import KeyPath, dotted
-from .problems import Problems
+from .keys import KeyPath, dotted, located, refuse
 from .secrets import is_secret_name
 
 T = TypeVar("T")
@@ -36,13 +35,18 @@ _EXPECTED = {
 
 
 class Mismatch(Exception):
-    """A value is not of the type that its key has; `path` is relative to where structuring began."""
+    """A value is not of the type that its key has.
 
-    def __init__(self, path: KeyPath, expected: str, found: Any) -> None:
-        words = found_words(found)
-        if path and is_secret_name(str(path[-1])):
-            words = words[words.rfind("(") :].strip("()")  # only what it is
-        super().__init__(f"expected {expected}, found {words}")
+    Attributes:
+        expected: what is, in words; or all there is to say.
+        found: what the value is, in words, if that is to be said.
+        path: of the value, relative to where structuring began.
+    """
+
+    def __init__(self, expected: str, found: str, path: KeyPath = ()) -> None:
+        super().__init__(expected, found)
+        self.expected = expected
+        self.found = found
         self.path = path
 
 
@@ -53,12 +57,14 @@ class Findings:
     Attributes:
         problems: path and words of everything that is wrong.
         unknown: paths of keys that no table has, with the names it does have.
-        used: for each key that is set, the path it was set under (another one for an alias).
+        inert: paths of what is set and has no effect, with why.
+        used: for each key of each table the path it was set under (another one for an alias); None if it was not.
     """
 
     problems: list[tuple[KeyPath, str]] = field(factory=list)
     unknown: list[tuple[KeyPath, tuple[str, ...]]] = field(factory=list)
-    used: dict[KeyPath, KeyPath] = field(factory=dict)
+    inert: list[tuple[KeyPath, str]] = field(factory=list)
+    used: dict[KeyPath, KeyPath | None] = field(factory=dict)
 
     def refuse_unknown(self, which: Callable[[KeyPath], bool] = lambda path: True) -> None:
         """Make problems of unknown keys."""
@@ -88,14 +94,18 @@ def structure(cls: type[T], table: Any, path: KeyPath, findings: Findings, also:
     known = keys_of(cls)
     findings.unknown += [((*path, name), (*known, *also)) for name in table if name not in known and name not in also]
     values: dict[str, Any] = {}
+    inert: list[tuple[KeyPath, str]] = []
     for each in fields:
         name = next((name for name in (each.name, each.metadata.get("alias")) if name in table), None)
+        findings.used[(*path, each.name)] = None if name is None else (*path, name)
         if name is not None:
-            findings.used[(*path, each.name)] = (*path, name)
             _structure_value(values, each, table[name], (*path, name), findings)
+            inert += [((*path, name), why) for why in [each.metadata.get("inert")] if why]
         elif each.default is attrs.NOTHING:
             doc = each.metadata.get("doc", "")
             findings.problems.append(((*path, each.name), f"required, but not set{doc and f' ({doc})'}"))
+    whole = [each.metadata.get("inert") for each in fields]
+    findings.inert += [(path, whole[0])] if whole and all(whole) else inert
     if len(findings.problems) > before:
         return None
     try:
@@ -115,12 +125,10 @@ def strict_table(cls: type[T], table: Any, found: Document, where: KeyPath) -> T
     Raises:
         ConfigError: wrong types, or unknown keys.
     """
-    findings, problems = Findings(), Problems()
+    findings = Findings()
     made = structure(cls, table, where, findings)
     findings.refuse_unknown()
-    for path, words in findings.problems:
-        problems.add(found.at(path), path, words)
-    problems.refuse()
+    refuse(located(found.at(path), path, words) for path, words in findings.problems)
     assert made is not None  # there would be a problem
     return made
 
@@ -146,16 +154,20 @@ def found_words(value: Any) -> str:
 
 
 def _structure_value(values: dict[str, Any], each: Any, raw: Any, path: KeyPath, findings: Findings) -> None:
-    target = each.type
-    if attrs.has(target):
-        nested = structure(target, raw, path, findings)
+    if attrs.has(each.type):
+        nested = structure(each.type, raw, path, findings)
         if nested is not None:
             values[each.name] = nested
         return
     try:
-        values[each.name] = _CONVERTER.structure(raw, target)
+        value = values[each.name] = _CONVERTER.structure(raw, each.type)
+        for name in value if isinstance(value, Mapping) else ():
+            findings.used[(*path[:-1], each.name, name)] = (*path, name)
     except Mismatch as mismatch:
-        findings.problems.append(((*path, *mismatch.path), str(mismatch)))
+        where, found = (*path, *mismatch.path), mismatch.found
+        if is_secret_name(str(where[-1])):
+            found = found.rpartition("(")[2].rstrip(")")  # only what it is
+        findings.problems.append((where, f"{mismatch.expected}{found and f', found {found}'}"))
     except cattrs.errors.StructureHandlerNotFoundError as error:
         raise PluginError(f"{dotted(path)}: the plugin gives it a type that cannot be written in TOML") from error
 
@@ -186,27 +198,29 @@ def _expected(target: Any) -> str:
     return "a table" if attrs.has(target) else getattr(target, "__name__", str(target))
 
 
-def _is_literal(target: Any) -> bool:
-    return get_origin(target) is Literal
+def _parsed(value: Any, target: Any, *accepted: type) -> Any:
+    parsed = plain(value)
+    if type(parsed) not in accepted:
+        raise _mismatch(parsed, target)
+    return parsed
+
+
+def _mismatch(value: Any, target: Any, hint: str = "") -> Mismatch:
+    return Mismatch(f"expected {_expected(target)}{hint}", found_words(value))
 
 
 def _exactly(*accepted: type) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, target: Any) -> Any:
-        parsed = plain(value)
-        if type(parsed) not in accepted:
-            raise Mismatch((), _expected(target), parsed)
-        return target(parsed)
-
-    return hook
+    return lambda value, target: target(_parsed(value, target, *accepted))
 
 
 def _string(value: Any, target: Any) -> Any:
-    parsed = plain(value)
-    if isinstance(value, EnvironmentText) and not isinstance(parsed, str):
-        parsed = str(value)
-    if not isinstance(parsed, str):
-        raise Mismatch((), _expected(target), parsed)
-    return target(parsed)
+    if isinstance(value, EnvironmentText) and not isinstance(plain(value), str):
+        value = str(value)
+    return target(_parsed(value, target, str))
+
+
+def _is_literal(target: Any) -> bool:
+    return get_origin(target) is Literal
 
 
 def _choice(value: Any, target: Any) -> Any:
@@ -217,46 +231,39 @@ def _choice(value: Any, target: Any) -> Any:
             return choice
     texts = [each for each in choices if isinstance(each, str)]
     hint = did_you_mean(parsed, texts, " (did you mean '{}'?)") if isinstance(parsed, str) else ""
-    raise Mismatch((), _expected(target) + hint, parsed)
+    raise _mismatch(parsed, target, hint)
 
 
 def _enumeration(value: Any, target: Any) -> Any:
-    parsed = plain(value)
     try:
-        return target(parsed)
+        return target(plain(value))
     except ValueError:
-        raise Mismatch((), _expected(target), parsed) from None
+        raise _mismatch(value, target) from None
 
 
 def _union(value: Any, target: Any) -> Any:
     types = arms(target)
     if value is None and len(types) < len(get_args(target)):
         return None
-    if len(types) == 1:
-        return _CONVERTER.structure(value, types[0])
     # a string accepts any text of a variable, so it is asked last
     for arm in sorted(types, key=lambda arm: arm is str):
         try:
             return _CONVERTER.structure(value, arm)
         except Mismatch:
-            continue
-    raise Mismatch((), _expected(target), value)
+            if len(types) == 1:
+                raise
+    raise _mismatch(value, target)
 
 
 def _sequence(value: Any, target: Any) -> Any:
-    parsed = plain(value)
-    if not isinstance(parsed, list):
-        raise Mismatch((), _expected(target), parsed)
+    parsed = _parsed(value, target, list)
     items = [_element(each, element_of(target), index) for index, each in enumerate(parsed)]
     origin = get_origin(target) or target
     return origin(items) if origin in (list, set, frozenset) else tuple(items)
 
 
 def _mapping(value: Any, target: Any) -> Any:
-    parsed = plain(value)
-    if not isinstance(parsed, dict):
-        raise Mismatch((), _expected(target), parsed)
-    return {name: _element(each, element_of(target), name) for name, each in parsed.items()}
+    return {name: _element(each, element_of(target), name) for name, each in _parsed(value, target, dict).items()}
 
 
 def _element(value: Any, target: Any, name: str | int) -> Any:
@@ -272,14 +279,8 @@ def _table(value: Any, target: Any) -> Any:
     made = structure(target, value, (), findings)
     if made is None:
         path, words = findings.problems[0]
-        mismatch = Mismatch(path, "", None)
-        mismatch.args = (words,)
-        raise mismatch
+        raise Mismatch(words, "", path)
     return made
-
-
-def _anything(value: Any, target: Any) -> Any:
-    return plain(value)
 
 
 def _make_converter() -> cattrs.Converter:
@@ -296,7 +297,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(bool, _exactly(bool))
     converter.register_structure_hook(int, _exactly(int))
     converter.register_structure_hook(float, _exactly(int, float))
-    converter.register_structure_hook_func(lambda each: each in (Any, object), _anything)
+    converter.register_structure_hook_func(lambda each: each in (Any, object), lambda value, target: plain(value))
     return converter
 
 

@@ -11,8 +11,8 @@ import pytest
 from attrs import define, field
 
 from offload_core.config import policy
+from offload_core.config.layers import Override
 from offload_core.config.loading import Loaded, load
-from offload_core.config.overrides import Override
 from offload_core.errors import ConfigError, PluginError
 from offload_core.plugins import FRAMEWORKS, PROVIDERS, RUNNERS
 

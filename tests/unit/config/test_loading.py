@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from offload_core.config.keys import Layer
+from offload_core.config.layers import Override
 from offload_core.config.loading import Loaded, load, parse
-from offload_core.config.overrides import Override
 from offload_core.errors import ConfigError, PluginError
 from offload_core.plugins import FRAMEWORKS, PROVIDERS
 

@@ -9,7 +9,7 @@ import pytest
 
 from offload_core.config import policy
 from offload_core.config.keys import Layer
-from offload_core.config.overrides import Override
+from offload_core.config.layers import Override
 from tests.support.organization import PROJECT, Organization, an_organization
 
 POLICY = """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from offload_core.config.keys import Layer
-from offload_core.config.overrides import Override
+from offload_core.config.layers import Override
 from tests.support.organization import PROJECT, Organization, an_organization
 
 LARGE = """
@@ -275,8 +275,7 @@ def test_a_key_can_be_locked_without_a_value(organization: Organization) -> None
     organization.project(PROJECT.replace("[framework]", "sandbox_repo_root = '/x'\n[framework]"))
     assert (
         "project/offload.toml:3: offload.sandbox_repo_root: it would also set offload.sandbox_project_root, which is "
-        "locked by the runner 'large'"
-        in organization.refused()
+        "locked by the runner 'large'" in organization.refused()
     )
 
 
