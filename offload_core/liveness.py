@@ -1,7 +1,7 @@
 """The death watch: one per sandbox, it knows at any moment whether the sandbox is gone, and ends what is in flight.
 
-Two sources feed it: the sandbox's push (`Sandbox.wait_dead`), where there is one, and the poller that it shares with all
-others. A probe that errs proves nothing; only silence for longer than `lost_after_secs` makes a sandbox *lost*.
+Two sources feed it: the sandbox's push (`Sandbox.wait_dead`), where there is one, and the poller that it shares with
+all others. A probe that errs proves nothing; only silence for longer than `lost_after_secs` makes a sandbox *lost*.
 """
 
 from __future__ import annotations

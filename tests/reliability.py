@@ -23,7 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import psutil
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from offload_local import LocalProvider
 
 from offload_core.abc import (
@@ -36,14 +36,13 @@ from offload_core.abc import (
     Launch,
     LivenessSettings,
     PrepareRequest,
-    Test,
     TestSession,
     Upload,
 )
 from offload_core.config.schema import OffloadTable, RetryTable
 from offload_core.events import Bus, Stamped, TestNotRun, Warned
 from offload_core.execution import RunRequest, StopRequest, execute
-from offload_core.frameworks.pytest.session import PytestSession, key_of
+from offload_core.frameworks.pytest.session import PytestSession
 from offload_core.kit import launched
 from offload_core.results.accounting import Accounting
 from offload_core.testing import FaultPlan, FaultyProvider
@@ -71,15 +70,7 @@ class ScriptFramework(Framework[Options]):
     async def discover(self, group: Group, place: Launch) -> AsyncIterator[Discovered]:
         """From the suite file."""
         for test_id, does in json.loads(self.options.suite.read_text()).items():
-            yield Test(
-                key=key_of(group.name, 0, test_id),
-                id=test_id,
-                group=group.name,
-                path=does["path"],
-                affinity=does["path"],
-                retries=does["retries"],
-                individual=does["individual"],
-            )
+            yield evolve(group.test(test_id, does["path"]), retries=does["retries"], individual=does["individual"])
 
     async def open(self, place: Launch, collection: Collection) -> TestSession:
         """Upload the script, and run it."""

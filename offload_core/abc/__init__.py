@@ -1,87 +1,52 @@
 """The contracts between Offload's core, its providers and its test frameworks.
 
 One concept a file. Nothing here imports an implementation: the only other module of Offload that these files know is
-`offload_core.errors`. What ships with Offload and what third parties write meet the core here and nowhere else. Tools to
-write them with are in `offload_core.kit`.
+`offload_core.errors`. What ships with Offload and what third parties write meet the core here and nowhere else. Tools
+to write them with are in `offload_core.kit`.
 """
 
-from ._collection import Collection, CollectionFailed, CollectionSkipped, Discovered, Group
-from ._context import Context
-from ._contract import CONTRACT, OLDEST_CONTRACT
-from ._cost import CostEstimate
-from ._framework import Executor, Framework, Launch
-from ._health import Finding, Health, Severity
-from ._image import Image, PrepareRequest
-from ._liveness import Liveness, LivenessSettings, LivenessStatus
-from ._options import key, shell_words
-from ._process import EXEC_MARK, ByteStream, Command, Completed, Exit, Process
-from ._provider import PROBES_AT_ONCE, Provider
-from ._resource import AsyncResource
-from ._sandbox import Download, Sandbox, SandboxRef, SandboxSpec, Upload
-from ._session import (
-    Bye,
-    Collected,
-    Heartbeat,
-    Hello,
-    ModuleStarted,
-    SessionEvent,
-    TeardownFailed,
-    TestFinished,
-    TestSession,
-    TestStarted,
+from ._collection import (
+    Collection as Collection,
+    CollectionFailed as CollectionFailed,
+    CollectionSkipped as CollectionSkipped,
+    Discovered as Discovered,
+    Group as Group,
 )
-from ._test import Attempt, Outcome, Section, State, Test
-
-__all__ = [
-    "CONTRACT",
-    "EXEC_MARK",
-    "OLDEST_CONTRACT",
-    "PROBES_AT_ONCE",
-    "AsyncResource",
-    "Attempt",
-    "Bye",
-    "ByteStream",
-    "Collected",
-    "Collection",
-    "CollectionFailed",
-    "CollectionSkipped",
-    "Command",
-    "Completed",
-    "Context",
-    "CostEstimate",
-    "Discovered",
-    "Download",
-    "Executor",
-    "Exit",
-    "Finding",
-    "Framework",
-    "Group",
-    "Health",
-    "Heartbeat",
-    "Hello",
-    "Image",
-    "Launch",
-    "Liveness",
-    "LivenessSettings",
-    "LivenessStatus",
-    "ModuleStarted",
-    "Outcome",
-    "PrepareRequest",
-    "Process",
-    "Provider",
-    "Sandbox",
-    "SandboxRef",
-    "SandboxSpec",
-    "Section",
-    "SessionEvent",
-    "Severity",
-    "State",
-    "TeardownFailed",
-    "Test",
-    "TestFinished",
-    "TestSession",
-    "TestStarted",
-    "Upload",
-    "key",
-    "shell_words",
-]
+from ._context import Context as Context
+from ._contract import CONTRACT as CONTRACT, OLDEST_CONTRACT as OLDEST_CONTRACT
+from ._cost import CostEstimate as CostEstimate
+from ._framework import Executor as Executor, Framework as Framework, Launch as Launch
+from ._health import Finding as Finding, Health as Health, Severity as Severity
+from ._image import Image as Image, PrepareRequest as PrepareRequest
+from ._liveness import Liveness as Liveness, LivenessSettings as LivenessSettings, LivenessStatus as LivenessStatus
+from ._options import key as key, shell_words as shell_words
+from ._process import (
+    EXEC_MARK as EXEC_MARK,
+    ByteStream as ByteStream,
+    Command as Command,
+    Completed as Completed,
+    Exit as Exit,
+    Process as Process,
+)
+from ._provider import PROBES_AT_ONCE as PROBES_AT_ONCE, Provider as Provider
+from ._resource import AsyncResource as AsyncResource
+from ._sandbox import (
+    Download as Download,
+    Sandbox as Sandbox,
+    SandboxRef as SandboxRef,
+    SandboxSpec as SandboxSpec,
+    Upload as Upload,
+)
+from ._session import (
+    Bye as Bye,
+    Collected as Collected,
+    Heartbeat as Heartbeat,
+    Hello as Hello,
+    ModuleStarted as ModuleStarted,
+    SessionEvent as SessionEvent,
+    TeardownFailed as TeardownFailed,
+    TestFinished as TestFinished,
+    TestSession as TestSession,
+    TestStarted as TestStarted,
+)
+from ._test import Attempt as Attempt, Outcome as Outcome, Section as Section, State as State, Test as Test

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import frozen
 
 from ._test import Test
@@ -21,6 +23,25 @@ class Group:
     individual: bool = False
     filters: tuple[str, ...] = ()
     select: tuple[str, ...] = ()
+
+    def test(self, id: str, path: str, *, affinity: str = "", number: int = 0, **where: Any) -> Test:
+        """A test of this group, as a framework has found it.
+
+        Args:
+            affinity: by default the path.
+            where: `file` and `line`, when known.
+        """
+        return Test(
+            key=f"{self.name.replace(':', '::')}:{number}:{id}",  # no two groups have a beginning in common
+            id=id,
+            group=self.name,
+            path=path,
+            affinity=affinity or path,
+            retries=self.retries,
+            individual=self.individual,
+            number=number,
+            **where,
+        )
 
 
 @frozen(kw_only=True)

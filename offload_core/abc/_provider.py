@@ -122,8 +122,8 @@ class Provider(AsyncResource, Generic[OptionsT]):
     async def terminate_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, ProviderError]:
         """Terminate many at once and return those that may still be there, with the error. Dead or gone is success.
 
-        The default terminates each, at most 32 at a time, each bounded by `terminate_secs`; the core calls again for what
-        failed.
+        The default terminates each, at most 32 at a time, each bounded by `terminate_secs`; the core calls again for
+        what failed.
         """
         limit = asyncio.Semaphore(_TERMINATIONS_AT_ONCE)
         failed: dict[SandboxRef, ProviderError] = {}

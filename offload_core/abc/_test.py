@@ -66,6 +66,7 @@ class Test:
         individual: runs in a session of its own.
         file: where it is defined, relative to the project's root, when known.
         line: of that file, counted from 1, when known.
+        number: how many tests before it in its group have the same id.
     """
 
     __test__ = False  # not a test class, whatever its name suggests to pytest
@@ -79,6 +80,7 @@ class Test:
     individual: bool = False
     file: str | None = None
     line: int | None = None
+    number: int = 0
 
 
 @frozen

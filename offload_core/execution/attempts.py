@@ -118,7 +118,7 @@ class Attempts:
         return verdict
 
     def amend(self, attempt: RunningAttempt, event: TeardownFailed) -> AttemptAmended | None:
-        """A finished test turns out to have left something that cannot be torn down. None if the attempt did not count."""
+        """A finished test turns out to have left what cannot be torn down. None if the attempt did not count."""
         record = self.ledger.records[attempt.test.key]
         found = next((each for each in record.attempts if each.number == attempt.number), None)
         if found is None:

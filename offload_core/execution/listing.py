@@ -1,4 +1,4 @@
-"""Lists the tests of a run: on the host, in a sandbox that is watched and bounded like any other, or in test sessions."""
+"""Lists the tests of a run: on the host, in a sandbox watched and bounded like any other, or in test sessions."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class RunRequest:
     default_duration_secs: float = UNKNOWN_SECS
     sandboxes_hint: int = 2
     artefacts: ArtefactRequest | None = None
-    timing: Timing = Timing()
+    timing: Timing = field(factory=Timing)
 
     @property
     def command_env(self) -> dict[str, str]:

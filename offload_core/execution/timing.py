@@ -23,7 +23,7 @@ class Timing:
         terminate: how long ending one sandbox may take in all.
         sweep: how long the last look for left-over sandboxes may take.
         wind_down: once the run is over: after so long without any sandbox ending, all that is left is cut off.
-        collect: how long bringing a session's artefacts may take. A sandbox in which it takes longer is not asked again.
+        collect: how long bringing a session's artefacts may take. A sandbox in which it takes longer is asked no more.
         abandon: how long the end of a command may take that took too long.
         full: after a backend said that it is full: how long until another sandbox is asked for, at first and at most.
     """

@@ -156,6 +156,7 @@ class Batch:
 class BatchFramework(Framework[OptionsT]):
     """A framework whose tool runs one batch of tests per process."""
 
+    contract = 2
     start_secs: ClassVar[float] = 1.0
     max_id_chars: int = 0
     """How long the ids of a batch may be together, in bytes as a shell takes them; 0: as long as they are."""

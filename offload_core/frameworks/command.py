@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from attrs import NOTHING, frozen
 from typing_extensions import override
 
-from ..abc import Discovered, Group, Launch, Outcome, Section, Test, key
+from ..abc import Discovered, Group, Launch, Outcome, Section, key
 from ..errors import DiscoveryError
 from ..kit import JUnitCase, NotJUnit, read_junit
 from .batch import Batch, BatchFramework, ToolCrashed
@@ -123,7 +123,7 @@ class CommandFramework(BatchFramework[CommandOptions]):
             seen.add(id)
             path = id.partition("::")[0]
             if not group.select or is_asked(id, path, group.select, Path(launch.root)):
-                yield _test(group, id, path)
+                yield group.test(id, path)
 
     @override
     async def run_batch(self, batch: Batch) -> None:
@@ -243,15 +243,3 @@ def _filled(command: str, values: dict[str, str]) -> str:
     """The command with its placeholders replaced, all at once: a value that looks like one stays what it is."""
     pattern = "|".join(rf"\{{{name}\}}" for name in values)
     return re.sub(pattern, lambda found: values[found.group()[1:-1]], command)
-
-
-def _test(group: Group, id: str, path: str) -> Test:
-    return Test(
-        key=f"{group.name}:{id}",
-        id=id,
-        group=group.name,
-        path=path,
-        affinity=path,
-        retries=group.retries,
-        individual=group.individual,
-    )

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
+
+from attrs import frozen
 
 from ..abc import ByteStream, Command, Exit, Finding, Health, Launch, Process, Severity
 from ..errors import DiscoveryError, ExecFailed, FrameworkError, OffloadError, ProviderError
@@ -241,13 +244,33 @@ async def version(launch: Launch, argv: Sequence[str]) -> str:
     return next((line.strip() for line in lines if line.strip()), "")
 
 
-async def checked(launch: Launch, argv: Sequence[str], todo: str) -> Health:
+@frozen
+class Needed:
+    """The oldest version of a tool that will do: its name, and a pattern with a group for each number."""
+
+    name: str
+    pattern: str
+    oldest: tuple[int, ...]
+
+    def judge(self, said: str, remedy: str) -> Finding:
+        """What the tool says of its version, and whether that is new enough."""
+        found = re.search(self.pattern, said)
+        if found is None:
+            return Finding(Severity.ERROR, f"this does not look like {self.name}: {said[:200]}", remedy)
+        if tuple(map(int, found.groups())) < self.oldest:
+            oldest = ".".join(map(str, self.oldest))
+            return Finding(Severity.ERROR, f"{said} is too old", f"install {self.name} {oldest} or newer")
+        return Finding(Severity.OK, said)
+
+
+async def checked(launch: Launch, argv: Sequence[str], remedy: str, needed: Needed | None = None) -> Health:
     """Whether a tool is there, as `Framework.check` wants it: its version, or what went wrong and what to do."""
     try:
         async with asyncio.timeout(CHECK_SECS):
-            return Health((Finding(Severity.OK, await version(launch, argv)),))
+            said = await version(launch, argv)
+            return Health((needed.judge(said, remedy) if needed else Finding(Severity.OK, said),))
     except TimeoutError:
         wrong = f"`{shlex.join(argv)}` did not end within {CHECK_SECS:g} s"
     except OffloadError as error:
         wrong = str(error)
-    return Health((Finding(Severity.ERROR, wrong, todo),))
+    return Health((Finding(Severity.ERROR, wrong, remedy),))

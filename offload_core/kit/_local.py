@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Self
 
 from typing_extensions import override
@@ -105,7 +106,7 @@ class HostProcess(Process):
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-        if self.command.mark is not None and Path("/proc/self/environ").exists():
+        if self.command.mark is not None and sys.platform == "linux":  # it is looked up under /proc
             await _sweep(self.command.mark)
         await asyncio.wait({self.ended})
         self.stdout.cut()

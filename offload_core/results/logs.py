@@ -12,11 +12,6 @@ from .directory import LOGS
 from .journal import AppendOnlyFile
 from .sanitize import file_name, printable
 
-MAX_OPEN = 64
-"""Logs held open at once; the least recently used is closed first."""
-MAX_BYTES = 16 << 20
-"""Of one log. What comes after is left out, and the log says so."""
-
 
 class SandboxLogs:
     """A consumer that writes each session's log lines, with the seconds since the run started, as they come.
@@ -24,9 +19,19 @@ class SandboxLogs:
     Args:
         claim: gives the path for a file's name, or raises `ReportError`.
         failures: gets a `ReportError` for the first log that cannot be written; logging ends there.
+        max_open: how many logs are held open at once; the least recently used is closed first.
+        max_bytes: of one log. What comes after is left out, and the log says so.
     """
 
-    def __init__(self, claim: Callable[[str], Path], failures: list[ReportError]) -> None:
+    def __init__(
+        self,
+        claim: Callable[[str], Path],
+        failures: list[ReportError],
+        *,
+        max_open: int = 64,
+        max_bytes: int = 16 << 20,
+    ) -> None:
+        self._max_open, self._max_bytes = max_open, max_bytes
         self._claim = claim
         self._failures = failures
         self._own_failures: list[ReportError] = []
@@ -59,21 +64,21 @@ class SandboxLogs:
     def _write(self, name: str, at: float, line: str) -> None:
         fresh = name not in self._sizes
         size = self._sizes.get(name, 0)
-        if size >= MAX_BYTES:
+        if size >= self._max_bytes:
             return
         data = b"".join(
             f"[{at:9.3f}] {part}\n".encode(errors="backslashreplace") for part in printable(line).split("\n")
         )
         self._sizes[name] = size + len(data)
-        if size + len(data) >= MAX_BYTES:
-            data += f"[this log ends here: Offload keeps {MAX_BYTES >> 20} MiB of a session]\n".encode()
+        if size + len(data) >= self._max_bytes:
+            data += f"[this log ends here: Offload keeps {self._max_bytes >> 20} MiB of a session]\n".encode()
         self._log(name, fresh).append(data)
 
     def _log(self, name: str, fresh: bool) -> AppendOnlyFile:
         if name in self._open:
             self._open.move_to_end(name)
             return self._open[name]
-        if len(self._open) >= MAX_OPEN:
+        if len(self._open) >= self._max_open:
             self._open.popitem(last=False)[1].close()
         self._open[name] = AppendOnlyFile(self._claim(name), self._own_failures, fresh=fresh)
         return self._open[name]

@@ -203,7 +203,7 @@ def test_build_errors_of_older_versions(shop: Project) -> None:
 def test_a_go_that_is_not_there_or_too_old(shop: Project) -> None:
     """Said once, with what to do, and held against no test; `doctor` says it, too."""
     (shop.directory / "go").write_text("#!/bin/sh\necho go version go1.17.3 linux/amd64\n")
-    for command, says in (("sh ./go", "go1.17.3 linux/amd64: too old"), ("go", "go version go1.")):
+    for command, says in (("sh ./go", "go1.17.3 linux/amd64 is too old"), ("go", "go version go1.")):
         configure(shop, framework=f'command = "{command}"')
         assert says in shop.run(command="doctor").out
     configure(shop, framework='run_args = "-race -count=2"')

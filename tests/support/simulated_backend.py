@@ -151,7 +151,7 @@ class MemoryProcess(Process):
             return
         self._out.feed(json.dumps(event).encode() + b"\n")
 
-    async def _play(self) -> None:
+    async def _play(self) -> None:  # noqa: C901  # one script, read from top to bottom
         backend = self._memory.backend
         suite = backend.suite
         kind = backend.session(backend.sessions)

@@ -58,7 +58,7 @@ class MemorySession(TestSession):
         self._answers: deque[asyncio.Future[list[str]]] = deque()
         self.events = self._read()
 
-    async def _read(self) -> AsyncIterator[SessionEvent]:
+    async def _read(self) -> AsyncIterator[SessionEvent]:  # noqa: C901  # a case for each event
         rest = b""
         async for chunk in self._process.stdout:
             *lines, rest = (rest + chunk).split(b"\n")
@@ -167,7 +167,7 @@ class Simulated:
         return {key: record.state.value for key, record in self.accounting.records.items()}
 
 
-async def simulate(
+async def simulate(  # noqa: PLR0913  # all that a run can be asked for
     tests: Sequence[Test],
     backend: Backend,
     *,

@@ -26,6 +26,7 @@ PRIVATE = re.compile("_(?!_)")
 PUBLIC_MODULES = {"abc", "errors", "kit", "liveness", "testing"}
 TOP_LEVEL = {
     ".ci",
+    ".github",
     ".gitignore",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -197,6 +198,14 @@ def test_contracts_import_no_implementation() -> None:
         if name.startswith("offload_core.") and not name.startswith(("offload_core.abc", "offload_core.errors"))
     ]
     assert not wrong
+
+
+def test_every_room_is_named_for_those_who_come() -> None:
+    """The table in CONTRIBUTING.md has every room of the core, and no other."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `offload_core/([\w.]+)/?` \|", page, re.MULTILINE))
+    rooms = {path.name for path in (ROOT / "offload_core").iterdir() if not path.name.startswith("__")}
+    assert named == rooms - {"py.typed"}
 
 
 def test_every_package_is_typed() -> None:

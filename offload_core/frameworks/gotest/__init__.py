@@ -16,16 +16,17 @@ from typing import Any, ClassVar
 from attrs import frozen
 from typing_extensions import override
 
-from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Launch, Severity, Test, key, shell_words
+from ...abc import CollectionFailed, Discovered, Group, Health, Launch, Test, key, shell_words
 from ...errors import DiscoveryError, FrameworkUnusable
 from ..batch import Batch, BatchFramework
 from ..selection import is_asked
-from ..tool import ToolCrashed
+from ..tool import Needed, ToolCrashed, checked
 from .packages import GoCommand, Package, read_tests
 from .stream import Builds, event, summary
 from .verdicts import PackageRun
 
-_OLDEST = (1, 20)
+_NEEDED = Needed("Go", r"\bgo(\d+)\.(\d+)", (1, 20))
+_INSTALL = "install Go there: https://go.dev/doc/install"
 _MAX_ID_CHARS = 30_000
 """The names of a batch are one argument, which can have 128 KiB."""
 
@@ -110,12 +111,7 @@ class Go(BatchFramework[GoOptions]):
 
     @override
     async def check(self, launch: Launch) -> Health:
-        health = await super().check(launch)
-        said = health.findings[0].what
-        number = re.search(r"\bgo(\d+)\.(\d+)", said)
-        if health.ok and number and (int(number[1]), int(number[2])) < _OLDEST:
-            return Health((Finding(Severity.ERROR, f"{said}: too old", "install Go 1.20 or newer"),))
-        return health
+        return await checked(launch, self.version_command(), f"{_INSTALL}, or correct `[framework] command`", _NEEDED)
 
     @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
@@ -235,14 +231,4 @@ def _is_test(name: str) -> bool:
 def _test(group: Group, package: Package, name: str) -> Test:
     id = name if package.path == "." else f"{package.path}.{name}"
     file, line = package.tests[name] or (None, None)
-    return Test(
-        key=f"{group.name}:{id}",
-        id=id,
-        group=group.name,
-        path=package.path,
-        affinity=package.name,
-        retries=group.retries,
-        individual=group.individual,
-        file=file,
-        line=line,
-    )
+    return group.test(id, package.path, affinity=package.name, file=file, line=line)

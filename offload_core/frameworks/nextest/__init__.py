@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,16 +11,16 @@ from typing import Any, ClassVar
 from attrs import frozen
 from typing_extensions import override
 
-from ...abc import CollectionFailed, Discovered, Finding, Group, Health, Launch, Severity, Test, key, shell_words
+from ...abc import CollectionFailed, Discovered, Group, Health, Launch, Test, key, shell_words
 from ...errors import DiscoveryError
 from ..batch import Batch, BatchFramework
 from ..selection import is_asked
-from ..tool import ListingFailed, checked, listing
+from ..tool import ListingFailed, Needed, checked, listing
 from .catalogue import event_name, suites, targets, tests
 from .process import BUILD_FAILED, run
 
-OLDEST = (0, 9, 103)
-"""The first nextest that tells a result when it has it, and not at the end."""
+_NEEDED = Needed("cargo-nextest", r"cargo-nextest (\d+)\.(\d+)\.(\d+)", (0, 9, 103))
+"""The first one that tells a result when it has it, and not at the end."""
 
 MAX_ID_CHARS = 200_000
 """How long the ids of a batch may be together: the arguments of a program may have some MiB, with its environment."""
@@ -85,8 +84,7 @@ class Nextest(BatchFramework[NextestOptions]):
 
     @override
     async def check(self, launch: Launch) -> Health:
-        health = await checked(launch, self.version_command(), f"{_INSTALL}, or correct `[framework] command`")
-        return Health(tuple(map(_judged, health.findings)))
+        return await checked(launch, self.version_command(), f"{_INSTALL}, or correct `[framework] command`", _NEEDED)
 
     @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
@@ -162,15 +160,3 @@ class Nextest(BatchFramework[NextestOptions]):
         except (DiscoveryError, ValueError) as error:
             launch.log(f"{error}")
             return {}
-
-
-def _judged(finding: Finding) -> Finding:
-    """A finding that tells a version, as one that also says whether it is new enough."""
-    if finding.severity is not Severity.OK:
-        return finding
-    found = re.match(r"cargo-nextest (\d+)\.(\d+)\.(\d+)", finding.what)
-    if found is None:
-        return Finding(Severity.ERROR, f"this does not look like nextest: {finding.what[:200]}", _INSTALL)
-    if tuple(map(int, found.groups())) < OLDEST:
-        return Finding(Severity.ERROR, f"{found[0]} is too old", f"install {'.'.join(map(str, OLDEST))} or newer")
-    return finding

@@ -38,15 +38,9 @@ def tests(group: Group, suite: Mapping[str, Any], skips_ignored: bool) -> Iterat
         if case["ignored"] and skips_ignored:
             yield CollectionSkipped(path=id, message="#[ignore]")
         else:
-            yield Test(
-                key=f"{group.name}:{id}",
-                id=id,
-                group=group.name,
-                path=binary,
-                affinity=f"{suite['package-name']}::{suite['binary-name']}",  # as events name it
-                retries=group.retries,
-                individual=group.individual,
-            )
+            yield group.test(
+                id, binary, affinity=f"{suite['package-name']}::{suite['binary-name']}"
+            )  # as events name it
 
 
 def _selected(case: Mapping[str, Any]) -> bool:

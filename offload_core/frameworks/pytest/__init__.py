@@ -29,7 +29,6 @@ from ...abc import (
     Health,
     Launch,
     Severity,
-    Test,
     TestSession,
     Upload,
     key,
@@ -37,7 +36,7 @@ from ...abc import (
 )
 from ...errors import DiscoveryError, ExecFailed, OffloadError, ProviderError
 from ..output import harmless
-from .session import PytestSession, key_of
+from .session import PytestSession
 from .wire import Wire
 
 _PLUGIN = "offload_pytest_plugin"
@@ -85,6 +84,7 @@ class Pytest(Framework[PytestOptions]):
     """Lists and runs tests with pytest 7.0 and newer, on Python 3.8 and newer."""
 
     Options = PytestOptions
+    contract = 2
 
     def __init__(self, options: PytestOptions) -> None:
         super().__init__(options)
@@ -197,25 +197,12 @@ def _found(group: Group, event: Mapping[str, Any]) -> Iterator[Discovered]:
     """What an event of the listing tells of."""
     match event["event"]:
         case "tests":
-            yield from (_test(group, *row) for row in event["tests"])
+            for id, number, path, file, line in event["tests"]:
+                yield group.test(id, path, number=number, file=file, line=line)
         case "collected" if event["failed"]:
             yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
         case "collected":
             yield CollectionSkipped(path=event["path"], message=event["message"])
-
-
-def _test(group: Group, test_id: str, number: int, path: str, file: str, line: int | None) -> Test:
-    return Test(
-        key=key_of(group.name, number, test_id),
-        id=test_id,
-        group=group.name,
-        path=path,
-        affinity=path,
-        retries=group.retries,
-        individual=group.individual,
-        file=file,
-        line=line,
-    )
 
 
 def _explained(what: str, command: Command, ended: Exit, said: str) -> str:

@@ -35,16 +35,6 @@ from ...errors import ConnectionLost
 from .wire import Wire
 
 
-def key_of(group: str, number: int, test_id: str) -> str:
-    """A test's key. `number` counts the tests that share an id, from 0."""
-    return f"{group}:{number}:{test_id}"
-
-
-def number_of(test: Test) -> int:
-    """The number that `key_of` put into the key."""
-    return int(test.key[len(test.group) + 1 :].partition(":")[0])
-
-
 class PytestSession(TestSession):
     """A pytest process that waits for tests. See `TestSession`."""
 
@@ -59,7 +49,7 @@ class PytestSession(TestSession):
 
     @override
     async def run(self, tests: Sequence[Test]) -> None:
-        await self._wire.send({"run": [[test.key, test.id, number_of(test), test.path] for test in tests]})
+        await self._wire.send({"run": [[test.key, test.id, test.number, test.path] for test in tests]})
 
     @override
     async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:

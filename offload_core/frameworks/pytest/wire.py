@@ -14,9 +14,6 @@ from ...abc import ByteStream, Exit, Process
 from ...errors import ProviderError
 from ..output import MAX_LOG_BYTES, MAX_TAIL_LINES, TAIL_BYTES, Lines, harmless
 
-MAX_EVENT_BYTES = 1 << 26
-"""A longer line is skipped: the plugin writes none."""
-
 _MAX_WAITING = 1000
 _GRACE_SECS = 2.0
 
@@ -37,11 +34,18 @@ class Wire:
         marker: what its events' lines carry.
         log: called with every other line, or with several and line breaks between them.
         take: may take an event for itself as soon as it arrives, by returning True.
+        max_event_bytes: a longer line is skipped: the plugin writes none.
     """
 
     def __init__(
-        self, process: Process, marker: str, log: Callable[[str], None], take: Callable[[dict[str, Any]], bool]
+        self,
+        process: Process,
+        marker: str,
+        log: Callable[[str], None],
+        take: Callable[[dict[str, Any]], bool],
+        max_event_bytes: int = 1 << 26,
     ) -> None:
+        self._max_event_bytes = max_event_bytes
         self._process = process
         self._marker = marker.encode() + b" "
         self._log = log
@@ -137,7 +141,7 @@ class Wire:
         return ended
 
     async def _events_from(self, stream: ByteStream) -> None:
-        lines = Lines(MAX_EVENT_BYTES)
+        lines = Lines(self._max_event_bytes)
         try:
             async for chunk in stream:
                 self._chunks += 1

@@ -21,13 +21,10 @@ from ...abc import (
     Command,
     Discovered,
     Exit,
-    Finding,
     Framework,
     Group,
     Health,
     Launch,
-    Severity,
-    Test,
     TestSession,
     Upload,
     key,
@@ -35,10 +32,9 @@ from ...abc import (
 )
 from ...errors import DiscoveryError, ExecFailed
 from ..output import harmless
-from ..pytest.session import key_of
 from ..pytest.wire import Wire
 from ..selection import is_asked
-from ..tool import checked
+from ..tool import Needed, checked
 from .session import VitestSession
 
 _COMMAND = "npx --no-install vitest"
@@ -48,7 +44,7 @@ _LOCKS = {
     "bun.lock": "bunx vitest",
     "bun.lockb": "bunx vitest",
 }
-_OLDEST = (2, 0)
+_NEEDED = Needed("Vitest", r"vitest/(\d+)\.(\d+)", (2, 0))
 _SHOWN_LINES = 30
 _MAX_CHARS = 30_000
 _CORRECT = "correct `[framework] command`"
@@ -75,6 +71,7 @@ class Vitest(Framework[VitestOptions]):
     """Lists and runs tests with Vitest 2.0 and newer."""
 
     Options = VitestOptions
+    contract = 2
     start_secs = 0.25
     module_secs = 1.0
 
@@ -94,8 +91,8 @@ class Vitest(Framework[VitestOptions]):
             while (event := await wire.next()) is not None:
                 match event["event"]:
                     case "tests":
-                        for row in event["tests"]:
-                            test = _test(group, *row)
+                        for id, number, path, module, line in event["tests"]:
+                            test = group.test(id, path, affinity=module, number=number, file=path, line=line)
                             unmatched.difference_update(asked := _chosen(group, launch, test.id, test.path))
                             if asked:
                                 yield test
@@ -131,8 +128,7 @@ class Vitest(Framework[VitestOptions]):
     @override
     async def check(self, launch: Launch) -> Health:
         argv = (*shlex.split(self.options.command), "--version")
-        health = await checked(launch, argv, _INSTALL)
-        return health if not health.ok else _judged(health.findings[0].what)
+        return await checked(launch, argv, _INSTALL, _NEEDED)
 
     async def _command(self, launch: Launch, mode: str, marker: str, words: tuple[str, ...]) -> Command:
         directory = _directory(launch)
@@ -168,20 +164,6 @@ def _directory(launch: Launch) -> PurePosixPath:
     return launch.scratch / "vitest" / launch.name
 
 
-def _test(group: Group, test_id: str, number: int, path: str, module: str, line: int | None) -> Test:
-    return Test(
-        key=key_of(group.name, number, test_id),
-        id=test_id,
-        group=group.name,
-        path=path,
-        affinity=module,
-        retries=group.retries,
-        individual=group.individual,
-        file=path,
-        line=line,
-    )
-
-
 def _chosen(group: Group, launch: Launch, id: str, path: str) -> list[str]:
     """By which of what the user asks for; by nothing in particular if everything is."""
     root = Path(launch.root)
@@ -214,13 +196,3 @@ def _todo(argv: tuple[str, ...], ended: Exit, said: str) -> str:
     if ended.code in (126, 127) or "canceled due to missing packages" in said:
         return f"`{argv[0]}` or what it starts is not there: {_INSTALL}."
     return "Run the command by hand, without the option --reporter, to see what Vitest says."
-
-
-def _judged(said: str) -> Health:
-    """From what `vitest --version` prints, such as `vitest/3.2.4 linux-x64 node-v20.1.0`."""
-    found = re.search(r"vitest/(\d+)\.(\d+)", said)
-    if found is None:
-        return Health((Finding(Severity.ERROR, f"this does not look like Vitest: {said[:200]}", _CORRECT),))
-    if (int(found[1]), int(found[2])) < _OLDEST:
-        return Health((Finding(Severity.ERROR, f"{said} is too old", "install Vitest 2.0 or newer"),))
-    return Health((Finding(Severity.OK, said),))

@@ -8,8 +8,7 @@ from itertools import islice
 from typing import Any, TextIO
 
 from rich.cells import cell_len
-from rich.console import Console as RichConsole
-from rich.console import Group
+from rich.console import Console as RichConsole, Group
 from rich.live import Live
 from rich.text import Text
 from typing_extensions import override

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,18 @@ from offload_core.abc import Command, Exit, Process
 from offload_core.frameworks import pytest as framework
 from offload_core.frameworks.output import MAX_LOG_BYTES, TAIL_BYTES, Lines, harmless
 from offload_core.frameworks.pytest import Pytest, PytestOptions
-from offload_core.frameworks.pytest.session import key_of, number_of
 from offload_core.frameworks.pytest.wire import Wire
 
 
 class Canned(Process):
     """A process that has already written everything."""
 
-    def __init__(self, stdout: Sequence[bytes] = (), stderr: Sequence[bytes] = ()) -> None:
+    def __init__(self, stdout: Iterable[bytes] = (), stderr: Iterable[bytes] = ()) -> None:
         self.command = Command(argv=("canned",))
         self.stdout = self._chunks(stdout)
         self.stderr = self._chunks(stderr)
 
-    async def _chunks(self, chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
+    async def _chunks(self, chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
         for chunk in chunks:
             yield chunk
 
@@ -45,19 +44,17 @@ class Canned(Process):
         return Exit(code=0)
 
 
-def read(stdout: Sequence[bytes] = (), stderr: Sequence[bytes] = ()) -> tuple[list[dict[str, Any]], list[str], Exit]:
+async def read(
+    stdout: Sequence[bytes] = (), stderr: Sequence[bytes] = (), **how: int
+) -> tuple[list[dict[str, Any]], list[str], Exit]:
     """The events, the log and the exit that such a process makes."""
-
-    async def scenario() -> tuple[list[dict[str, Any]], list[str], Exit]:
-        log: list[str] = []
-        wire = Wire(Canned(stdout, stderr), "MARK", log.append, lambda event: event["event"] == "taken")
-        events = []
-        async with asyncio.timeout(60):
-            while (event := await wire.next()) is not None:
-                events.append(event)
-            return events, log, await wire.wait()
-
-    return asyncio.run(scenario())
+    log: list[str] = []
+    wire = Wire(Canned(stdout, stderr), "MARK", log.append, lambda event: event["event"] == "taken", **how)
+    events = []
+    async with asyncio.timeout(60):
+        while (event := await wire.next()) is not None:
+            events.append(event)
+        return events, log, await wire.wait()
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
@@ -84,9 +81,9 @@ def test_harmless() -> None:
     assert harmless(b"a\tb\x1b[31m\xff\x00\r") == "a\tb\\x1b[31m\\xff\\x00"
 
 
-def test_events_among_garbage() -> None:
+async def test_events_among_garbage() -> None:
     """Events are found behind other output on their line; garbage and what only looks like an event is logged."""
-    events, log, _ = read(
+    events, log, _ = await read(
         [
             b"noise\n",
             b'half a lineMARK {"event": "one"}\n',
@@ -102,61 +99,47 @@ def test_events_among_garbage() -> None:
         assert word in said
 
 
-def test_overlong_event(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_overlong_event() -> None:
     """An event over the bound is skipped and said; the next one arrives."""
-    monkeypatch.setattr("offload_core.frameworks.pytest.wire.MAX_EVENT_BYTES", 100)
     long = b'MARK {"event": "long", "x": "' + b"y" * 500 + b'"}'
     chunks = [long[start : start + 50] for start in range(0, len(long), 50)]
-    events, log, _ = read([*chunks, b'\nMARK {"event": "next"}\n'])
+    events, log, _ = await read([*chunks, b'\nMARK {"event": "next"}\n'], max_event_bytes=100)
     assert [event["event"] for event in events] == ["next"]
     assert any("event" in line for line in log)
 
 
-def test_surrogates() -> None:
+async def test_surrogates() -> None:
     """Lone surrogates stay in ids, and become visible escapes in texts."""
     event = {"event": "finished", "key": "\udcff", "message": "\udcff 😀", "output": [["t", "\ud800"]]}
-    (found,), _, _ = read([b"MARK " + json.dumps(event).encode() + b"\n"])
+    (found,), _, _ = await read([b"MARK " + json.dumps(event).encode() + b"\n"])
     assert found["key"] == "\udcff"
     assert found["message"] == "\\udcff 😀"
     assert found["output"] == [["t", "\\ud800"]]
 
 
-def test_many_events_wait() -> None:
+async def test_many_events_wait() -> None:
     """When nobody asks for events, reading stops, and nothing is lost once somebody does."""
     line = b'MARK {"event": "x"}\n'
-
-    async def scenario() -> None:
-        wire = Wire(Canned([line * 100] * 100), "MARK", lambda line: None, lambda event: False)
-        for _ in range(1000):
-            await asyncio.sleep(0)
-        assert len(wire._events) < 2000
-        count = 0
-        async with asyncio.timeout(60):
-            while await wire.next() is not None:
-                count += 1
-        assert count == 10_000
-
-    asyncio.run(scenario())
+    left = [line * 100] * 100
+    wire = Wire(Canned((left.pop() for _ in range(100)), ()), "MARK", lambda line: None, lambda event: False)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert len(left) > 80
+    count = 0
+    async with asyncio.timeout(60):
+        while await wire.next() is not None:
+            count += 1
+    assert count == 10_000
 
 
-def test_tail() -> None:
+async def test_tail() -> None:
     """The exit carries the last output, bounded; of a crash report its beginning."""
-    _, log, ended = read(stderr=[b"".join(b"line %d\n" % number for number in range(5000)), b"x" * 100_000])
+    _, log, ended = await read(stderr=[b"".join(b"line %d\n" % number for number in range(5000)), b"x" * 100_000])
     assert len(ended.reason.removeprefix("\n")) <= TAIL_BYTES
     assert max(map(len, log)) <= 2 * 100_000
-    _, _, ended = read(stderr=[b"before\nFatal Python error: Aborted\n" + b"  File x\n" * 100])
+    _, _, ended = await read(stderr=[b"before\nFatal Python error: Aborted\n" + b"  File x\n" * 100])
     assert ended.reason.startswith("\nFatal Python error: Aborted")
     assert MAX_LOG_BYTES >= TAIL_BYTES
-
-
-def test_keys() -> None:
-    """A key is unique for each of the tests that share an id, and gives its number back, whatever is in the names."""
-    from offload_core.abc import Test
-
-    for group in ("g", "a:b", "1:2:"):
-        for number in (0, 12):
-            key = key_of(group, number, "x:1::y")
-            assert number_of(Test(key=key, id="x:1::y", group=group, path="x:1", affinity="x:1")) == number
 
 
 def test_options() -> None:

@@ -9,8 +9,17 @@ from pathlib import Path, PurePath
 import pytest
 from attrs import frozen
 
-from offload_core.abc import Command, Context, Exit, Liveness, Process, Provider, Sandbox, SandboxRef
-from offload_core.abc import SandboxSpec as Spec
+from offload_core.abc import (
+    Command,
+    Context,
+    Exit,
+    Liveness,
+    Process,
+    Provider,
+    Sandbox,
+    SandboxRef,
+    SandboxSpec as Spec,
+)
 from offload_core.errors import ConnectionLost, ExecFailed
 from offload_core.kit import ClientProcess, inherited_environment, launched
 

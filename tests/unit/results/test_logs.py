@@ -8,7 +8,6 @@ import pytest
 
 from offload_core.errors import ReportError
 from offload_core.events import LogLine, SessionEnded, Stamped
-from offload_core.results import logs
 from offload_core.results.directory import OutputDirectory
 from offload_core.results.logs import SandboxLogs
 
@@ -46,10 +45,9 @@ def test_names_cannot_leave_the_directory(directory: OutputDirectory) -> None:
     assert [path.name for path in (directory.path / "logs").iterdir()] == ["evil.etc-passwd.log"]
 
 
-def test_few_files_are_open(directory: OutputDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_files_are_open(directory: OutputDirectory) -> None:
     """With more sessions than files may be open, no line is lost when one is closed and opened again."""
-    monkeypatch.setattr(logs, "MAX_OPEN", 3)
-    consume = SandboxLogs(directory.claim, [])
+    consume = SandboxLogs(directory.claim, [], max_open=3)
     for number in range(3):
         for session in range(10):
             consume(said(f"line {number}", session=f"s{session}"))
@@ -62,10 +60,9 @@ def test_few_files_are_open(directory: OutputDirectory, monkeypatch: pytest.Monk
     assert (directory.path / "logs/box-1.s9.log").read_text().endswith("late\n")
 
 
-def test_sizes_are_bounded_and_marked(directory: OutputDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_are_bounded_and_marked(directory: OutputDirectory) -> None:
     """A session that prints without end fills no disk, and its log says where it was cut."""
-    monkeypatch.setattr(logs, "MAX_BYTES", 10_000)
-    consume = SandboxLogs(directory.claim, [])
+    consume = SandboxLogs(directory.claim, [], max_bytes=10_000)
     for _ in range(1000):
         consume(said("x" * 100))
     consume(said("y", session="s2"))
