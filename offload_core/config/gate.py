@@ -182,14 +182,14 @@ class Gate:
             lock = locks.on(here)
             if isinstance(value, dict) and (value or lock is None or isinstance(self._kept(here, lock), dict)):
                 inner = self._permitted(document, locks, here)
-                if lock is None:
+                if lock is None or inner:
                     permitted[name] = inner
                 continue
             # what is no table replaces all that is in one; an empty one can mean something by being there
             lock = lock or locks.below(here)
             if lock is None:
                 noted = len(self._problems)
-                for leaf, each in _leaves(here, plain(value)):
+                for leaf, each in _leaves(here, value):
                     self._refuse_implied(leaf, each, document, locks)
                 if len(self._problems) == noted:
                     permitted[name] = value
@@ -207,7 +207,9 @@ class Gate:
         for each in IMPLICATIONS:
             decided = each.decided_by(path)
             lock = _lock_on(decided, locks, each.but) if decided else None
-            if not decided or not lock or not each.changes(value, self.layers.get(path), self._expanded(decided, lock)):
+            if not decided or not lock:
+                continue
+            if not each.changes(value, self._kept(path, lock), self._expanded(decided, lock)):
                 continue
             key = lock.path if lock.is_inside(decided) else decided
             if path[0] in _OPTIONS:
@@ -257,10 +259,11 @@ def _canonical(locks: Iterable[Lock], tree: KeyTree) -> tuple[Lock, ...]:
 
 def _leaves(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
     """The value, or if it is a table, all in it."""
-    if not isinstance(value, Mapping):
+    table = plain(value)
+    if not isinstance(table, Mapping):
         yield path, value
         return
-    for name, each in value.items():
+    for name, each in table.items():
         yield from _leaves((*path, name), each)
 
 

@@ -37,6 +37,7 @@ class Plain(Provider):
 @attrs.frozen(kw_only=True)
 class Large(Small):
     machine: str = key("m1", "The kind of machine.", alias="kind")
+    copy_dirs: tuple[str, ...] = key((), "What the image has of this host.")
     token: str = key("", "Never shown.")
     api_key: str = key("", "Never shown.")
 
