@@ -18,6 +18,7 @@ version = release = offload_core.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
     "sphinx_click",
     "offload_reference",
@@ -31,7 +32,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True
-nitpicky = False
+nitpick_ignore_regex = [("py:.*", r"(_?asyncio|collections|collections\.abc|pathlib)\.\w+")]  # not documented here
+doctest_test_doctest_blocks = "default"
 
 html_theme = "furo"
 html_title = f"Offload {version}"

@@ -129,8 +129,23 @@ def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|")
 
 
+def _public(app: Sphinx, _: object, node: nodes.Element, content: nodes.Node) -> nodes.Node | None:
+    """What signatures call by the private module that defines it, by the public package that documents it."""
+    module, _, name = node.get("reftarget", "").rpartition(".")
+    package = module.partition("._")[0]
+    if node.get("refdomain") != "py" or package == module or not package.startswith("offload_core"):
+        return None
+    if isinstance(getattr(importlib.import_module(module), name, None), typing.TypeVar):
+        return content
+    domain = app.env.get_domain("py")
+    return domain.resolve_xref(
+        app.env, node.get("refdoc", ""), app.builder, node["reftype"], f"{package}.{name}", node, content
+    )
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directives."""
+    """Register the directives, and how names are found."""
     app.add_directive("offload-table", ConfigurationTable)
     app.add_directive("offload-events", Events)
+    app.connect("missing-reference", _public)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -73,7 +73,7 @@ class Framework(ABC, Generic[OptionsT]):
     """Knows how one test framework lists its tests and runs them. Holds no state of a run."""
 
     Options: ClassVar[type]
-    """A frozen attrs class: the `[framework]` table is structured into it. Unknown keys warn."""
+    """A frozen attrs class, into which the `[framework]` table is structured. Unknown keys warn."""
 
     contract: ClassVar[int] = 1
     """The version of the contracts that it was made for. One that this version of Offload cannot use does not load."""

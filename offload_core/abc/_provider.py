@@ -36,7 +36,7 @@ class Provider(AsyncResource, Generic[OptionsT]):
     """
 
     Options: ClassVar[type]
-    """A frozen attrs class: the `[provider]` table is structured into it. Unknown keys warn."""
+    """A frozen attrs class, into which the `[provider]` table is structured. Unknown keys warn."""
 
     contract: ClassVar[int] = 1
     """The version of the contracts that it was made for. One that this version of Offload cannot use does not load."""

@@ -38,10 +38,10 @@ def make_request(
 def prepare_request(loaded: Loaded, **more: Any) -> PrepareRequest:
     """What the configuration says of the image. `more` is what a command line adds, or says instead."""
     init = loaded.config.offload.sandbox_init_cmd
-    return PrepareRequest(**({"context": loaded.project_dir, "init": init, "exclude": _written(loaded)} | more))
+    return PrepareRequest(**({"context": loaded.project_dir, "init": init, "exclude": written(loaded)} | more))
 
 
-def _written(loaded: Loaded) -> tuple[PurePosixPath, ...]:
+def written(loaded: Loaded) -> tuple[PurePosixPath, ...]:
     """What Offload itself writes below the project's directory, relative to it."""
     output = loaded.output_dir.resolve()
     history = [loaded.history_path.resolve()] if loaded.history_path else []

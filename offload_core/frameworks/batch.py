@@ -159,7 +159,7 @@ class BatchFramework(Framework[OptionsT]):
     contract = 2
     start_secs: ClassVar[float] = 1.0
     max_id_chars: int = 0
-    """How long the ids of a batch may be together, in bytes as a shell takes them; 0: as long as they are."""
+    """How long the ids of a batch may be together, in bytes as a shell takes them. With 0, as long as they are."""
 
     @abstractmethod
     def version_command(self) -> Sequence[str]:

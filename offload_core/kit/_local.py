@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Self
 
@@ -17,15 +17,34 @@ from ..abc import Command, Exit, Process, Sandbox
 from ..errors import ConnectionLost, ExecFailed
 from ._environment import inherited_environment
 from ._launcher import KILL_SECS, kill_command
-from ._pipes import PipeReader, PipeWriter
+from ._pipes import PipeReader, Pipes, open_pipes
 from ._shell import ShellProcess
 from ._tasks import BackgroundTasks
 
-Pipes = tuple[PipeWriter, PipeReader, PipeReader]
-"""Our ends of a process's standard input, output and error."""
+
+class PipedProcess(Process):
+    """A process whose three streams are pipes of this machine: see `open_pipes`."""
+
+    stdout: PipeReader
+    stderr: PipeReader
+
+    def __init__(self, command: Command, pipes: Pipes) -> None:
+        super().__init__(command)
+        self._stdin, self.stdout, self.stderr = pipes
+
+    @override
+    async def write(self, data: bytes) -> None:
+        try:
+            await self._stdin.write(data)
+        except BrokenPipeError as error:
+            raise ConnectionLost("the process has closed its standard input", operation="write") from error
+
+    @override
+    async def close_stdin(self) -> None:
+        await self._stdin.close()
 
 
-class HostProcess(Process):
+class HostProcess(PipedProcess):
     """A process of this machine, in a session of its own, connected to nothing but pipes.
 
     Attributes:
@@ -33,14 +52,10 @@ class HostProcess(Process):
         ended: done when it has ended, whoever still holds its pipes.
     """
 
-    stdout: PipeReader
-    stderr: PipeReader
-
     def __init__(self, command: Command, process: asyncio.subprocess.Process, pipes: Pipes) -> None:
-        super().__init__(command)
+        super().__init__(command, pipes)
         self.pid = process.pid
         self.ended = asyncio.create_task(process.wait(), name=f"end of process {process.pid}")
-        self._stdin, self.stdout, self.stderr = pipes
 
     @classmethod
     async def start(
@@ -61,38 +76,24 @@ class HostProcess(Process):
 
     @classmethod
     async def _start(cls, command: Command, env: Mapping[str, str] | None, cwd: PurePath | None) -> Self:
-        pipes: list[int] = []
+        theirs: tuple[int, ...] = ()
         try:
-            for _ in range(3):
-                pipes += os.pipe()
-            stdin, ours_in, ours_out, stdout, ours_err, stderr = pipes
+            ours, theirs = open_pipes()
             process = await asyncio.create_subprocess_exec(
                 *command.argv,
                 env={**(inherited_environment() if env is None else env), **command.env},
                 cwd=command.cwd or cwd,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
+                stdin=theirs[0],
+                stdout=theirs[1],
+                stderr=theirs[2],
                 start_new_session=True,
             )
-        except BaseException as error:
-            _close(pipes)
-            if not isinstance(error, (OSError, ValueError)):
-                raise
+        except (OSError, ValueError) as error:
             raise ExecFailed(f"cannot start {command.argv[0]!r}: {error}", operation="exec") from error
-        _close((stdin, stdout, stderr))
-        return cls(command, process, (PipeWriter(ours_in), PipeReader(ours_out), PipeReader(ours_err)))
-
-    @override
-    async def write(self, data: bytes) -> None:
-        try:
-            await self._stdin.write(data)
-        except BrokenPipeError as error:
-            raise ConnectionLost("the process has closed its standard input", operation="write") from error
-
-    @override
-    async def close_stdin(self) -> None:
-        await self._stdin.close()
+        finally:
+            for end in theirs:
+                os.close(end)
+        return cls(command, process, ours)
 
     @override
     async def wait(self) -> Exit:
@@ -179,11 +180,6 @@ class ClientProcess(ShellProcess):
         """First the client, which then starts nothing more, then what it has started."""
         await self.client.kill()
         await super().kill()
-
-
-def _close(descriptors: Iterable[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
 
 
 async def _sweep(mark: str) -> None:

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable
 
 from typing_extensions import override
 
+from ._race import settle
+
 _CHUNK = 1 << 16
 _MAX_LAST_WORDS = 1 << 20
 
@@ -31,7 +33,7 @@ class PipeReader(AsyncIterator[bytes]):
         if self._left is None:
             self._left = _MAX_LAST_WORDS
             if self._ready is not None:
-                _settle(self._ready)
+                settle(self._ready, None)
 
     @override
     async def __anext__(self) -> bytes:
@@ -87,16 +89,36 @@ class PipeWriter:
             self._closing()
 
 
+Pipes = tuple[PipeWriter, PipeReader, PipeReader]
+"""Our ends of a process's standard input, output and error."""
+
+
+def open_pipes() -> tuple[Pipes, tuple[int, int, int]]:
+    """Pipes for a process that is about to be started.
+
+    Returns:
+        Our ends, and the descriptors that the process gets: whoever starts it closes them then.
+
+    Raises:
+        OSError: no more files can be open.
+    """
+    ends: list[int] = []
+    try:
+        for _ in range(3):
+            ends += os.pipe()
+    except OSError:
+        for end in ends:
+            os.close(end)
+        raise
+    stdin, to_stdin, from_stdout, stdout, from_stderr, stderr = ends
+    return (PipeWriter(to_stdin), PipeReader(from_stdout), PipeReader(from_stderr)), (stdin, stdout, stderr)
+
+
 async def _until(
     ready: asyncio.Future[None], fd: int, add: Callable[..., object], remove: Callable[[int], object]
 ) -> None:
-    add(fd, _settle, ready)
+    add(fd, settle, ready, None)
     try:
         await ready
     finally:
         remove(fd)
-
-
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)

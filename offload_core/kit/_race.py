@@ -54,6 +54,12 @@ async def cancelled(task: asyncio.Future[Any]) -> None:
             return
 
 
+def settle(future: asyncio.Future[T], value: T) -> None:
+    """Give a future its result, unless it has one already or is cancelled."""
+    if not future.done():
+        future.set_result(value)
+
+
 def _forget(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()

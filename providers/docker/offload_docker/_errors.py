@@ -7,7 +7,6 @@ import json
 import requests
 import urllib3
 from docker.errors import APIError, DockerException
-from docker.errors import NotFound as NoSuchThing
 
 from offload_core.errors import (
     AuthenticationFailed,
@@ -36,7 +35,7 @@ def translated(error: Exception, engine: str, otherwise: type[ProviderError]) ->
     status = error.status_code
     if _of_a_dead_container(status, said):
         return SandboxDead(f"gone: {said}")
-    if isinstance(error, NoSuchThing):
+    if status == 404:
         return NotFound(said)
     if status == 401:
         return AuthenticationFailed(said)
@@ -87,7 +86,5 @@ def _root(error: BaseException) -> str:
 
 
 def _inner(error: BaseException) -> BaseException | None:
-    for each in (error.__cause__, error.__context__, *error.args):
-        if isinstance(each, BaseException):
-            return each
-    return None
+    wrapped = (error.__cause__, error.__context__, *error.args)
+    return next((each for each in wrapped if isinstance(each, BaseException)), None)

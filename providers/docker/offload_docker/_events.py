@@ -5,29 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from docker.errors import DockerException
 from docker.types import CancellableStream
 
 from offload_core.abc import Liveness
-from offload_core.errors import ConnectionLost
+from offload_core.errors import ConnectionLost, SandboxDead
+from offload_core.kit import settle
 
+from ._connection import Connection
 from ._death import KILLED, dead
 from ._errors import RAISED
 from ._threads import in_thread, tell
-
-if TYPE_CHECKING:
-    from ._engine import Engine
-
-T = TypeVar("T")
 
 RUN_LABEL = "offload.run_id"
 """Each container of Offload has it."""
 
 _FILTERS = {"type": "container", "event": ["die", "oom", "destroy", "exec_die"], "label": RUN_LABEL}
-
-
 _CLOSE_SECS = 5.0
 _RECENT_SECS = 2.0
 
@@ -37,15 +32,18 @@ class Events:
 
     The stream can drop: whoever waits is told, by `ConnectionLost`, and connects again. What happened between is found
     by a probe. Deaths are remembered: a container that has died is soon removed, and then nothing else knows why.
+
+    Args:
+        memory_gb: the limit of the engine's containers.
     """
 
-    def __init__(self, engine: Engine, memory_gb: float | None) -> None:
-        self._engine = engine
-        self._memory_gb = memory_gb
+    def __init__(self, connection: Connection, memory_gb: float | None) -> None:
+        self.memory_gb = memory_gb
+        self._connection = connection
         self._deaths: dict[str, asyncio.Future[Liveness]] = {}
         self._exits: dict[str, asyncio.Future[int]] = {}
         self._shortages: dict[str, float] = {}
-        self._shortage = asyncio.Condition()
+        self._shortage = asyncio.Event()  # set for those who wait now, and cleared at once
         self._connecting: asyncio.Task[asyncio.Future[None]] | None = None
         self._stream: CancellableStream[Any] | None = None
         self._reading: asyncio.Future[None] | None = None
@@ -56,18 +54,14 @@ class Events:
         Raises:
             ProviderError: the engine cannot be reached.
         """
-        if self._connecting is None or self._failed(self._connecting):
-            self._connecting = asyncio.create_task(self._connect(), name=f"events of {self._engine.url}")
-        return await asyncio.shield(self._connecting)
+        known = self._connecting
+        if known is None or (known.done() and (known.cancelled() or known.exception() or known.result().done())):
+            known = asyncio.create_task(self._connect(), name=f"events of {self._connection.url}")
+            self._connecting = known
+        return await asyncio.shield(known)
 
-    @staticmethod
-    def _failed(connecting: asyncio.Task[asyncio.Future[None]]) -> bool:
-        if not connecting.done():
-            return False
-        return connecting.cancelled() or connecting.exception() is not None or connecting.result().done()
-
-    async def until(self, event: asyncio.Future[T], dropped: asyncio.Future[None]) -> T:
-        """Wait for one of the futures below.
+    async def wait_dead(self, id: str, dropped: asyncio.Future[None]) -> Liveness:
+        """Wait for a container's death.
 
         Args:
             dropped: what `connected` returned.
@@ -75,11 +69,12 @@ class Events:
         Raises:
             ConnectionLost: the stream dropped first.
         """
-        both: set[asyncio.Future[Any]] = {event, dropped}
+        death = self.death(id)
+        both: set[asyncio.Future[Any]] = {death, dropped}
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if not event.done():
-            raise ConnectionLost(f"the event stream of the engine at {self._engine.url} broke off")
-        return event.result()
+        if not death.done():
+            raise ConnectionLost(f"the event stream of the engine at {self._connection.url} broke off")
+        return death.result()
 
     def death(self, id: str) -> asyncio.Future[Liveness]:
         """Done when a container is known to be dead. Shared: not to be cancelled."""
@@ -90,10 +85,14 @@ class Events:
     def died(self, id: str, why: Liveness) -> Liveness:
         """Record a death; what is known first stays. Returns that."""
         death = self.death(id)
-        if not death.done():
-            death.set_result(why)
-        self._engine.sandboxes.discard(id)
+        settle(death, why)
         return death.result()
+
+    def check_alive(self, id: str) -> None:
+        """Raise SandboxDead if a container is known to be dead."""
+        death = self.death(id)
+        if death.done():
+            raise SandboxDead(death.result().reason)
 
     def exit(self, exec_id: str) -> asyncio.Future[int]:
         """Gets the exit code of a command that is about to be started. Shared: not to be cancelled."""
@@ -110,32 +109,31 @@ class Events:
 
         The engine may tell of it later than of the end of what was killed for it, so this waits for `patience` seconds.
         """
-
-        def told() -> bool:
-            return self._shortages.get(id, float("-inf")) >= since
-
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience), self._shortage:
-                await self._shortage.wait_for(told)
-        return told()
+            async with asyncio.timeout(patience):
+                while self._ran_short_at(id) < since:
+                    await self._shortage.wait()
+        return self._ran_short_at(id) >= since
+
+    def _ran_short_at(self, id: str) -> float:
+        return self._shortages.get(id, float("-inf"))
 
     async def _connect(self) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         dropped: asyncio.Future[None] = loop.create_future()
-        await self._engine.hello()  # the stream itself may be silent for as long as it likes
-        stream = await self._engine.call(lambda client: client.events(decode=True, filters=_FILTERS))
+        await self._connection.hello()  # the stream itself may be silent for as long as it likes
+        stream = await self._connection.call(lambda client: client.events(decode=True, filters=_FILTERS))
 
         def read() -> None:
-            with contextlib.suppress(
-                *RAISED, ValueError, AttributeError
-            ):  # the latter two of a stream closed meanwhile
+            # ValueError and AttributeError: of a stream that was closed meanwhile.
+            with contextlib.suppress(*RAISED, ValueError, AttributeError):
                 for event in stream:
                     if not tell(loop, self._happened, event):
                         return
-            tell(loop, _settle, dropped)
+            tell(loop, settle, dropped, None)
 
         self._reading = asyncio.ensure_future(in_thread(read))
-        self._reading.add_done_callback(lambda _: _settle(dropped))
+        self._reading.add_done_callback(lambda _: settle(dropped, None))
         self._stream = stream
         return dropped
 
@@ -144,21 +142,18 @@ class Events:
         match event["Action"]:
             case "oom":
                 self._shortages[id] = asyncio.get_running_loop().time()
-                self._engine.finish(self._tell_of_shortage())
+                self._shortage.set()
+                self._shortage.clear()
             case "exec_die":
-                if (exit := self._exits.get(attributes["execID"])) and not exit.done():
-                    exit.set_result(int(attributes["exitCode"]))
+                if exit := self._exits.get(attributes["execID"]):
+                    settle(exit, int(attributes["exitCode"]))
             case "die":
                 code = int(attributes["exitCode"])
                 now = asyncio.get_running_loop().time()
-                short = code == KILLED and now - self._shortages.get(id, float("-inf")) < _RECENT_SECS
-                self.died(id, dead(code, out_of_memory=short, memory_gb=self._memory_gb))
+                short = code == KILLED and now - self._ran_short_at(id) < _RECENT_SECS
+                self.died(id, dead(code, out_of_memory=short, memory_gb=self.memory_gb))
             case "destroy":
                 self.died(id, Liveness.dead("removed"))
-
-    async def _tell_of_shortage(self) -> None:
-        async with self._shortage:
-            self._shortage.notify_all()
 
     async def aclose(self) -> None:
         """Close the stream."""
@@ -172,8 +167,3 @@ class Events:
         if self._reading is not None:
             await asyncio.wait({self._reading}, timeout=_CLOSE_SECS)
             self._reading.cancel()
-
-
-def _settle(dropped: asyncio.Future[None]) -> None:
-    if not dropped.done():
-        dropped.set_result(None)

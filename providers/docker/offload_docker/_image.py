@@ -10,7 +10,8 @@ import tarfile
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -18,7 +19,7 @@ from attrs import field, frozen
 from docker import APIClient
 from docker.errors import APIError, BuildError, ImageNotFound
 from docker.utils import parse_repository_tag
-from docker.utils.build import create_archive, exclude_paths
+from docker.utils.build import exclude_paths
 
 from offload_core.abc import PrepareRequest
 from offload_core.errors import AuthenticationFailed, ConnectionLost, CreateFailed, NotFound, PrepareFailed
@@ -82,9 +83,9 @@ class Recipe:
         try:
             self._follow(client.pull(repository, tag=tag or "latest", stream=True, decode=True))
         except APIError as error:
-            raise _pull_failed(name, error.explanation or str(error), error) from error
+            raise _pull_failed(name, error.explanation or str(error)) from error
         except BuildError as error:
-            raise _pull_failed(name, error.msg, error) from error
+            raise _pull_failed(name, error.msg) from error
 
     def _build_base(self, client: APIClient, dockerfile: str) -> str:
         project = self.request.context
@@ -94,8 +95,18 @@ class Recipe:
         path = project / dockerfile
         if not path.is_file():
             raise PrepareFailed(f"there is no file {path}: see `dockerfile` in [provider]")
-        with _context_of(self.request, context, path.resolve()) as (archive, name):
-            return self._built(client, fileobj=archive, dockerfile=name)
+        real, tree = path.resolve(), context.resolve()
+        name = str(real.relative_to(tree)) if real.is_relative_to(tree) else _DOCKERFILE
+        return self._built(client, partial(self._write_context, context, path, name), name)
+
+    def _write_context(self, tree: Path, dockerfile: Path, name: str, archive: IO[bytes]) -> None:
+        """Write what a Dockerfile sees as a tar archive. That file gets a name in it if it stands elsewhere."""
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for path in _files(tree, _patterns(self.request, tree), name):
+                if not path == name == _DOCKERFILE:
+                    _add(tar, tree / path, path)
+            if name == _DOCKERFILE:
+                _add_text(tar, name, dockerfile.read_text("utf-8"))
 
     def _build_layers(self, client: APIClient, base: str) -> str:
         """The project's files and the first command, on top of an image, in the engine's own layer cache."""
@@ -111,25 +122,27 @@ class Recipe:
             layers.run(self.request.init, self.root)
         if layers.empty:
             return base
+        return self._built(client, layers.write, "Dockerfile")
+
+    def _built(self, client: APIClient, write: Callable[[IO[bytes]], None], dockerfile: str) -> str:
         with tempfile.TemporaryFile() as context:
             with _readable():
-                layers.write(context)
+                write(context)
             context.seek(0)
-            return self._built(client, fileobj=context)
-
-    def _built(self, client: APIClient, **source: Any) -> str:
-        how: dict[str, Any] = {
-            "custom_context": True,
-            "decode": True,
-            "rm": True,
-            "forcerm": True,
-            "nocache": self.request.no_cache,
-        }
-        progress = client.build(**source, **how, labels=dict(self.labels))
-        try:
-            image = self._follow(progress)
-        except BuildError as error:
-            raise PrepareFailed(f"the image cannot be built: {error.msg}") from error
+            progress = client.build(
+                fileobj=context,
+                dockerfile=dockerfile,
+                custom_context=True,
+                decode=True,
+                rm=True,
+                forcerm=True,
+                nocache=self.request.no_cache,
+                labels=dict(self.labels),
+            )
+            try:
+                image = self._follow(progress)
+            except BuildError as error:
+                raise PrepareFailed(f"the image cannot be built: {error.msg}") from error
         if image is None:
             raise PrepareFailed("the engine said neither that the image was built nor why not")
         return image
@@ -179,7 +192,7 @@ class Layers:
         name = f"{len(self._sources)}"
         source = source.resolve()
         if source.is_dir():
-            self._sources.append((source, sorted(exclude_paths(str(source), list(ignored), dockerfile=_NONE))))
+            self._sources.append((source, _files(source, ignored, dockerfile=_NONE)))
             words = [f"{name}/", f"{target}/"]
         else:
             self._sources.append((source, [""]))
@@ -193,20 +206,47 @@ class Layers:
     def write(self, context: IO[bytes]) -> None:
         """Write the whole as a tar archive."""
         with tarfile.open(fileobj=context, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            recipe = "\n".join(self._lines).encode() + b"\n"
-            info = tarfile.TarInfo("Dockerfile")
-            info.size = len(recipe)
-            tar.addfile(info, io.BytesIO(recipe))
+            _add_text(tar, "Dockerfile", "\n".join([*self._lines, ""]))
             for number, (source, paths) in enumerate(self._sources):
                 directory = tarfile.TarInfo(f"{number}/")
                 directory.type, directory.mode = tarfile.DIRTYPE, 0o755
                 tar.addfile(directory)
                 for path in paths:
-                    tar.add(source / path, f"{number}/{path or _CONTENT}", recursive=False, filter=_anonymous)
+                    _add(tar, source / path, f"{number}/{path or _CONTENT}", _anonymous)
 
 
 _DOCKERFILE = ".offload-dockerfile"
 _NONE = "\0"  # no file has this name: exclude_paths must not make an exception for the project's own Dockerfile
+
+
+def _files(tree: Path, ignored: Iterable[str], dockerfile: str, looks: int = 3) -> list[str]:
+    """What of a tree the patterns of a `.dockerignore` leave, and the Dockerfile: paths relative to it, sorted."""
+    with _readable():
+        patterns = list(ignored)
+        try:
+            return sorted(exclude_paths(str(tree), [*patterns], dockerfile=dockerfile))
+        except FileNotFoundError:  # a directory has gone while it was looked into
+            if looks == 1:
+                raise
+    return _files(tree, patterns, dockerfile, looks - 1)
+
+
+def _add(
+    tar: tarfile.TarFile,
+    path: Path,
+    name: str,
+    change: Callable[[tarfile.TarInfo], tarfile.TarInfo | None] | None = None,
+) -> None:
+    """Add one file, or a directory without what is in it, unless it has gone since it was listed."""
+    with contextlib.suppress(FileNotFoundError):
+        tar.add(path, name, recursive=False, filter=change)
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    content = text.encode()
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
 
 
 def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -233,20 +273,6 @@ def _patterns(request: PrepareRequest, tree: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _context_of(request: PrepareRequest, tree: Path, dockerfile: Path) -> Iterator[tuple[IO[bytes], str]]:
-    """The context of a build as an archive, and the Dockerfile's name in it; that file may stand elsewhere."""
-    inside = dockerfile.relative_to(tree.resolve()) if dockerfile.is_relative_to(tree.resolve()) else None
-    name = str(inside) if inside else _DOCKERFILE
-    with tempfile.TemporaryFile() as archive:
-        with _readable():
-            files = sorted(exclude_paths(str(tree), list(_patterns(request, tree)), dockerfile=name))
-            extra = [] if inside else [(name, dockerfile.read_text("utf-8"))]
-            create_archive(str(tree), files=files, fileobj=archive, extra_files=extra)
-        archive.seek(0)
-        yield archive, name
-
-
-@contextlib.contextmanager
 def _readable() -> Iterator[None]:
     """A file of the user's that cannot be read is no fault of the engine, and will not be readable next time."""
     try:
@@ -264,7 +290,7 @@ def _lines(message: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _pull_failed(name: str, said: str, error: Exception) -> Exception:
+def _pull_failed(name: str, said: str) -> Exception:
     """What a registry answers arrives as text."""
     lower = said.lower()
     if "toomanyrequests" in lower or "rate limit" in lower:

@@ -8,20 +8,19 @@ import socket
 import ssl
 import struct
 import threading
-from collections import deque
 from collections.abc import AsyncIterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from docker import APIClient
+from typing_extensions import override
 
-from offload_core.abc import Command, Exit, Process
-from offload_core.errors import ConnectionLost, ProviderError, SandboxDead
+from offload_core.abc import AsyncResource, Command, Exit, Sandbox
+from offload_core.errors import ConnectionLost, NotFound, ProviderError, SandboxDead
+from offload_core.kit import BackgroundTasks, ShellProcess, naming
 
 from ._death import KILLED, no_memory
+from ._engine import Engine
 from ._threads import in_thread, tell
-
-if TYPE_CHECKING:
-    from ._sandbox import DockerSandbox
 
 _HELD_BYTES = 1 << 20
 _HEADER = struct.Struct(">BxxxL")  # which stream, and how many bytes follow: Docker's format for streams without a tty
@@ -41,9 +40,9 @@ class Attached:
         self._socket: socket.socket = getattr(raw, "_sock", raw)
         self._socket.settimeout(None)
         # What arrived together with the answer's headers is in the buffer of the response, and nowhere else.
-        response = getattr(raw, "_response", None)
-        self._reader: IO[bytes] = response.raw._fp.fp if response is not None else raw.makefile("rb")
-        self._response = response
+        self._response = getattr(raw, "_response", None)
+        inner = getattr(getattr(self._response, "raw", None), "_fp", None)
+        self._reader: IO[bytes] = inner.fp if inner is not None else raw.makefile("rb")
 
     def read(self) -> tuple[int, bytes] | None:
         """The next piece of a stream; None at the end."""
@@ -82,8 +81,7 @@ class Stream(AsyncIterator[bytes]):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._chunks: deque[bytes] = deque()
-        self._held = 0
+        self._held = bytearray()
         self._ended = self._unwanted = False
         self._room = threading.Condition()
         self._news = asyncio.Event()
@@ -91,10 +89,9 @@ class Stream(AsyncIterator[bytes]):
     def put(self, data: bytes) -> None:
         """From the thread: one more piece, as soon as there is room for it."""
         with self._room:
-            self._room.wait_for(lambda: self._held < _HELD_BYTES or self._unwanted)
-            if self._held < _HELD_BYTES and not self._ended:
-                self._chunks.append(data)
-                self._held += len(data)
+            self._room.wait_for(lambda: len(self._held) < _HELD_BYTES or self._unwanted)
+            if len(self._held) < _HELD_BYTES and not self._ended:
+                self._held += data
         tell(self._loop, self._news.set)
 
     def drop(self) -> None:
@@ -105,18 +102,17 @@ class Stream(AsyncIterator[bytes]):
 
     def end(self) -> None:
         """From the loop: there will be no more."""
-        with self._room:
-            self._ended = self._unwanted = True
-            self._room.notify()
+        self._ended = True
+        self.drop()
         self._news.set()
 
+    @override
     async def __anext__(self) -> bytes:
         while True:
             with self._room:
-                if self._chunks:
-                    data = b"".join(self._chunks)
-                    self._chunks.clear()
-                    self._held = 0
+                if self._held:
+                    data = bytes(self._held)
+                    self._held.clear()
                     self._room.notify()
                     return data
                 if self._ended:
@@ -125,31 +121,30 @@ class Stream(AsyncIterator[bytes]):
             await self._news.wait()
 
 
-class DockerProcess(Process):
+class DockerProcess(ShellProcess, AsyncResource):
     """A command that was started in a container.
 
     Its end is told by the engine's event stream. The end of its output is only an occasion to ask: the engine ends it
     also when the container dies.
     """
 
-    sandbox: DockerSandbox
     stdout: Stream
     stderr: Stream
 
-    def __init__(self, sandbox: DockerSandbox, command: Command, exec_id: str, attached: Attached) -> None:
+    def __init__(self, sandbox: Sandbox, command: Command, engine: Engine, exec_id: str, attached: Attached) -> None:
         super().__init__(sandbox, command)
         loop = asyncio.get_running_loop()
         self.stdout, self.stderr = Stream(loop), Stream(loop)
         self._exec_id = exec_id
         self._attached = attached
-        self._engine = sandbox.engine
+        self._engine = engine
+        self._events = engine.events
         self._since = loop.time()
         self._turn = asyncio.Lock()
         self._closed = self._killed = False
         self._reading = asyncio.ensure_future(in_thread(self._read))
         self._reading.add_done_callback(self._output_ended)
-        self._ended = asyncio.create_task(self._end(), name=f"end of exec {exec_id[:12]}")
-        self._ended.add_done_callback(_retrieve)
+        self._ended = BackgroundTasks().start(self._end(), name=f"end of exec {exec_id[:12]}")
         for half in (self._reading, self._ended):
             half.add_done_callback(self._close)
         self._engine.processes.add(self)
@@ -171,41 +166,39 @@ class DockerProcess(Process):
             self._attached.close()
             self._engine.processes.discard(self)
 
+    @override
     async def write(self, data: bytes) -> None:
-        """As the contract says."""
-        async with self._turn:
-            if self._closed or self._ended.done():
-                raise self._broken()
-            try:
-                await in_thread(lambda: self._attached.write(data))
-            except OSError as error:
-                raise self._broken() from error
+        with naming("write", self.sandbox):
+            async with self._turn:
+                try:
+                    if self._closed or self._ended.done():
+                        raise BrokenPipeError
+                    await in_thread(lambda: self._attached.write(data))
+                except OSError as error:
+                    self._events.check_alive(self.sandbox.ref.id)
+                    raise ConnectionLost("its standard input is closed") from error
 
-    def _broken(self) -> ProviderError:
-        death = self._engine.events.death(self.sandbox.ref.id)
-        if death.done():
-            return SandboxDead(death.result().reason, operation="write", sandbox=self.sandbox.ref.id)
-        return ConnectionLost("its standard input is closed", operation="write", sandbox=self.sandbox.ref.id)
-
+    @override
     async def close_stdin(self) -> None:
-        """As the contract says."""
         async with self._turn:
             if not self._closed:
                 self._closed = True
                 with contextlib.suppress(OSError):
                     await in_thread(self._attached.close_stdin)
 
+    @override
     async def wait(self) -> Exit:
-        """As the contract says."""
-        return await asyncio.shield(self._ended)
+        with naming("wait", self.sandbox):
+            return await asyncio.shield(self._ended)
 
+    @override
     async def kill(self) -> None:
-        """As the contract says: by a second command, as the engine has no call for it."""
         self._killed = not self._ended.done()
         for stream in (self.stdout, self.stderr):
             stream.drop()  # an engine that cannot pass output on tells of no end in that container
         await super().kill()
 
+    @override
     async def aclose(self) -> None:
         """Give up the connection. The command is not touched."""
         self._attached.shut()
@@ -214,50 +207,51 @@ class DockerProcess(Process):
         await asyncio.wait({self._ended, self._reading})
 
     async def _end(self) -> Exit:
-        events = self._engine.events
-        exit = events.exit(self._exec_id)
-        death = events.death(self.sandbox.ref.id)
+        exit = self._events.exit(self._exec_id)
+        death = self._events.death(self.sandbox.ref.id)
         try:
             told: set[asyncio.Future[Any]] = {exit, death}
             await asyncio.wait({*told, self._reading}, return_when=asyncio.FIRST_COMPLETED)
             failures = 0
             while not exit.done():
                 try:
-                    code = await self.sandbox.exit_code_of(self._exec_id)
+                    code = await self._exit_code()
                 except SandboxDead:
                     raise
                 except ProviderError as error:
                     failures += 1
                     if failures == _ASK_TIMES:
-                        raise ConnectionLost(f"its end was not seen: {error.message}", operation="wait") from error
+                        raise ConnectionLost(f"its end was not seen: {error.message}") from error
                 else:
                     if code is not None:
                         return await self._exit(code)
                 await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED, timeout=_RECHECK_SECS)
             return await self._exit(exit.result())
         finally:
-            events.forget(self._exec_id)
+            self._events.forget(self._exec_id)
+
+    async def _exit_code(self) -> int | None:
+        """Ask the engine for it; None while the command runs."""
+        id = self.sandbox.ref.id
+        self._events.check_alive(id)
+        try:
+            told = await self._engine.call(lambda client: client.exec_inspect(self._exec_id))
+        except NotFound as error:
+            await self.sandbox.probe()
+            self._events.check_alive(id)
+            raise ConnectionLost(f"the engine has forgotten the command: {error.message}") from error
+        return None if told["Running"] else told["ExitCode"]
 
     async def _exit(self, code: int) -> Exit:
         if code not in _OF_THE_DYING or self._killed:
             return Exit(code)
-        id, events = self.sandbox.ref.id, self._engine.events
-        death = events.death(id)
-        short = asyncio.ensure_future(events.ran_short(id, self._since, _SHORTAGE_SECS))
+        id = self.sandbox.ref.id
+        short = asyncio.ensure_future(self._events.ran_short(id, self._since, _SHORTAGE_SECS))
         try:
             await self.sandbox.probe()
-            either: set[asyncio.Future[Any]] = {death, short}
+            either: set[asyncio.Future[Any]] = {self._events.death(id), short}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             short.cancel()
-        if death.done():
-            raise SandboxDead(death.result().reason, operation="wait", sandbox=id)
-        if code == KILLED and short.result():
-            return Exit(code, reason=no_memory(self.sandbox.memory_gb))
-        return Exit(code)
-
-
-def _retrieve(ended: asyncio.Task[Exit]) -> None:
-    """Look at the outcome, so that nobody is warned if nobody waited for it."""
-    if not ended.cancelled():
-        ended.exception()
+        self._events.check_alive(id)
+        return Exit(code, reason=no_memory(self._events.memory_gb) if code == KILLED and short.result() else "")

@@ -8,24 +8,17 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import PurePosixPath
+from typing import Any
 
 from attrs import evolve
 from docker import APIClient
 from docker.errors import APIError
+from typing_extensions import override
 
-from offload_core.abc import (
-    Context,
-    Health,
-    Image,
-    Liveness,
-    PrepareRequest,
-    Provider,
-    SandboxRef,
-    SandboxSpec,
-)
+from offload_core.abc import Context, Health, Image, Liveness, PrepareRequest, Provider, SandboxRef, SandboxSpec
 from offload_core.errors import (
     ConnectionLost,
     CreateFailed,
@@ -35,9 +28,11 @@ from offload_core.errors import (
     ProviderError,
     SandboxDead,
 )
+from offload_core.kit import BackgroundTasks, naming
 
+from ._connection import resolve
 from ._death import GIB
-from ._engine import HELLO_SECS, Engine, resolve
+from ._engine import Engine
 from ._errors import may_pass
 from ._events import RUN_LABEL
 from ._health import look
@@ -48,17 +43,29 @@ from ._threads import tell
 
 _NAME, _PROJECT, _EXPIRES = "offload.name", "offload.project", "offload.expires"
 _AWAY_SECS = 30.0
-_LIST_SECS = 8.0  # the last look of a run may take 10
 
 
 class DockerProvider(Provider[DockerOptions]):
-    """Sandboxes that are containers, spread over one engine or several."""
+    """Sandboxes that are containers, spread over one engine or several.
+
+    Args:
+        options: the `[provider]` table.
+        context: of the run.
+        hello_secs: how long an engine may take to say that it is there.
+        list_secs: how long it may take to list containers: the last look of a run may take 10.
+    """
 
     Options = DockerOptions
+    contract = 2
 
-    def __init__(self, options: DockerOptions, context: Context) -> None:
+    def __init__(
+        self, options: DockerOptions, context: Context, *, hello_secs: float = 10.0, list_secs: float = 8.0
+    ) -> None:
         super().__init__(options, context)
+        self._hello_secs = hello_secs
+        self._list_secs = list_secs
         self._carried: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._carrying = BackgroundTasks()
         self._home: Engine | None = None
 
     @cached_property
@@ -70,16 +77,19 @@ class DockerProvider(Provider[DockerOptions]):
         """
         addresses = resolve(self.options.hosts)
         connections = self.context.max_parallel + 4
-        return [Engine(address, connections, self.options.memory_gb) for address in addresses]
+        return [Engine(address, connections, self._hello_secs, self.options.memory_gb) for address in addresses]
 
-    # -- images ---------------------------------------------------------------------------------------------------
-
+    @override
     async def prepare(self, request: PrepareRequest) -> Image:
-        """As the contract says: on the first engine that answers; from there the image is carried to the others."""
+        """On the first engine that answers; from there the image is carried to the others."""
         loop = asyncio.get_running_loop()
+
+        def progress(line: str) -> None:
+            tell(loop, request.progress, line)  # from the thread that builds
+
         recipe = Recipe(
             options=self.options,
-            request=evolve(request, progress=lambda line: _tell(loop, request, line)),
+            request=evolve(request, progress=progress),
             root=self.context.sandbox_root or PurePosixPath("/"),
             labels={_PROJECT: request.context.name},
         )
@@ -98,7 +108,8 @@ class DockerProvider(Provider[DockerOptions]):
             image = Image(id=id, key=id)
             await asyncio.gather(*(self._carry_early(image, each) for each in self.engines if each is not engine))
             return image
-        raise self._named(errors[0], "prepare")
+        with naming("prepare", self):
+            raise errors[0]
 
     async def _carry_early(self, image: Image, engine: Engine) -> None:
         try:
@@ -115,49 +126,42 @@ class DockerProvider(Provider[DockerOptions]):
         key = (image.id, engine.url)
         task = self._carried.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._carried[key] = asyncio.ensure_future(self._copy(image, home, engine))
+            task = self._carried[key] = self._carrying.start(self._copy(image, home, engine))
         await asyncio.shield(task)
 
     @staticmethod
     async def _copy(image: Image, home: Engine, engine: Engine) -> None:
         try:
-            await engine.call(lambda client: client.inspect_image(image.id), timeout=HELLO_SECS)
+            await engine.call(lambda client: client.inspect_image(image.id), timeout=engine.hello_secs)
         except NotFound:
             content = await home.call(lambda client: client.get_image(image.id), timeout=None)
             await engine.call(lambda client: load(client, content), otherwise=CreateFailed, timeout=None)
 
+    @override
     async def image_alive(self, image: Image) -> bool:
-        """As the contract says."""
         try:
             await (self._home or self.engines[0]).call(lambda client: client.inspect_image(image.id))
         except NotFound:
             return False
         return True
 
-    # -- sandboxes ------------------------------------------------------------------------------------------------
-
+    @override
     async def create(self, spec: SandboxSpec) -> DockerSandbox:
-        """As the contract says: on the engine with the fewest sandboxes, among those that answer."""
+        """On the engine with the fewest sandboxes, among those that answer."""
         now = time.monotonic()
         engine = min(self.engines, key=lambda each: (each.away_until > now, len(each.sandboxes)))
         place = f"starting-{spec.name}"
         engine.sandboxes.add(place)
-        creating = asyncio.ensure_future(self._create(spec, engine))
-        try:
-            return await asyncio.shield(creating)
-        except asyncio.CancelledError:
-            engine.away_until = now + _AWAY_SECS  # it may be the bound of the call that is over
-            engine.finish(_discard(creating))
-            raise
-        except (ConnectionLost, OperationTimedOut) as error:
-            engine.away_until = now + _AWAY_SECS
-            raise self._named(error, "create") from error.__cause__
-        except SandboxDead as error:
-            raise self._named(CreateFailed(f"it died while it was started: {error.message}"), "create") from error
-        except ProviderError as error:
-            raise self._named(error, "create") from error.__cause__
-        finally:
-            engine.sandboxes.discard(place)
+        with naming("create", self):
+            try:
+                return await engine.tasks.make(self._create(spec, engine), DockerSandbox.terminate)
+            except (ConnectionLost, OperationTimedOut, asyncio.CancelledError):
+                engine.away_until = now + _AWAY_SECS  # what cancels it may be the bound of the call that is over
+                raise
+            except SandboxDead as error:
+                raise CreateFailed(f"it died while it was started: {error.message}") from error
+            finally:
+                engine.sandboxes.discard(place)
 
     async def _create(self, spec: SandboxSpec, engine: Engine) -> DockerSandbox:
         if spec.image is None:
@@ -167,8 +171,9 @@ class DockerProvider(Provider[DockerOptions]):
         expires = time.time() + spec.lifetime
         id = await engine.call(partial(self._start, spec, expires), otherwise=CreateFailed)
         engine.sandboxes.add(id)
+        engine.events.death(id).add_done_callback(lambda _: engine.sandboxes.discard(id))
         ref = SandboxRef(id=id, run_id=spec.run_id, name=spec.name, where=engine.url, expires=expires)
-        return DockerSandbox(self, ref, engine)
+        return DockerSandbox(ref, self.context, engine)
 
     def _start(self, spec: SandboxSpec, expires: float, client: APIClient) -> str:
         """Make a container and start it. Its main process sleeps for the lifetime; then the engine removes it."""
@@ -210,111 +215,86 @@ class DockerProvider(Provider[DockerOptions]):
             raise
         return id
 
+    @override
     def attach(self, ref: SandboxRef) -> DockerSandbox:
-        """As the contract says."""
         engine = next((each for each in self.engines if each.url == ref.where), self.engines[0])
-        return DockerSandbox(self, ref, engine)
+        return DockerSandbox(ref, self.context, engine)
 
+    @override
     async def list(self, run_id: str | None = None) -> Sequence[SandboxRef]:
-        """As the contract says. Of several engines, one that does not answer is left out with a warning."""
-        found = await asyncio.gather(*(self._list(each, run_id) for each in self.engines), return_exceptions=True)
-        refs: list[SandboxRef] = []
-        errors: list[ProviderError] = []
-        for answer in found:
-            if isinstance(answer, ProviderError):
-                errors.append(answer)
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                refs += answer
-        if errors and len(errors) == len(found):
-            raise self._named(errors[0], "list") from errors[0].__cause__
+        """Of several engines, one that does not answer is left out with a warning."""
+        label = RUN_LABEL if run_id is None else f"{RUN_LABEL}={run_id}"
+        listed = await self._containers(self.engines, self._list_secs, label, all=True)
+        errors = [answer for answer in listed.values() if isinstance(answer, ProviderError)]
+        if len(errors) == len(listed):
+            with naming("list", self):
+                raise errors[0]
         for error in errors:
             self.context.warn(f"{error.message}; its sandboxes are not listed")
-        return refs
-
-    async def _list(self, engine: Engine, run_id: str | None) -> Sequence[SandboxRef]:
-        label = RUN_LABEL if run_id is None else f"{RUN_LABEL}={run_id}"
-        containers = await engine.call(
-            lambda client: client.containers(all=True, filters={"label": label}), timeout=_LIST_SECS
-        )
         return [
-            SandboxRef(
-                id=each["Id"],
-                run_id=each["Labels"].get(RUN_LABEL, ""),
-                name=each["Labels"].get(_NAME, ""),
-                where=engine.url,
-                expires=_number(each["Labels"].get(_EXPIRES)),
-            )
-            for each in containers
-            if each["State"] != "removing"
+            _ref(container, engine.url)
+            for engine, answer in listed.items()
+            if not isinstance(answer, ProviderError)
+            for container in answer
+            if container["State"] != "removing"
         ]
 
+    @override
     async def probe_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, Liveness]:
-        """As the contract says: one call to each engine, and one more for each container that does not run."""
+        """One call to each engine, and one more for each container that does not run."""
         handles = {ref: self.attach(ref) for ref in refs}
-        engines = {handle.engine for handle in handles.values()}
-        running = dict(zip(engines, await asyncio.gather(*map(self._running, engines)), strict=True))
+        timeout = 0.8 * self.context.liveness.timeout_secs  # before the poller gives up waiting for all engines
+        running = await self._containers({handle.engine for handle in handles.values()}, timeout, RUN_LABEL)
 
         async def probe(handle: DockerSandbox) -> Liveness:
             found = running[handle.engine]
             if isinstance(found, ProviderError):
                 return Liveness.unknown(found.message)
-            return Liveness.alive() if handle.ref.id in found else await handle.probe()
+            if any(container["Id"] == handle.ref.id for container in found):
+                return Liveness.alive()
+            return await handle.probe()
 
         return dict(zip(handles, await asyncio.gather(*map(probe, handles.values())), strict=True))
 
-    async def _running(self, engine: Engine) -> set[str] | ProviderError:
-        timeout = 0.8 * self.context.liveness.timeout_secs  # before the poller gives up waiting for all engines
-        try:
-            found = await engine.call(lambda client: client.containers(filters={"label": RUN_LABEL}), timeout=timeout)
-        except ProviderError as error:
-            return error
-        return {each["Id"] for each in found}
+    @staticmethod
+    async def _containers(
+        engines: Collection[Engine], timeout: float, label: str, *, all: bool = False
+    ) -> dict[Engine, Sequence[Mapping[str, Any]] | ProviderError]:
+        """What each engine lists with this label, or why it does not."""
 
-    # -- the rest -------------------------------------------------------------------------------------------------
+        async def ask(engine: Engine) -> Sequence[Mapping[str, Any]] | ProviderError:
+            try:
+                return await engine.call(
+                    lambda client: client.containers(all=all, filters={"label": label}), timeout=timeout
+                )
+            except ProviderError as error:
+                return error
 
+        return dict(zip(engines, await asyncio.gather(*map(ask, engines)), strict=True))
+
+    @override
     def is_retryable(self, error: ProviderError) -> bool:
-        """As the contract says: server errors and lost connections may pass, what the engine refuses does not."""
+        """Server errors and lost connections may pass, what the engine refuses does not."""
         return may_pass(error)
 
+    @override
     async def check(self) -> Health:
-        """As the contract says: whether each engine answers, and whether it has room."""
-        return await look(self)
+        """Whether each engine answers, and whether it has room."""
+        return await look(self.options, self.context, lambda: self.engines)
 
-    def _named(self, error: ProviderError, operation: str) -> ProviderError:
-        error.operation, error.provider = operation, self.context.name
-        return error
-
+    @override
     async def aclose(self) -> None:
-        """As the contract says."""
-        await super().aclose()
+        await self._carrying.aclose(within=0)
         if "engines" in vars(self):
-            for task in self._carried.values():
-                task.cancel()
-            await asyncio.gather(*self._carried.values(), return_exceptions=True)
             await asyncio.gather(*(engine.aclose() for engine in self.engines))
 
 
-def _tell(loop: asyncio.AbstractEventLoop, request: PrepareRequest, line: str) -> None:
-    """From the thread that builds: the loop's own listeners are called on the loop."""
-    tell(loop, request.progress, line)
-
-
-async def _discard(creating: asyncio.Future[DockerSandbox]) -> None:
-    """End what was made although nobody wants it any more."""
+def _ref(container: Mapping[str, Any], url: str) -> SandboxRef:
+    """What the labels of a container say of it."""
+    labels = container["Labels"]
     try:
-        sandbox = await creating
-    except ProviderError:
-        return
-    try:
-        await sandbox.terminate()
-    except SandboxDead:
-        return
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text is not None else None
-    except ValueError:
-        return None
+        expires = float(labels[_EXPIRES])
+    except (KeyError, ValueError):
+        expires = None
+    name = labels.get(_NAME, "")
+    return SandboxRef(id=container["Id"], run_id=labels.get(RUN_LABEL, ""), name=name, where=url, expires=expires)

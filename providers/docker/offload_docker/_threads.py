@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,26 +16,17 @@ async def in_thread(function: Callable[[], T]) -> T:
 
     An executor's threads are joined when Python exits: a call that an engine never answers would keep it from that.
     """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+    outcome.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
-            outcome: tuple[T | None, BaseException | None] = (function(), None)
+            outcome.set_result(function())
         except BaseException as error:  # whatever it is, it belongs to who waits
-            outcome = (None, error)
-        tell(loop, settle, *outcome)
+            outcome.set_exception(error)
 
     threading.Thread(target=run, name="offload-docker call", daemon=True).start()
-    return await done
+    return await asyncio.wrap_future(outcome)
 
 
 def tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: Any) -> bool:

@@ -16,6 +16,12 @@ from tests.docker_engine import Engine
 from tests.e2e.project import Project, a_project
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """What tests that are coroutines run on."""
+    return "asyncio"
+
+
 @contextlib.contextmanager
 def _engine() -> Iterator[Engine]:
     reason = docker_engine.missing()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,19 +62,12 @@ def test_what_may_pass(error: ProviderError, may_pass: bool) -> None:
     assert provider("unix:///nowhere").is_retryable(error) is may_pass
 
 
-def fails(call: Callable[[DockerProvider], Any], *hosts: str, **options: Any) -> ProviderError:
+async def fails(call: Callable[[DockerProvider], Any], *hosts: str, **options: Any) -> ProviderError:
     """The error of a call."""
-
-    async def check() -> ProviderError:
-        docker = provider(*hosts, **options)
-        try:
-            with pytest.raises(ProviderError) as caught:
-                await call(docker)
-            return caught.value
-        finally:
-            await docker.aclose()
-
-    return asyncio.run(check())
+    async with provider(*hosts, **options) as docker:
+        with pytest.raises(ProviderError) as caught:
+            await call(docker)
+        return caught.value
 
 
 def spec(image: str) -> SandboxSpec:
@@ -83,35 +75,35 @@ def spec(image: str) -> SandboxSpec:
     return SandboxSpec(name="a", run_id="errors", image=Image(id=image))
 
 
-def test_an_image_that_is_not_there(engine: Engine) -> None:
+async def test_an_image_that_is_not_there(engine: Engine) -> None:
     """As the engine says it over the wire."""
-    error = fails(lambda docker: docker.create(spec("offload-no-such-image")), engine.url)
+    error = await fails(lambda docker: docker.create(spec("offload-no-such-image")), engine.url)
     assert isinstance(error, NotFound)
     assert "offload-no-such-image" in str(error)
 
 
-def test_a_network_that_is_not_there(engine: Engine) -> None:
+async def test_a_network_that_is_not_there(engine: Engine) -> None:
     """Nothing is left of a container that could not be started."""
-    error = fails(lambda docker: docker.create(spec(BASE)), engine.url, network="offload-no-such-network")
+    error = await fails(lambda docker: docker.create(spec(BASE)), engine.url, network="offload-no-such-network")
     assert "offload-no-such-network" in str(error)
     assert engine.docker("ps", "-aq", "--filter", "label=offload.run_id=errors").stdout == ""
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.usefixtures("refused")
-def test_no_engine(tmp_path: Path) -> None:
+async def test_no_engine(tmp_path: Path) -> None:
     """The message names the engine and the reason; it may pass."""
     url = f"unix://{tmp_path}/docker.sock"
-    error = fails(lambda docker: docker.create(spec(BASE)), url)
+    error = await fails(lambda docker: docker.create(spec(BASE)), url)
     assert isinstance(error, ConnectionLost)
     assert url in str(error)
     assert "No such file or directory" in str(error)
     assert provider(url).is_retryable(error)
 
 
-def test_a_context_that_does_not_exist() -> None:
+async def test_a_context_that_does_not_exist() -> None:
     """It says how to see which do."""
-    error = fails(lambda docker: docker.list(), "offload-no-such-context")
+    error = await fails(lambda docker: docker.list(), "offload-no-such-context")
     assert isinstance(error, NotFound)
     assert "docker context ls" in str(error)
 
@@ -140,26 +132,19 @@ def test_a_context_names_the_engine(engine: Engine, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.usefixtures("refused")
-def test_doctor(engine: Engine, tmp_path: Path) -> None:
+async def test_doctor(engine: Engine, tmp_path: Path) -> None:
     """An engine's version and free disk, and what to do about one that does not answer."""
-
-    async def check() -> None:
-        docker = provider(engine.url, f"unix://{tmp_path}/docker.sock", memory_gb=100000.0)
-        try:
-            health = await docker.check()
-        finally:
-            await docker.aclose()
-        assert not health.ok
-        told = [(finding.severity, finding.what, finding.remedy) for finding in health.findings]
-        assert told[0][0] is Severity.OK
-        assert told[0][1].startswith("Docker Engine ")
-        assert told[1][1].endswith(f"GiB free in {engine.directory}/data")
-        assert told[2][0] is Severity.WARNING
-        assert "memory_gb" in told[2][2]
-        assert told[3][0] is Severity.ERROR
-        assert "systemctl start docker" in told[3][2]
-
-    asyncio.run(check())
+    async with provider(engine.url, f"unix://{tmp_path}/docker.sock", memory_gb=100000.0) as docker:
+        health = await docker.check()
+    assert not health.ok
+    told = [(finding.severity, finding.what, finding.remedy) for finding in health.findings]
+    assert told[0][0] is Severity.OK
+    assert told[0][1].startswith("Docker Engine ")
+    assert told[1][1].endswith(f"GiB free in {engine.directory}/data")
+    assert told[2][0] is Severity.WARNING
+    assert "memory_gb" in told[2][2]
+    assert told[3][0] is Severity.ERROR
+    assert "systemctl start docker" in told[3][2]
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from docker.utils import build
 from offload_docker import DockerOptions, DockerProvider
 
 from offload_core.abc import Command, Context, Image, PrepareRequest, SandboxSpec
 from offload_core.errors import NotFound, PrepareFailed, ProviderError
+from offload_core.kit import run_command
 from tests.docker_engine import BASE, Engine
 
 ROOT = PurePosixPath("/work/project")
@@ -23,17 +25,10 @@ def provider(engines: Sequence[Engine], **options: Any) -> DockerProvider:
     return DockerProvider(DockerOptions(hosts=tuple(engine.url for engine in engines), **options), context)
 
 
-def prepared(engine: Engine, project: Path, request: dict[str, Any] | None = None, **options: Any) -> Image:
+async def prepared(engine: Engine, project: Path, request: dict[str, Any] | None = None, **options: Any) -> Image:
     """The image of a run in this project."""
-
-    async def prepare() -> Image:
-        docker = provider([engine], **options)
-        try:
-            return await docker.prepare(PrepareRequest(context=project, **(request or {})))
-        finally:
-            await docker.aclose()
-
-    return asyncio.run(prepare())
+    async with provider([engine], **options) as made:
+        return await made.prepare(PrepareRequest(context=project, **(request or {})))
 
 
 def said(engine: Engine, image: Image, *argv: str) -> str:
@@ -64,26 +59,28 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_image_is_used_as_it_is(engine: Engine, place: Path) -> None:
+async def test_an_image_is_used_as_it_is(engine: Engine, place: Path) -> None:
     """Without anything to add, it is the engine's own."""
-    image = prepared(engine, place, image=BASE)
+    image = await prepared(engine, place, image=BASE)
     assert image.id == engine.docker("image", "inspect", "-f", "{{.Id}}", BASE).stdout.strip()
 
 
-def test_the_working_tree(engine: Engine, place: Path) -> None:
+async def test_the_working_tree(engine: Engine, place: Path) -> None:
     """It stands at the project's root, without what `.dockerignore` names and what Offload writes; modes are kept."""
     request = {"exclude": (PurePosixPath("test-results"),)}
-    image = prepared(engine, place, request, image=BASE, include_cwd=True)
+    image = await prepared(engine, place, request, image=BASE, include_cwd=True)
     listed = said(engine, image, "sh", "-c", f"cd {ROOT} && find . | sort").split()
     assert listed == [".", "./.dockerignore", "./kept.txt", "./link", "./run.sh", "./sub", "./sub/kept.py"]
     assert said(engine, image, f"{ROOT}/run.sh") == "ran"
     assert said(engine, image, "cat", f"{ROOT}/link") == "kept"
-    assert prepared(engine, place, request, image=BASE, include_cwd=True) == image, "unchanged files, the same layers"
+    assert await prepared(engine, place, request, image=BASE, include_cwd=True) == image, (
+        "unchanged files, the same layers"
+    )
     (place / "kept.txt").write_text("changed")
-    assert prepared(engine, place, request, image=BASE, include_cwd=True) != image
+    assert await prepared(engine, place, request, image=BASE, include_cwd=True) != image
 
 
-def test_more_files_and_a_first_command(engine: Engine, place: Path) -> None:
+async def test_more_files_and_a_first_command(engine: Engine, place: Path) -> None:
     """Directories and files land where they are to, and the command runs in the project's root, once."""
     (place / "extra").mkdir()
     (place / "kept.txt").write_text("kept\n")
@@ -92,49 +89,78 @@ def test_more_files_and_a_first_command(engine: Engine, place: Path) -> None:
         "init": "cat 'kept.txt' >\"/from init\" && pwd >>'/from init'",
         "copy": ((place / "kept.txt", PurePosixPath("/else where/one.txt")),),
     }
-    image = prepared(engine, place, request, image=BASE, include_cwd=True, copy_dirs=("extra:/opt/extra", "sub:more"))
+    image = await prepared(
+        engine, place, request, image=BASE, include_cwd=True, copy_dirs=("extra:/opt/extra", "sub:more")
+    )
     assert said(engine, image, "cat", "/opt/extra/a b.txt") == "spaces"
     assert said(engine, image, "cat", f"{ROOT}/more/kept.py") == "1"
     assert said(engine, image, "cat", "/else where/one.txt") == "kept"
     assert said(engine, image, "cat", "/from init").split() == ["kept", str(ROOT)]
 
 
-def test_a_dockerfile(engine: Engine, place: Path) -> None:
+async def test_a_dockerfile(engine: Engine, place: Path) -> None:
     """It is built with its context; it may stand outside of that."""
     (place / "docker").mkdir()
     (place / "docker/Dockerfile").write_text(f"FROM {BASE}\nCOPY kept.py /copied.py\nRUN echo built >/built\n")
     lines: list[str] = []
-    image = prepared(
+    image = await prepared(
         engine, place, {"progress": lines.append}, dockerfile="docker/Dockerfile", context_dir="sub", include_cwd=True
     )
     assert said(engine, image, "cat", "/built", "/copied.py", f"{ROOT}/kept.txt") == "built\n1kept"
     assert any(line.startswith("Step 3/") for line in lines), lines
 
 
-def test_a_dockerfile_that_copies_everything(engine: Engine, place: Path) -> None:
+async def test_a_dockerfile_that_copies_everything(engine: Engine, place: Path) -> None:
     """What Offload writes, and caches, are left out of its context, too: the same layers in the next run."""
     (place / "Dockerfile").write_text(f"FROM {BASE}\nCOPY . /app\n")
     request = {"exclude": (PurePosixPath("test-results"),)}
-    first = prepared(engine, place, request, dockerfile="Dockerfile")
+    first = await prepared(engine, place, request, dockerfile="Dockerfile")
     (place / "test-results/events.jsonl").write_text("changed")
     (place / "sub/__pycache__").mkdir()
-    assert prepared(engine, place, request, dockerfile="Dockerfile") == first
+    assert await prepared(engine, place, request, dockerfile="Dockerfile") == first
     assert said(engine, first, "ls", "/app").split() == ["Dockerfile", "kept.txt", "link", "run.sh", "sub"]
 
 
-def test_files_that_cannot_be_read(engine: Engine, place: Path) -> None:
+@pytest.mark.parametrize("options", [{"image": BASE, "include_cwd": True}, {"dockerfile": "Dockerfile"}])
+async def test_files_that_vanish(
+    engine: Engine, place: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """What others remove while the files are looked for, or once they are listed, is no part of the image."""
+    (place / "Dockerfile").write_text(f"FROM {BASE}\nCOPY . {ROOT}\n")
+    (place / "test-results/events.jsonl").unlink()
+
+    def listdir(path: str) -> list[str]:
+        if str(path).endswith("/test-results"):
+            (place / "test-results").rmdir()
+        return looking(path)
+
+    def exclude_paths(*arguments: Any, **named: Any) -> set[str]:
+        found = listing(*arguments, **named)
+        (place / "link").unlink()
+        (place / "sub/kept.py").unlink()
+        return found
+
+    looking, listing = os.listdir, build.exclude_paths
+    monkeypatch.setattr("os.listdir", listdir)
+    monkeypatch.setattr("offload_docker._image.exclude_paths", exclude_paths)
+    image = await prepared(engine, place, **options)
+    listed = said(engine, image, "sh", "-c", f"cd {ROOT} && find . -type f -o -type l | sort").split()
+    assert listed == ["./.dockerignore", "./Dockerfile", "./kept.txt", "./run.sh"]
+
+
+async def test_files_that_cannot_be_read(engine: Engine, place: Path) -> None:
     """They are no fault of the engine, and will not be readable next time."""
     (place / "elsewhere").mkdir()
     (place / "elsewhere/Dockerfile").write_bytes(b"FROM \xff")
     with pytest.raises(PrepareFailed, match="cannot be read"):
-        prepared(engine, place, dockerfile="elsewhere/Dockerfile", context_dir="sub")
+        await prepared(engine, place, dockerfile="elsewhere/Dockerfile", context_dir="sub")
 
 
-def test_a_build_that_fails(engine: Engine, place: Path) -> None:
+async def test_a_build_that_fails(engine: Engine, place: Path) -> None:
     """The failing step and its last lines are in the error, which is not retried."""
     (place / "Dockerfile").write_text(f"FROM {BASE}\nRUN echo fine\nRUN echo the reason >&2; exit 3\nRUN echo never\n")
     with pytest.raises(PrepareFailed) as caught:
-        prepared(engine, place, dockerfile="Dockerfile")
+        await prepared(engine, place, dockerfile="Dockerfile")
     told = str(caught.value)
     assert "Step 3/" in told
     assert "the reason" in told
@@ -153,42 +179,37 @@ def test_a_build_that_fails(engine: Engine, place: Path) -> None:
         ({"image": BASE, "copy_dirs": ("nowhere:/x",)}, PrepareFailed, "nowhere"),
     ],
 )
-def test_what_cannot_be_made(
+async def test_what_cannot_be_made(
     engine: Engine, place: Path, options: dict[str, Any], error: type[ProviderError], words: str
 ) -> None:
     """Each says what is missing, and is not tried again."""
     with pytest.raises(error, match=words) as caught:
-        prepared(engine, place, **options)
+        await prepared(engine, place, **options)
     assert not provider([engine]).is_retryable(caught.value)
 
 
-def test_a_registry_that_does_not_answer(engine: Engine, place: Path) -> None:
+async def test_a_registry_that_does_not_answer(engine: Engine, place: Path) -> None:
     """It may answer later."""
     with pytest.raises(ProviderError, match="cannot be pulled") as caught:
-        prepared(engine, place, image="127.0.0.1:9/offload-no-such-image:1")
+        await prepared(engine, place, image="127.0.0.1:9/offload-no-such-image:1")
     assert provider([engine]).is_retryable(caught.value)
 
 
-def test_an_image_that_is_named_for_one_run(engine: Engine, place: Path) -> None:
+async def test_an_image_that_is_named_for_one_run(engine: Engine, place: Path) -> None:
     """`--override-image-id` needs no other source, and takes nothing on top."""
     base = engine.docker("image", "inspect", "-f", "{{.Id}}", BASE).stdout.strip()
-    assert prepared(engine, place, {"base": base}, include_cwd=True).id == base
+    assert (await prepared(engine, place, {"base": base}, include_cwd=True)).id == base
 
 
-def test_it_is_built_once_and_carried(engine: Engine, another: Engine, place: Path) -> None:
+async def test_it_is_built_once_and_carried(engine: Engine, another: Engine, place: Path) -> None:
     """Sandboxes on both engines are made from the one image."""
-
-    async def check() -> None:
-        docker = provider([engine, another], image=BASE, include_cwd=True)
+    async with provider([engine, another], image=BASE, include_cwd=True) as docker:
         try:
             image = await docker.prepare(PrepareRequest(context=place))
             assert another.docker("image", "inspect", image.id).returncode == 0
             made = [await docker.create(SandboxSpec(name=f"s{n}", run_id="carried", image=image)) for n in range(2)]
             assert {sandbox.ref.where for sandbox in made} == {engine.url, another.url}
             for sandbox in made:
-                assert (await sandbox.run(Command(argv=("cat", f"{ROOT}/kept.txt")))).stdout == b"kept"
+                assert (await run_command(sandbox, Command(argv=("cat", f"{ROOT}/kept.txt")))).stdout == b"kept"
         finally:
             assert not await docker.terminate_many(await docker.list("carried"))
-            await docker.aclose()
-
-    asyncio.run(check())

@@ -14,15 +14,13 @@ from attrs import frozen
 
 from offload_core.errors import CreateFailed
 
+from ._files import Stopped
+
 _WELL_KNOWN = frozenset({".venv", "venv", "node_modules", ".tox", ".nox", "target"})
 """What is linked where git cannot tell what is ignored."""
 
 _CACHES = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
 """Neither copied nor linked: each sandbox fills its own."""
-
-
-class Cancelled(Exception):
-    """The copy was stopped."""
 
 
 @frozen
@@ -48,32 +46,35 @@ class Copier:
         """Make the copy. Blocks. `target` must not exist, its parent must.
 
         Raises:
-            CreateFailed: something could not be read or written. Cancelled: `stop` was set.
+            CreateFailed: something could not be read or written.
+            Stopped: `stop` was set.
         """
         try:
             self._directory(self.source, target, PurePosixPath(), stop)
         except OSError as error:
-            raise CreateFailed(
-                f"cannot copy {error.filename or self.source}: {error.strerror}; `copy_exclude` can leave it out",
-                operation="create",
-            ) from error
+            what = f"cannot copy {error.filename or self.source}: {error.strerror}"
+            raise CreateFailed(f"{what}; `copy_exclude` can leave it out") from error
 
-    def _directory(self, source: Path, target: Path, place: PurePosixPath, stop: threading.Event) -> None:
-        target.mkdir()
+    def _directory(self, source: Path, target: Path, relative: PurePosixPath, stop: threading.Event) -> None:
         with os.scandir(source) as entries:
+            target.mkdir()
             for entry in entries:
                 if stop.is_set():
-                    raise Cancelled
-                inside = place / entry.name
+                    raise Stopped
+                inside = relative / entry.name
                 directory = entry.is_dir(follow_symlinks=False)
                 if entry.name in _CACHES or self.excluded.match_file(f"{inside}/" if directory else str(inside)):
                     continue
-                if directory and not place.parts and entry.name in self.linked:
-                    (target / entry.name).symlink_to(entry.path, target_is_directory=True)
-                elif directory:
-                    self._directory(Path(entry.path), target / entry.name, inside, stop)
-                elif entry.is_symlink() or entry.is_file():  # not a socket, pipe or device
-                    shutil.copy2(entry.path, target / entry.name, follow_symlinks=False)
+                try:
+                    if directory and not relative.parts and entry.name in self.linked:
+                        (target / entry.name).symlink_to(entry.path, target_is_directory=True)
+                    elif directory:
+                        self._directory(Path(entry.path), target / entry.name, inside, stop)
+                    elif entry.is_symlink() or entry.is_file():  # not a socket, pipe or device
+                        shutil.copy2(entry.path, target / entry.name, follow_symlinks=False)
+                except FileNotFoundError:
+                    if os.path.lexists(entry.path):  # else it has gone since it was listed
+                        raise
         shutil.copystat(source, target)
 
 

@@ -36,7 +36,8 @@ def copy_in(files: Sequence[Upload], stop: threading.Event) -> None:
     """Copy files to where the sandbox sees them.
 
     Raises:
-        UploadFailed: one could not be read or written. Stopped: `stop` was set.
+        UploadFailed: one could not be read or written.
+        Stopped: `stop` was set.
     """
     for file in files:
         target = Path(file.target)
@@ -48,53 +49,47 @@ def copy_in(files: Sequence[Upload], stop: threading.Event) -> None:
             else:
                 _copy(file.source.resolve(strict=True), target, stop)
         except (OSError, shutil.Error) as error:
-            raise UploadFailed(f"cannot write {target}: {error}", operation="upload") from error
+            raise UploadFailed(f"cannot write {target}: {error}") from error
 
 
 def copy_out(files: Sequence[Download], stop: threading.Event) -> None:
     """Copy files to where they are wanted; links inside directories are left out, as everywhere.
 
     Raises:
-        RemoteFileMissing: one is not there; nothing was written. DownloadFailed: one could not be read or written.
+        RemoteFileMissing: one is not there; nothing was written.
+        DownloadFailed: one could not be read or written.
         Stopped: `stop` was set.
     """
     if missing := [str(file.source) for file in files if not Path(file.source).exists()]:
-        raise RemoteFileMissing(f"no such file: {', '.join(missing)}", operation="download")
+        raise RemoteFileMissing(f"no such file: {', '.join(missing)}")
     for file in files:
         try:
             file.target.parent.mkdir(parents=True, exist_ok=True)
             _copy(Path(file.source), file.target, stop, links=False)
         except (OSError, shutil.Error) as error:
-            raise DownloadFailed(f"cannot copy {file.source}: {error}", operation="download") from error
+            raise DownloadFailed(f"cannot copy {file.source}: {error}") from error
 
 
 def _copy(source: Path, target: Path, stop: threading.Event, *, links: bool = True) -> None:
     if stop.is_set():
         raise Stopped
-    if source.is_dir():
-        _real_directory(target)
+    directory = source.is_dir()
+    if not directory and not source.is_file():
+        return
+    if target.is_symlink():
+        target.unlink()
+    if directory:
+        target.mkdir(parents=True, exist_ok=True)
         for child in source.iterdir():
-            if child.is_symlink():
-                if links:
-                    _unlink(target / child.name)
-                    (target / child.name).symlink_to(child.readlink())
-            else:
-                _copy(child, target / child.name, stop, links=links)
-    elif source.is_file():
-        if target.is_symlink():
-            target.unlink()
+            copied = target / child.name
+            if not child.is_symlink():
+                _copy(child, copied, stop, links=links)
+            elif links:
+                if copied.is_symlink() or copied.is_file():
+                    copied.unlink()
+                copied.symlink_to(child.readlink())
+    else:
         with source.open("rb") as reading, target.open("wb") as writing:
             while not stop.is_set() and (chunk := reading.read(1 << 20)):
                 writing.write(chunk)
         shutil.copymode(source, target)
-
-
-def _real_directory(target: Path) -> None:
-    if target.is_symlink():
-        target.unlink()
-    target.mkdir(parents=True, exist_ok=True)
-
-
-def _unlink(path: Path) -> None:
-    if path.is_symlink() or path.is_file():
-        path.unlink()

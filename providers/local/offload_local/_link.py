@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
-import marshal
 import os
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from attrs import define, field
 
 from offload_core.abc import Exit, Liveness
 from offload_core.errors import CapacityExhausted, CreateFailed, ExecFailed, SandboxDead
+from offload_core.kit import settle
 
 from . import _supervisor
 
@@ -38,7 +38,7 @@ def start(environment: Mapping[str, str], directory: Path, lifetime: float, open
     try:
         ours, theirs = socket.socketpair()
     except OSError as error:
-        raise CapacityExhausted(f"cannot make a socket: {error.strerror}", operation="create") from error
+        raise CapacityExhausted(f"cannot make a socket: {error.strerror}") from error
     # Without `site` it starts faster; where there is no /proc, it needs psutil.
     flags = ["-I", "-S"] if _supervisor.LINUX else ["-I"]
     arguments = [str(theirs.fileno()), str(directory), str(lifetime), str(open_files)]
@@ -57,10 +57,10 @@ def start(environment: Mapping[str, str], directory: Path, lifetime: float, open
             )
     except BlockingIOError as error:
         ours.close()
-        raise CapacityExhausted(f"cannot start a process: {error.strerror}", operation="create") from error
+        raise CapacityExhausted(f"cannot start a process: {error.strerror}") from error
     except OSError as error:
         ours.close()
-        raise CreateFailed(f"cannot start {sys.executable}: {error.strerror}", operation="create") from error
+        raise CreateFailed(f"cannot start {sys.executable}: {error.strerror}") from error
     return Link(process, ours, log)
 
 
@@ -109,13 +109,25 @@ class Link:
         channel.setblocking(False)
         self._loop.add_reader(channel.fileno(), self._receive)
 
+    async def started(self) -> None:
+        """Wait until commands can be started.
+
+        Raises:
+            CreateFailed: the supervisor has ended, with the reason.
+        """
+        either: set[asyncio.Future[Any]] = {self.ready, self.gone}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if self.gone.done():
+            raise CreateFailed(self.gone.result().reason)
+
     async def exec(
         self, id: str, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], fds: tuple[int, int, int]
     ) -> Exec:
         """Start a command; takes the three descriptors over. Cancelled, it is killed.
 
         Raises:
-            ExecFailed: with the reason. SandboxDead: with the reason.
+            ExecFailed: with the reason.
+            SandboxDead: with the reason.
         """
         running = Exec(id)
         self._execs[id] = running
@@ -143,16 +155,20 @@ class Link:
         """Ask the supervisor to kill everything and end; `gone` follows."""
         self._send(("end",))
 
-    def dead(self, operation: str) -> SandboxDead:
+    def dead(self) -> SandboxDead:
         """The error for an operation that came too late. Only when `gone` is done."""
-        return SandboxDead(self.gone.result().reason, operation=operation)
+        return SandboxDead(self.gone.result().reason)
+
+    def check_alive(self) -> None:
+        """Raise SandboxDead if the supervisor has ended."""
+        if self.gone.done():
+            raise self.dead()
 
     def _send(self, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
         if self.gone.done():
             _close(fds)
             return self._fail_all()
-        data = marshal.dumps(message)
-        self._outbox.append((len(data).to_bytes(4, "big") + data, fds))
+        self._outbox.append((_supervisor.packed(message), fds))
         if len(self._outbox) == 1:
             self._flush()
 
@@ -188,41 +204,37 @@ class Link:
         if not data:
             return self._ended()
         self._inbox += data
-        while len(self._inbox) >= 4 and len(self._inbox) >= (end := 4 + int.from_bytes(self._inbox[:4], "big")):
-            event, *arguments = marshal.loads(self._inbox[4:end])
-            del self._inbox[:end]
-            self._heard(event, arguments)
+        for message in _supervisor.unpacked(self._inbox):
+            self._heard(message)
 
-    def _heard(self, event: str, arguments: list[Any]) -> None:
-        if event == "ready":
-            self.ready.set_result(None)
-        elif event == "ended":
-            self._last_words, survivors = arguments
-            self.orderly = not survivors
-        else:
-            running = self._execs.get(arguments[0])
-            if running is not None:
-                self._heard_of(running, event, arguments[1:])
+    def _heard(self, message: tuple[Any, ...]) -> None:
+        match message:
+            case ["ready"]:
+                self.ready.set_result(None)
+            case ["ended", reason, survivors]:
+                self._last_words, self.orderly = reason, not survivors
+            case [event, id, *arguments] if running := self._execs.get(id):
+                self._heard_of(running, event, arguments)
 
     def _heard_of(self, running: Exec, event: str, arguments: list[Any]) -> None:
         match event, arguments:
             case "started", [pid]:
                 self.sessions.add(pid)
                 running.pid = pid
-                _settle(running.started, None)
+                settle(running.started, None)
             case "failed", [why]:
                 del self._execs[running.id]
-                _settle(running.started, ExecFailed(why, operation="exec"))
+                settle(running.started, ExecFailed(why))
             case "exited", [code, signal]:
                 self.sessions.discard(running.pid)  # from here on the id can be given to something else
                 if running.killed is None:
                     del self._execs[running.id]
-                _settle(running.exited, Exit(code, signal))
+                settle(running.exited, Exit(code, signal))
             case "killed", [survivors]:
                 if running.exited.done():
                     self._execs.pop(running.id, None)
                 if running.killed is not None:
-                    _settle(running.killed, survivors)
+                    settle(running.killed, survivors)
 
     def _ended(self) -> None:
         self._loop.remove_reader(self._channel.fileno())
@@ -245,16 +257,11 @@ class Link:
 
     def _fail_all(self) -> None:
         for running in self._execs.values():
-            _settle(running.started, self.dead("exec"))
-            _settle(running.exited, None)
+            settle(running.started, self.dead())
+            settle(running.exited, None)
             if running.killed is not None:
-                _settle(running.killed, [])
+                settle(running.killed, [])
         self._execs.clear()
-
-
-def _settle(future: asyncio.Future[Any], value: object) -> None:
-    if not future.done():
-        future.set_result(value)
 
 
 def _close(fds: tuple[int, ...]) -> None:

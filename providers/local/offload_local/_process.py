@@ -4,50 +4,43 @@ from __future__ import annotations
 
 import asyncio
 
-from offload_core.abc import Command, Exit, Process, Sandbox
+from typing_extensions import override
+
+from offload_core.abc import Command, Exit, Sandbox
 from offload_core.errors import ConnectionLost
-from offload_core.kit import PipeReader, PipeWriter
+from offload_core.kit import PipedProcess, Pipes, naming
 
 from ._link import Exec, Link
 
 
-class LocalProcess(Process):
+class LocalProcess(PipedProcess):
     """A command that a supervisor started."""
 
-    def __init__(
-        self, sandbox: Sandbox, command: Command, link: Link, running: Exec, fds: tuple[int, int, int]
-    ) -> None:
-        super().__init__(sandbox, command)
+    def __init__(self, sandbox: Sandbox, command: Command, link: Link, running: Exec, pipes: Pipes) -> None:
+        super().__init__(command, pipes)
+        self._sandbox = sandbox
         self._link = link
         self._running = running
-        stdin, stdout, stderr = fds
-        self._stdin = PipeWriter(stdin)
-        self.stdout = PipeReader(stdout)
-        self.stderr = PipeReader(stderr)
 
+    @override
     async def write(self, data: bytes) -> None:
-        """As the contract says."""
-        try:
-            await self._stdin.write(data)
-        except BrokenPipeError as error:
-            if self._link.gone.done():
-                raise self._link.dead("write") from error
-            raise ConnectionLost(
-                "the process has closed its standard input", operation="write", sandbox=self.sandbox.ref.id
-            ) from error
+        with naming("write", self._sandbox):
+            try:
+                await super().write(data)
+            except ConnectionLost:
+                self._link.check_alive()
+                raise
 
-    async def close_stdin(self) -> None:
-        """As the contract says."""
-        await self._stdin.close()
-
+    @override
     async def wait(self) -> Exit:
-        """As the contract says."""
-        ended = await asyncio.shield(self._running.exited)
-        if ended is None:
-            raise self._link.dead("wait")
-        return ended
+        with naming("wait", self._sandbox):
+            ended = await asyncio.shield(self._running.exited)
+            if ended is None:
+                raise self._link.dead()
+            return ended
 
+    @override
     async def kill(self) -> None:
-        """As the contract says; the supervisor knows every descendant."""
+        """The supervisor knows every descendant."""
         if await self._link.kill(self._running):
-            await self.sandbox.terminate()
+            await self._sandbox.terminate()

@@ -25,7 +25,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 EXEC_MARK = "OFFLOAD_EXEC"
@@ -90,7 +90,7 @@ class Supervisor:
 
     # -- the channel
 
-    def receive(self) -> list[Any] | None:
+    def receive(self) -> Iterator[tuple[Any, ...]] | None:
         """The messages that are complete; None at the end of the stream."""
         try:
             data, ancillary, _, _ = self.channel.recvmsg(1 << 16, _socket.CMSG_SPACE(4 * _MAX_FDS))
@@ -105,16 +105,11 @@ class Supervisor:
         if not data:
             return None
         self.inbox += data
-        messages = []
-        while len(self.inbox) >= 4 and len(self.inbox) >= (end := 4 + int.from_bytes(self.inbox[:4], "big")):
-            messages.append(marshal.loads(self.inbox[4:end]))
-            del self.inbox[:end]
-        return messages
+        return unpacked(self.inbox)
 
     def report(self, *message: Any) -> None:
-        data = marshal.dumps(message)
         try:
-            self.channel.sendall(len(data).to_bytes(4, "big") + data)
+            self.channel.sendall(packed(message))
         except OSError:
             pass  # Offload is gone: the end of the stream says so next
 
@@ -209,7 +204,7 @@ class Supervisor:
     def descendants(self) -> list[tuple[int, int, int]]:
         """Process id, parent and session of everything below this process, parents before their children."""
         children: dict[int, list[tuple[int, int, int]]] = {}
-        for pid, parent, session in _process_table():
+        for pid, parent, session in process_table():
             if not LINUX and parent == 1 and _environ(pid).get(SANDBOX_MARK) == os.environ[SANDBOX_MARK]:
                 children.setdefault(os.getpid(), []).append((pid, parent, session))
             children.setdefault(parent, []).append((pid, parent, session))
@@ -261,6 +256,20 @@ class Supervisor:
         self.report("ended", reason, left)
 
 
+def packed(message: tuple[Any, ...]) -> bytes:
+    """A message as it travels."""
+    data = marshal.dumps(message)
+    return len(data).to_bytes(4, "big") + data
+
+
+def unpacked(inbox: bytearray) -> Iterator[tuple[Any, ...]]:
+    """Take the messages that are complete out of what has arrived."""
+    while len(inbox) >= 4 and len(inbox) >= (end := 4 + int.from_bytes(inbox[:4], "big")):
+        message = marshal.loads(inbox[4:end])
+        del inbox[:end]
+        yield message
+
+
 def _prctl() -> Callable[[int, int], int]:
     import ctypes
 
@@ -268,10 +277,10 @@ def _prctl() -> Callable[[int, int], int]:
     return lambda option, value: int(prctl(option, ctypes.c_ulong(value), 0, 0, 0))
 
 
-def _process_table() -> list[tuple[int, int, int]]:
+def process_table() -> list[tuple[int, int, int]]:
     """Process id, parent and session of all processes that have not ended."""
     if not LINUX:
-        return _process_table_of_psutil()
+        return process_table_of_psutil()
     table = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -285,7 +294,7 @@ def _process_table() -> list[tuple[int, int, int]]:
     return table
 
 
-def _process_table_of_psutil() -> list[tuple[int, int, int]]:
+def process_table_of_psutil() -> list[tuple[int, int, int]]:
     import psutil
 
     table = []

@@ -47,16 +47,14 @@ def make_directory(spec: SandboxSpec) -> Path:
         where.mkdir(mode=0o700, exist_ok=True)
         found = where.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-            raise CreateFailed(
-                f"{where} has to be a directory that only you can use: remove it, or set TMPDIR", operation="create"
-            )
+            raise CreateFailed(f"{where} has to be a directory that only you can use: remove it, or set TMPDIR")
         directory = where / plain(spec.run_id) / f"{plain(spec.name)}-{secrets.token_hex(4)}"
         while not directory.exists():
             directory.parent.mkdir(mode=0o700, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # the run's last other sandbox took it along
                 directory.mkdir(mode=0o700)
     except OSError as error:
-        raise CreateFailed(f"cannot make a directory in {where}: {error.strerror}", operation="create") from error
+        raise CreateFailed(f"cannot make a directory in {where}: {error.strerror}") from error
     return directory
 
 
@@ -78,20 +76,26 @@ class Trace:
 def find() -> dict[str, Trace]:
     """All sandboxes of this user on this machine, by id. Slow for the event loop: it reads the whole process table."""
     traces: dict[str, Trace] = {}
-    for directory in base().glob("*/*"):
+    for directory in (each for run in _listed(base()) for each in _listed(run)):
         ref = SandboxRef(id=directory.name, run_id=directory.parent.name, name=directory.name.rpartition("-")[0])
         traces[ref.id] = Trace(ref, directory)
     for process, environment in _marked():
-        id = environment[SANDBOX_MARK]
-        directory = Path(environment[DIRECTORY_MARK])
-        run_id = environment.get(RUN_MARK, "")
+        id, run_id = environment[SANDBOX_MARK], environment.get(RUN_MARK, "")
         expires = float(environment[EXPIRES_MARK]) if EXPIRES_MARK in environment else None
         ref = SandboxRef(id=id, run_id=run_id, name=id.rpartition("-")[0], expires=expires)
-        trace = traces.setdefault(id, Trace(ref, directory))
+        trace = traces.setdefault(id, Trace(ref, Path(environment[DIRECTORY_MARK])))
         trace.ref = ref
         trace.processes.append(process)
         trace.supervised = trace.supervised or SUPERVISOR_MARK in environment
     return traces
+
+
+def _listed(directory: Path) -> list[Path]:
+    """What is in a directory. Sandboxes come and go: what has gone meanwhile, also with its run, holds nothing."""
+    try:
+        return list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
 
 
 def _marked() -> Iterator[tuple[psutil.Process, Mapping[str, str]]]:
@@ -110,11 +114,11 @@ def remove(ids: Collection[str], directories: Collection[Path] = (), sessions: C
     """
     failed: dict[str, str] = {}
     deadline = time.monotonic() + _PATIENCE_SECS
-    places = {path.name: path for path in directories}
+    private = {path.name: path for path in directories}
     theirs = set(sessions)
     while True:
         here = {id: trace for id, trace in find().items() if id in ids}
-        places |= {id: trace.directory for id, trace in here.items()}
+        private |= {id: trace.directory for id, trace in here.items()}
         processes = {process for trace in here.values() for process in trace.processes}
         theirs |= {session for process in processes if (session := _session(process)) is not None}
         processes |= {process for process in psutil.process_iter() if _session(process) in theirs}
@@ -128,7 +132,7 @@ def remove(ids: Collection[str], directories: Collection[Path] = (), sessions: C
             with contextlib.suppress(psutil.Error):
                 process.kill()
         psutil.wait_procs(processes, timeout=0.1)
-    for id, path in places.items():
+    for id, path in private.items():
         if message := remove_directory(path):
             failed.setdefault(id, message)
     return failed

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -14,13 +16,12 @@ from offload_local import LocalOptions, LocalProvider
 
 from offload_core.abc import Command, Context, SandboxSpec, Severity
 from offload_core.errors import CreateFailed
+from offload_core.kit import run_command
 
 
-def _run(project_dir: Path, options: LocalOptions, *scripts: str, **spec: object) -> list[str]:
+async def _run(project_dir: Path, options: LocalOptions, *scripts: str, **spec: object) -> list[str]:
     """What each script prints, each in a sandbox of its own, all alive at the same time."""
-
-    async def run() -> list[str]:
-        provider = LocalProvider(options, Context(name="local", project_dir=project_dir))
+    async with LocalProvider(options, Context(name="local", project_dir=project_dir)) as provider:
         specs = [
             SandboxSpec(name=f"s{n}", run_id="run", **spec)  # type: ignore[arg-type]
             for n in range(len(scripts))
@@ -28,48 +29,45 @@ def _run(project_dir: Path, options: LocalOptions, *scripts: str, **spec: object
         sandboxes = await asyncio.gather(*map(provider.create, specs))
         printed = []
         for sandbox, script in zip(sandboxes, scripts, strict=True):
-            done = await sandbox.run(Command(argv=("/bin/sh", "-c", script)))
+            done = await run_command(sandbox, Command(argv=("/bin/sh", "-c", script)))
             assert done.exit.ok, done
             printed.append(done.stdout.decode())
         assert await provider.terminate_many([sandbox.ref for sandbox in sandboxes]) == {}
-        await provider.aclose()
         return printed
 
-    return asyncio.run(run())
 
-
-def test_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables come from Offload, then the provider's `env`, then the spec's; OFFLOAD_ROOT is the root."""
     for name in ("A", "B", "C"):
         monkeypatch.setenv(name, "inherited")
     monkeypatch.setenv("OFFLOAD_PROVIDER__TYPE", "secret")
     options = LocalOptions(env={"B": "options", "C": "options"})
     script = 'echo "$A $B $C $OFFLOAD_ROOT $OFFLOAD_PROVIDER__TYPE"; pwd'
-    (printed,) = _run(tmp_path, options, script, env={"C": "spec"})
+    (printed,) = await _run(tmp_path, options, script, env={"C": "spec"})
     assert printed == f"inherited options spec {tmp_path} \n{tmp_path}\n"
 
 
-def test_working_dir(tmp_path: Path) -> None:
+async def test_working_dir(tmp_path: Path) -> None:
     """`working_dir` is relative to the project; a spec's directory wins for commands."""
     (tmp_path / "sub").mkdir()
-    assert _run(tmp_path, LocalOptions(working_dir="sub"), "pwd") == [f"{tmp_path}/sub\n"]
-    assert _run(tmp_path, LocalOptions(working_dir=str(tmp_path / "sub")), "pwd") == [f"{tmp_path}/sub\n"]
-    assert _run(tmp_path, LocalOptions(), "pwd", cwd=PurePosixPath("/usr")) == ["/usr\n"]
+    assert await _run(tmp_path, LocalOptions(working_dir="sub"), "pwd") == [f"{tmp_path}/sub\n"]
+    assert await _run(tmp_path, LocalOptions(working_dir=str(tmp_path / "sub")), "pwd") == [f"{tmp_path}/sub\n"]
+    assert await _run(tmp_path, LocalOptions(), "pwd", cwd=PurePosixPath("/usr")) == ["/usr\n"]
 
 
-def test_shell(tmp_path: Path) -> None:
+async def test_shell(tmp_path: Path) -> None:
     """`shell` runs commands that are given as a shell line."""
     shell = tmp_path / "shell"
     shell.write_text('#!/bin/sh\necho "mine: $1 $2"\n')
     shell.chmod(0o755)
-    assert _run(tmp_path, LocalOptions(shell=str(shell)), "a line") == ["mine: -c a line\n"]
+    assert await _run(tmp_path, LocalOptions(shell=str(shell)), "a line") == ["mine: -c a line\n"]
 
 
-def test_python_is_offloads_own(tmp_path: Path) -> None:
+async def test_python_is_offloads_own(tmp_path: Path) -> None:
     """In a virtual environment that was not activated, `python` is still the one that Offload runs in."""
     if sys.prefix == sys.base_prefix or "VIRTUAL_ENV" in os.environ:
         pytest.skip("not in a virtual environment that is not activated")
-    (printed,) = _run(tmp_path, LocalOptions(), "python -c 'import sys; print(sys.prefix)'")
+    (printed,) = await _run(tmp_path, LocalOptions(), "python -c 'import sys; print(sys.prefix)'")
     assert printed == f"{sys.prefix}\n"
 
 
@@ -79,6 +77,7 @@ def test_open_files(tmp_path: Path) -> None:
 import asyncio, resource, sys
 from pathlib import Path
 from offload_core.abc import Command, Context, SandboxSpec
+from offload_core.kit import run_command
 from offload_local import LocalOptions, LocalProvider
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, most))
@@ -86,7 +85,7 @@ async def main():
     provider = LocalProvider(LocalOptions(), Context(project_dir=Path("/"), max_parallel=100))
     for name in "ab":
         sandbox = await provider.create(SandboxSpec(name=name, run_id="files"))
-        print((await sandbox.run(Command(argv=("sh", "-c", "ulimit -Sn")))).stdout.decode().strip())
+        print((await run_command(sandbox, Command(argv=("sh", "-c", "ulimit -Sn")))).stdout.decode().strip())
         await sandbox.terminate()
     print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     await provider.aclose()
@@ -96,28 +95,27 @@ asyncio.run(main())
     assert done.stdout.split() == ["300", "300", "1056"]
 
 
-def test_output_descriptors_are_the_commands_own(tmp_path: Path) -> None:
+async def test_output_descriptors_are_the_commands_own(tmp_path: Path) -> None:
     """A command inherits its three standard descriptors and no other of the supervisor's."""
-    (printed,) = _run(tmp_path, LocalOptions(), "ls /dev/fd/ | tr '\\n' ' '")
+    (printed,) = await _run(tmp_path, LocalOptions(), "ls /dev/fd/ | tr '\\n' ' '")
     assert printed.split()[:3] == ["0", "1", "2"]
     assert len(printed.split()) <= 4  # ls opens one itself
 
 
-def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`check` is ok here, and says so if the temporary directory cannot be written to or few files can be open."""
 
     async def check(**context: object) -> list[tuple[Severity, str]]:
-        provider = LocalProvider(LocalOptions(), Context(project_dir=tmp_path, **context))  # type: ignore[arg-type]
-        health = await provider.check()
-        await provider.aclose()
+        async with LocalProvider(LocalOptions(), Context(project_dir=tmp_path, **context)) as provider:  # type: ignore[arg-type]
+            health = await provider.check()
         return [(finding.severity, finding.what) for finding in health.findings]
 
-    assert all(severity is Severity.OK for severity, _ in asyncio.run(check()))
+    assert all(severity is Severity.OK for severity, _ in await check())
     assert (Severity.WARNING, "open files are too few") in [
-        (severity, " ".join(what.split()[1:6])) for severity, what in asyncio.run(check(max_parallel=10**9))
+        (severity, " ".join(what.split()[1:6])) for severity, what in await check(max_parallel=10**9)
     ]
     monkeypatch.setattr(tempfile, "tempdir", "/no/such/directory")
-    assert [what for severity, what in asyncio.run(check()) if severity is Severity.ERROR] == [
+    assert [what for severity, what in await check() if severity is Severity.ERROR] == [
         "/no/such/directory cannot be written to: No such file or directory"
     ]
 
@@ -138,6 +136,10 @@ def _project(tmp_path: Path) -> Path:
     return project
 
 
+def _there(pattern: str) -> list[Path]:
+    return [*Path("/").glob(pattern.lstrip("/"))]
+
+
 _TREE = """\
 find . -name .git -prune -o -print | sort
 echo "$OFFLOAD_ROOT"
@@ -146,7 +148,7 @@ true
 """
 
 
-def test_copy_with_git(tmp_path: Path) -> None:
+async def test_copy_with_git(tmp_path: Path) -> None:
     """Each sandbox has a copy; ignored top-level directories and .git are links; what is excluded is left out."""
     project = _project(tmp_path)
     (project / ".gitignore").write_text(".venv/\nbuild\n*.log\ndb\n")
@@ -155,7 +157,7 @@ def test_copy_with_git(tmp_path: Path) -> None:
     _git(project, "commit", "-qm", "all")
     options = LocalOptions(isolation="copy", copy_exclude=("/data",))
     write = "echo changed >src/code.py; echo new >src/new; git status --porcelain; ls -l src/code.py | cut -c1-10"
-    tree, written, untouched = _run(project, options, _TREE, write, "cat src/code.py link; [ ! -e src/new ]; pwd")
+    tree, written, untouched = await _run(project, options, _TREE, write, "cat src/code.py link; [ ! -e src/new ]; pwd")
     *paths, root, first, second, third = tree.splitlines()
     assert paths == [
         ".", "./.gitignore", "./.venv", "./build", "./db", "./link", "./src", "./src/code.py", "./src/deep",
@@ -169,61 +171,72 @@ def test_copy_with_git(tmp_path: Path) -> None:
     assert "?? src/new" in written
     assert untouched.startswith("src/code.pysrc/code.py")
     assert (project / "src" / "code.py").read_text() == "src/code.py"
-    assert not Path(root).exists()
+    assert _there(root) == []
 
 
-def test_copy_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_copy_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where git cannot tell, well-known directories are linked and all else is copied."""
     project = _project(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    (tree,) = _run(project, LocalOptions(isolation="copy"), _TREE)
+    (tree,) = await _run(project, LocalOptions(isolation="copy"), _TREE)
     assert [line for line in tree.splitlines() if line.startswith("link ")] == ["link link", "link .venv"]
     assert "./build/out" in tree
     assert "__pycache__" not in tree
 
 
-def test_copy_of_a_working_dir(tmp_path: Path) -> None:
+async def test_copy_of_a_working_dir(tmp_path: Path) -> None:
     """With `working_dir`, that directory is what is copied."""
     project = _project(tmp_path)
-    (printed,) = _run(project, LocalOptions(isolation="copy", working_dir="src"), "ls; basename $PWD")
+    (printed,) = await _run(project, LocalOptions(isolation="copy", working_dir="src"), "ls; basename $PWD")
     assert printed.split() == ["code.py", "deep", "src"]
 
 
-def test_copy_that_fails(tmp_path: Path) -> None:
+async def test_copy_that_fails(tmp_path: Path) -> None:
     """A file that cannot be copied is CreateFailed with its name, and nothing is left; so it is for a directory."""
     project = _project(tmp_path)
     (project / "proc").symlink_to("/proc/1")
-
-    async def check() -> None:
-        context = Context(name="local", project_dir=Path("/proc/self"))
-        provider = LocalProvider(LocalOptions(isolation="copy"), context)
+    context = Context(name="local", project_dir=Path("/proc/self"))
+    async with LocalProvider(LocalOptions(isolation="copy"), context) as provider:
         with pytest.raises(CreateFailed, match="copy_exclude"):
             await provider.create(SandboxSpec(name="s", run_id="copy-fails"))
         assert await provider.list("copy-fails") == []
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_copy_cancelled(tmp_path: Path) -> None:
+async def test_copy_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A create that is cancelled while it copies stops copying and leaves nothing."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     project = tmp_path / "project"
     for number in range(300):
         (project / str(number)).mkdir(parents=True)
         for name in "abcdefghij":
             (project / str(number) / name).touch()
-
-    async def check() -> None:
-        provider = LocalProvider(LocalOptions(isolation="copy"), Context(name="local", project_dir=project))
+    async with LocalProvider(LocalOptions(isolation="copy"), Context(name="local", project_dir=project)) as provider:
         creating = asyncio.create_task(provider.create(SandboxSpec(name="s", run_id="copy-cancelled")))
         async with asyncio.timeout(30):
-            while not (made := list(provider._made.values())) or not (made[0].root / "0").exists():  # noqa: ASYNC110
+            while not _there(f"{tmp_path}/offload-*/copy-cancelled/*/copy/project/0"):  # noqa: ASYNC110
                 await asyncio.sleep(0)
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
             await creating
         assert await provider.list("copy-cancelled") == []
-        assert not made[0].directory.exists()
-        await provider.aclose()
+        assert _there(f"{tmp_path}/offload-*/copy-cancelled/*") == []
 
-    asyncio.run(check())
+
+async def test_copy_of_what_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file or a directory that goes between being listed and being copied, as others work there, is left out."""
+    project = _project(tmp_path)
+
+    @contextlib.contextmanager
+    def scandir(directory: str | Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with looking(directory) as found:
+            entries = list(found)
+        if Path(directory) == project / "src" and (project / "src/deep").exists():
+            (project / "src/code.py").unlink()
+            (project / "src/deep/x.log").unlink()
+            (project / "src/deep").rmdir()
+        yield iter(entries)
+
+    looking = os.scandir
+    monkeypatch.setattr("os.scandir", scandir)
+    (tree,) = await _run(project, LocalOptions(isolation="copy"), "find . -type f | sort; ls src")
+    assert tree.split() == ["./build/out", "./data/big", "./db"]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -75,8 +74,13 @@ async def _family(sandbox: Sandbox) -> Process:
     return process
 
 
-def _descendants(provider: LocalProvider, sandbox: Sandbox) -> list[psutil.Process]:
-    supervisor = psutil.Process(provider._made[sandbox.ref.id].link.process.pid)
+def _supervisors(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in processes if "OFFLOAD_SUPERVISOR" in process.environ()]
+
+
+def _tree(directory: Path) -> list[psutil.Process]:
+    """The processes of the one sandbox there is, its supervisor first."""
+    (supervisor,) = _supervisors(_marked(directory))
     return [supervisor, *supervisor.children(recursive=True)]
 
 
@@ -85,20 +89,15 @@ def _gone(processes: list[psutil.Process]) -> bool:
     return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
 
 
-def test_terminate_ends_everything() -> None:
+async def test_terminate_ends_everything(temporary: Path) -> None:
     """`terminate` ends daemons and what cleared its environment, and has ended them when it returns."""
-
-    async def check() -> None:
-        provider = _provider()
+    async with _provider() as provider:
         sandbox = await provider.create(_spec())
         await _family(sandbox)
-        processes = _descendants(provider, sandbox)
+        processes = _tree(temporary)
         assert len(processes) >= 6
         await sandbox.terminate()
         assert _gone(processes)
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
 OFFLOAD = """\
@@ -115,7 +114,7 @@ async def main():
     for sandbox in sandboxes:
         process = await sandbox.exec(launched(Command(argv=("sh", "-c", sys.argv[1]))))
         await anext(process.stdout)
-    print(json.dumps([provider._made[sandbox.ref.id].link.process.pid for sandbox in sandboxes]), flush=True)
+    print("ready", flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())
@@ -123,12 +122,13 @@ asyncio.run(main())
 
 
 @contextlib.contextmanager
-def _offload() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
+def _offload(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
     """An Offload with three busy sandboxes: its process, and all processes of theirs."""
     family = FAMILY.replace("env -i", "")  # what has neither a mark nor anybody left who knows it cannot be found
     with subprocess.Popen([sys.executable, "-c", OFFLOAD, family], stdout=subprocess.PIPE) as offload:
         assert offload.stdout
-        supervisors = [psutil.Process(pid) for pid in json.loads(offload.stdout.readline())]
+        assert offload.stdout.readline() == b"ready\n"
+        supervisors = _supervisors(_marked(directory))
         processes = [child for each in supervisors for child in (each, *each.children(recursive=True))]
         assert len(processes) >= 18
         try:
@@ -139,45 +139,38 @@ def _offload() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]
 
 def test_nothing_survives_a_kill_of_offload(temporary: Path) -> None:
     """After `kill -9` of Offload its sandboxes end by themselves, with daemons and directories."""
-    with _offload() as (offload, processes):
+    with _offload(temporary) as (offload, processes):
         assert list(temporary.glob("offload-*/killed/*"))
         offload.kill()
     _until(lambda: _gone(processes))
     _until(lambda: not list(temporary.glob("offload-*/*")))
 
 
-def test_reap_after_everything_was_killed() -> None:
+async def test_reap_after_everything_was_killed(temporary: Path) -> None:
     """What survives when Offload and all supervisors are killed at once is listed and ended by another process."""
-    with _offload() as (offload, processes):
-        supervisors = [process for process in processes if "OFFLOAD_SUPERVISOR" in process.environ()]
+    with _offload(temporary) as (offload, processes):
+        supervisors = _supervisors(processes)
         assert len(supervisors) == 3
         for process in supervisors:
             process.suspend()
         offload.kill()
         for process in supervisors:
             process.kill()
-
-    async def check() -> None:
-        provider = _provider()
+    async with _provider() as provider:
         refs = await provider.list("killed")
         assert len(refs) == 3
         assert all(answer.is_dead for answer in (await provider.probe_many(refs)).values())
         assert await provider.terminate_many(refs) == {}
         assert await provider.list("killed") == []
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
-def test_commands_die_with_the_supervisor() -> None:
+async def test_commands_die_with_the_supervisor(temporary: Path) -> None:
     """When only the supervisor is killed, its commands die with it, and the rest is swept up. The signal is named."""
-
-    async def check() -> None:
-        provider = _provider()
+    async with _provider() as provider:
         sandbox = await provider.create(_spec())
         process = await _family(sandbox)
-        processes = _descendants(provider, sandbox)
+        processes = _tree(temporary)
         os.kill(processes[0].pid, signal.SIGKILL)
         answer = await asyncio.wait_for(sandbox.wait_dead(), WITHIN)
         assert answer.is_dead
@@ -188,51 +181,36 @@ def test_commands_die_with_the_supervisor() -> None:
             await sandbox.exec(Command(argv=("true",)))
         await sandbox.terminate()
         assert _gone(processes)
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_lifetime_says_so() -> None:
+async def test_lifetime_says_so() -> None:
     """The reason of a death by lifetime is in words, and the commands it ended are not blamed."""
-
-    async def check() -> None:
-        provider = _provider()
+    async with _provider() as provider:
         sandbox = await provider.create(_spec(lifetime=0.3))
         process = await sandbox.exec(Command(argv=("sleep", "600")))
         with pytest.raises(SandboxDead, match=r"lifetime of 0\.3 s"):
             await process.wait()
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_supervisor_ends_by_sigterm() -> None:
+async def test_supervisor_ends_by_sigterm(temporary: Path) -> None:
     """A supervisor that is asked to end by SIGTERM ends everything first."""
-
-    async def check() -> None:
-        provider = _provider()
+    async with _provider() as provider:
         sandbox = await provider.create(_spec())
         await _family(sandbox)
-        processes = _descendants(provider, sandbox)
+        processes = _tree(temporary)
         processes[0].terminate()
         assert "signal" in (await asyncio.wait_for(sandbox.wait_dead(), WITHIN)).reason
-        await provider.aclose()
-        assert _gone(processes)
-
-    asyncio.run(check())
+    assert _gone(processes)
 
 
-def test_kill_knows_whose_a_daemon_is() -> None:
+async def test_kill_knows_whose_a_daemon_is(temporary: Path) -> None:
     """Killing one command leaves the daemons of another alone, and takes its own, even those without a mark."""
-
-    async def check() -> None:
-        provider = _provider()
+    async with _provider() as provider:
         sandbox = await provider.create(_spec())
         first = await _family(sandbox)
-        ours = _descendants(provider, sandbox)[1:]
+        ours = _tree(temporary)[1:]
         second = await _family(sandbox)
-        theirs = [each for each in _descendants(provider, sandbox)[1:] if each not in ours]
+        theirs = [each for each in _tree(temporary)[1:] if each not in ours]
         await first.kill()
         assert _gone(ours)
         assert not any(_gone([each]) for each in theirs)
@@ -240,82 +218,58 @@ def test_kill_knows_whose_a_daemon_is() -> None:
         await second.kill()
         third = await sandbox.exec(Command(argv=("sh", "-c", script)))
         await anext(third.stdout)
-        last = _descendants(provider, sandbox)[1:]
+        last = _tree(temporary)[1:]
         await third.kill()
         assert _gone(last)
         await sandbox.terminate()
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_many_sandboxes_need_few_threads() -> None:
+async def test_many_sandboxes_need_few_threads() -> None:
     """A hundred sandboxes live at once, and cost no thread each."""
     import threading
 
-    async def check() -> None:
-        provider = _provider()
+    async with _provider() as provider:
         before = threading.active_count()
         sandboxes = await asyncio.gather(*(provider.create(_spec(name=f"s{n}")) for n in range(100)))
         assert threading.active_count() <= before + 2
         assert await provider.terminate_many([sandbox.ref for sandbox in sandboxes]) == {}
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_broken_supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_broken_supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An interpreter that does not start is CreateFailed with what it printed, and leaves nothing."""
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho no such library >&2; exit 3\n")
     broken.chmod(0o755)
-
-    async def check() -> None:
-        provider = _provider()
+    async with _provider() as provider:
         for executable, words in ((str(broken), "no such library"), ("/no/such/python", "cannot start")):
             monkeypatch.setattr(sys, "executable", executable)
             with pytest.raises(CreateFailed, match=words):
                 await provider.create(_spec())
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_no_working_directory() -> None:
+async def test_no_working_directory() -> None:
     """A working directory that is not there is NotFound, which is not retried; `check` says it, too."""
-
-    async def check() -> None:
-        provider = _provider(working_dir="no/such")
+    async with _provider(working_dir="no/such") as provider:
         with pytest.raises(NotFound, match="working_dir") as caught:
             await provider.create(_spec())
         assert not provider.is_retryable(caught.value)
         health = await provider.check()
         assert not health.ok
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_somebody_elses_directory(temporary: Path) -> None:
+async def test_somebody_elses_directory(temporary: Path) -> None:
     """If others can write where the private directories have to be, nothing is made there."""
     base = _traces.base()
     base.mkdir(mode=0o777)
     base.chmod(0o777)
-
-    async def check() -> None:
-        provider = _provider()
+    async with _provider() as provider:
         with pytest.raises(CreateFailed, match="only you"):
             await provider.create(_spec())
-        await provider.aclose()
-
-    asyncio.run(check())
 
 
-def test_left_over_directory() -> None:
+async def test_left_over_directory() -> None:
     """A private directory that nobody uses any more is listed and removed, also when it holds locked directories."""
-
-    async def check() -> None:
-        provider = _provider()
+    async with _provider() as provider:
         directory = _traces.make_directory(_spec(run_id="old"))
         locked = directory / "scratch" / "locked"
         locked.mkdir(parents=True)
@@ -326,9 +280,30 @@ def test_left_over_directory() -> None:
         assert (ref.id, ref.name, ref.run_id) == (directory.name, "s", "old")
         await provider.attach(ref).terminate()
         assert not directory.parent.exists()
-        await provider.aclose()
 
-    asyncio.run(check())
+
+async def test_a_directory_of_another_run_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs at the same time do not disturb each other: what goes while one of them looks is not there for it."""
+    private = _traces.make_directory(_spec(run_id="other"))
+    other = private.parent
+    stays = _traces.make_directory(_spec(run_id="this"))
+
+    def vanishing(look: Callable[..., object]) -> Callable[..., object]:
+        def looking(path: str | Path = ".") -> object:
+            if path in (other, str(other)) and private.exists():
+                private.rmdir()
+                other.rmdir()
+            return look(path)
+
+        return looking
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, vanishing(getattr(os, name)))
+    async with _provider() as provider:
+        (ref,) = await provider.list("this")
+        assert ref.id == stays.name
+        assert await provider.terminate_many([ref]) == {}
+    assert not other.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="psutil is used there anyway")
@@ -336,6 +311,6 @@ def test_process_table_without_proc() -> None:
     """Where there is no /proc, psutil tells the same: this process's family, with parents and sessions."""
     with subprocess.Popen(["sleep", "600"]) as child:
         mine = (child.pid, os.getpid(), os.getsid(0))
-        assert mine in _supervisor._process_table()
-        assert mine in _supervisor._process_table_of_psutil()
+        assert mine in _supervisor.process_table()
+        assert mine in _supervisor.process_table_of_psutil()
         child.kill()

@@ -85,8 +85,8 @@ class TerminatesOnlyItsOwn(Wrong):
 
     async def terminate_many(self, refs: Sequence[SandboxRef]) -> Mapping[SandboxRef, ProviderError]:
         """Only its own."""
-        inner: Any = self.inner
-        return await super().terminate_many([ref for ref in refs if ref.id in inner._made])
+        made = {sandbox.ref.id for sandbox in self.made}
+        return await super().terminate_many([ref for ref in refs if ref.id in made])
 
 
 class LeavesCancelled(Wrong):
