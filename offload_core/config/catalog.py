@@ -228,11 +228,13 @@ class Catalog:
 
     def _pass(self, runner: Runner, gate: Gate) -> None:
         if runner.tier is Tier.POLICY:
-            gate.define(runner, claims=[claim for source in self.sources for claim in source.claims(runner.name)])
+            gate.pass_definition(
+                runner, claims=[claim for source in self.sources for claim in source.claims(runner.name)]
+            )
         elif runner.tier is Tier.PROJECT:
             weaker = Catalog(tuple(each for each in self.sources if each.tier is not Tier.PROJECT))
             if _first(weaker.sources, runner.name)[1] is not None:
-                gate.define(runner, replaced=weaker.chain(runner.name, str(runner), gate))
+                gate.pass_definition(runner, replaced=weaker.chain(runner.name, str(runner), gate))
 
     def _missing(self, name: str, shown: str, only_policy: bool, runner: Runner | None) -> str:
         if only_policy:

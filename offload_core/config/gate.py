@@ -111,7 +111,7 @@ class Gate:
                 found = value, document.at(key)
         return found
 
-    def define(self, runner: Runner, claims: Iterable[str] = (), replaced: Sequence[Runner] = ()) -> None:
+    def pass_definition(self, runner: Runner, claims: Iterable[str] = (), replaced: Sequence[Runner] = ()) -> None:
         """Pass the definition of a runner that is used.
 
         Args:

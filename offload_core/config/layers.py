@@ -107,7 +107,8 @@ def spelled_as(values: Mapping[str, Any], existing: Any) -> dict[str, Any]:
     names = existing if isinstance(existing, Mapping) else {}
     spelled = {}
     for name, value in values.items():
-        known = next((each for each in names if _folded(each) == _folded(name)), name)
+        alike = (each for each in names if _folded(each) == _folded(name))
+        known = name if name in names else next(alike, name)
         spelled[known] = spelled_as(value, names.get(known)) if isinstance(value, dict) else value
     return spelled
 

@@ -12,7 +12,7 @@ from offload_core.config.keys import Layer
 from offload_core.config.layers import Override
 from offload_core.config.loading import Loaded, load, parse
 from offload_core.errors import ConfigError, PluginError
-from offload_core.plugins import FRAMEWORKS, PROVIDERS
+from offload_core.plugins import FRAMEWORKS, PROVIDERS, load_provider_class
 
 PLUGINS = """
 import attrs
@@ -203,6 +203,12 @@ def test_a_wrong_value_names_key_file_and_line(text: str, message: str) -> None:
     assert refused(text) == message
 
 
+def test_what_is_wrong_with_a_secret_does_not_show_it() -> None:
+    """Only what kind of value was found."""
+    message = refused(document("", "env.API_TOKEN = 12345678"))
+    assert message == "offload.toml:5: provider.env.API_TOKEN: expected a string, found an integer"
+
+
 def test_all_problems_are_told_at_once() -> None:
     """Nobody has to start Offload once for each mistake."""
     message = refused(document("max_parallel = 0\nhedge = 3", "memory_gb = 'x'"))
@@ -371,6 +377,26 @@ def test_a_variable_is_read_as_the_type_of_its_key(variable: str, text: str, rea
     for part in read.split("."):
         found = found[part] if isinstance(found, dict) else getattr(found, part)
     assert found == value
+
+
+def test_a_variable_names_a_plugin_as_it_names_everything() -> None:
+    """With quotes or without; a table whose name has another case is not what it is for."""
+    text = document().replace("[offload]", "[Provider]\nx = 1\n[offload]").replace('"toy"', '"remote"')
+    for value in ("toy", '"toy"'):
+        assert parsed(text, OFFLOAD_PROVIDER__TYPE=value).config.provider.type == "toy"
+
+
+def test_the_classes_of_plugins_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They say which keys there are before anything is laid, and are what is configured then."""
+    loaded = []
+
+    def counted(name: str) -> Any:
+        loaded.append(name)
+        return load_provider_class(name)
+
+    monkeypatch.setattr("offload_core.config.assembly.load_provider_class", counted)
+    assert parsed(document()).provider_class.needs_sandbox_root is False
+    assert loaded == ["toy"]
 
 
 def test_a_variable_that_is_wrong_is_named() -> None:
