@@ -98,9 +98,10 @@ def lock_json(lock: Lock) -> dict[str, str]:
 
 
 def _catalog(ctx: click.Context) -> Catalog:
-    from ..config.assembly import catalog
+    from ..config.catalog import Catalog, sources
     from ..config.documents import document, read
     from ..config.keys import Layer
+    from ..config.policy import read_policy
     from ..config.schema import DEFAULT_FILE
     from ..errors import ConfigError
 
@@ -111,7 +112,7 @@ def _catalog(ctx: click.Context) -> Catalog:
         if path is not None:
             raise ConfigError(f"there is no configuration file {path}") from None
         file = None
-    return catalog(os.environ, file)
+    return Catalog(sources(os.environ, file), read_policy().runners)
 
 
 def _plain(listed: Listed) -> dict[str, Any]:

@@ -77,15 +77,6 @@ def assemble(file: Document, environ: Mapping[str, str], overrides: Sequence[Ove
     )
 
 
-def catalog(environ: Mapping[str, str], file: Document | None) -> Catalog:
-    """Every place where runners can be defined: the policy's, and all others; with the project's file, if there is one.
-
-    Raises:
-        ConfigError: the policy cannot be used.
-    """
-    return Catalog(sources(environ, file), read_policy().runners)
-
-
 def resolved(known: Catalog, name: str, asked: str) -> tuple[tuple[Runner, ...], Layers, Locks]:
     """A runner after all that it extends, and what they set and lock by themselves.
 

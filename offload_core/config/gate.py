@@ -29,12 +29,9 @@ _PROVIDER_ENV: KeyPath = ("provider", "env")
 class Effect(Enum):
     """What a value does to the other key that it decides, in words for messages."""
 
-    HIDES = "hide"
-    """It counts instead of the other. If they are the same, nothing is decided."""
-    FILLS = "also set"
-    """It is the value of both where the other has none."""
-    REPLACES = "replace"
-    """It adds to the other or makes it meaningless, whatever that is."""
+    HIDES = "hide"  # it counts instead of the other; if they are the same, nothing is decided
+    FILLS = "also set"  # it is the value of both where the other has none
+    REPLACES = "replace"  # it adds to the other or makes it meaningless, whatever that is
 
 
 @frozen
@@ -206,7 +203,7 @@ class Gate:
         """Note it if a value decides what is locked under another name."""
         for each in IMPLICATIONS:
             decided = each.decided_by(path)
-            lock = _lock_on(decided, locks, each.but) if decided else None
+            lock = locks.on(decided) or locks.below(decided, each.but) if decided else None
             if not decided or not lock:
                 continue
             if not each.changes(value, self._kept(path, lock), self._expanded(decided, lock)):
@@ -265,12 +262,6 @@ def _leaves(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
         return
     for name, each in table.items():
         yield from _leaves((*path, name), each)
-
-
-def _lock_on(path: KeyPath, locks: Locks, but: frozenset[str]) -> Lock | None:
-    """The lock on a key, or on something in a table; without some of what is in it."""
-    inside = (lock for lock in locks if lock.is_inside(path) and lock.path[len(path)] not in but)
-    return locks.on(path) or next(inside, None)
 
 
 def _given(value: Any) -> Any:

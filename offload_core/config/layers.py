@@ -92,12 +92,9 @@ def variables(environ: Mapping[str, str]) -> Iterator[Document]:
         if key == name or _SEPARATOR not in key.strip("_"):
             continue
         parts = key.split(_SEPARATOR)
-        path = tuple(part if _keeps_case(parts, depth) else part.lower() for depth, part in enumerate(parts))
+        lowered = len(parts) if parts[0].lower() == "groups" else 2
+        path = (*map(str.lower, parts[:lowered]), *parts[lowered:])
         yield Document.single(path, EnvironmentText(environ[name]), Origin(Layer.ENVIRONMENT, name))
-
-
-def _keeps_case(parts: list[str], depth: int) -> bool:
-    return depth >= 2 and parts[0].lower() != "groups"
 
 
 def spelled_as(values: Mapping[str, Any], existing: Any) -> dict[str, Any]:

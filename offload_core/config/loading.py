@@ -66,10 +66,7 @@ class Loaded:
 
 
 def load(
-    path: Path | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    overrides: Sequence[Override] = (),
+    path: Path | None = None, *, environ: Mapping[str, str] | None = None, overrides: Sequence[Override] = ()
 ) -> Loaded:
     """Read a configuration file and everything that is laid over it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from attrs import evolve, frozen
 from typing_extensions import override
@@ -60,9 +60,10 @@ class Locks:
         """The lock on a key: its own, or that of a table around it."""
         return next((lock for lock in self.locks if lock.covers(path)), None)
 
-    def below(self, path: KeyPath) -> Lock | None:
-        """A lock on something inside the table at `path`."""
-        return next((lock for lock in self.locks if lock.is_inside(path)), None)
+    def below(self, path: KeyPath, but: Collection[str] = ()) -> Lock | None:
+        """A lock on something inside the table at `path`; not on what is named by `but`."""
+        inside = (lock for lock in self.locks if lock.is_inside(path))
+        return next((lock for lock in inside if lock.path[len(path)] not in but), None)
 
 
 def locks_of(entries: Sequence[str], path: KeyPath, where: Document, lock: Lock) -> tuple[Lock, ...]:

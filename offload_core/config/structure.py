@@ -34,6 +34,7 @@ _EXPECTED = {
 }
 
 
+@define
 class Mismatch(Exception):
     """A value is not of the type that its key has.
 
@@ -43,11 +44,9 @@ class Mismatch(Exception):
         path: of the value, relative to where structuring began.
     """
 
-    def __init__(self, expected: str, found: str, path: KeyPath = ()) -> None:
-        super().__init__(expected, found)
-        self.expected = expected
-        self.found = found
-        self.path = path
+    expected: str
+    found: str
+    path: KeyPath = ()
 
 
 @define
