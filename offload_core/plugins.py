@@ -7,7 +7,6 @@ SDK. Nothing that goes wrong while loading is swallowed.
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import inspect
 import re
@@ -16,12 +15,13 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 from typing_extensions import override
 
 from . import __version__
 from .abc import CONTRACT, OLDEST_CONTRACT, Framework, Provider
 from .errors import PluginError
+from .suggestion import did_you_mean
 
 PROVIDERS = "offload.providers"
 FRAMEWORKS = "offload.frameworks"
@@ -43,6 +43,7 @@ class Plugin:
         distribution: the package that registers it.
         version: of that package.
         error: why it cannot be used; empty if it can.
+        loaded: what is behind it; None if it cannot be used.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Plugin:
     distribution: str
     version: str
     error: str = ""
+    loaded: Any = field(default=None, eq=False, repr=False)
 
 
 def load_provider_class(name: str) -> type[Provider[Any]]:
@@ -103,14 +105,16 @@ def _entries(namespace: str) -> list[EntryPoint]:
 
 
 def _inspect(entry: EntryPoint, claims: list[EntryPoint]) -> Plugin:
-    error = ""
+    loaded, error = None, ""
     try:
-        _load(_only(claims))
+        loaded = _load(_only(claims))
     except PluginError as broken:
         cause = f" ({type(broken.__cause__).__name__}: {broken.__cause__})" if broken.__cause__ else ""
         error = f"{broken}{cause}"
     distribution, version = _origin(entry)
-    return Plugin(name=entry.name, target=entry.value, distribution=distribution, version=version, error=error)
+    return Plugin(
+        name=entry.name, target=entry.value, distribution=distribution, version=version, error=error, loaded=loaded
+    )
 
 
 def _find(namespace: str, name: str) -> EntryPoint:
@@ -208,14 +212,10 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
 
 def _not_installed(namespace: str, name: str, available: list[str]) -> str:
     noun = _NOUNS[namespace]
-    parts = [f"the {noun} {name!r} is not installed"]
-    near = difflib.get_close_matches(name, available, n=1)
-    if near:
-        parts.append(f"did you mean {near[0]!r}?")
-    listed = ", ".join(available) if available else "none"
-    parts.append(f"Installed {noun}s: {listed}.")
+    hint = did_you_mean(name, available, "; did you mean '{}'?") or "."
+    words = f"the {noun} {name!r} is not installed{hint} Installed {noun}s: {', '.join(available) or 'none'}."
     if namespace == PROVIDERS and name in _PACKAGES:
-        parts.append(f"Its package: pip install {_PACKAGES[name]}")
+        words += f" Its package: pip install {_PACKAGES[name]}"
     elif namespace == PROVIDERS and _INSTALLABLE.fullmatch(name):
-        parts.append(f"By convention a provider's package is named after it: pip install offload-{name}")
-    return f"{parts[0]}; {' '.join(parts[1:])}" if near else f"{parts[0]}. {' '.join(parts[1:])}"
+        words += f" By convention a provider's package is named after it: pip install offload-{name}"
+    return words

@@ -24,9 +24,9 @@ def command(ctx: click.Context, copy_dir: tuple[str, ...], no_cache: bool) -> in
     from .interruption import run_until_terminated
     from .run_options import RunOptions, makes_images
 
-    loaded = load_configured(settings(ctx))
-    warn(loaded.warnings)
     options = RunOptions(copy_dir=copy_dir, no_cache=no_cache)
+    loaded = load_configured(settings(ctx), options.overrides)
+    warn(loaded.warnings)
     options.check(loaded)
     provider = make_provider(loaded)
     if not makes_images(provider):

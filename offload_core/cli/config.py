@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .root import OffloadGroup, settings
+from .runners import chain_json, lock_json
 from .saying import warn
 
 if TYPE_CHECKING:
     from ..config.effective import Explanation
-    from ..config.layers import Origin, Path
+    from ..config.keys import KeyPath, Origin
     from ..config.loading import Loaded
-    from ..config.locks import Lock
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _RUNNER = click.option("--runner", metavar="NAME", help="As `offload run --runner`.")
@@ -37,7 +37,7 @@ def command(ctx: click.Context, runner: str | None, as_json: bool) -> int | None
             raise click.UsageError("Options belong behind the name of the subcommand.")
         return None
     from ..config.effective import effective
-    from ..config.layers import dotted
+    from ..config.keys import dotted
 
     loaded = _loaded(ctx, runner)
     tables = effective(loaded)
@@ -83,16 +83,13 @@ def schema(generic: bool) -> int:
 
 
 def _installed_options() -> dict[str, dict[str, type]]:
-    from ..plugins import FRAMEWORKS, PROVIDERS, installed, load_framework_class, load_provider_class
+    from ..plugins import FRAMEWORKS, PROVIDERS, installed
 
     found: dict[str, dict[str, type]] = {}
-    for kind, namespace, load in (
-        ("provider", PROVIDERS, load_provider_class),
-        ("framework", FRAMEWORKS, load_framework_class),
-    ):
+    for kind, namespace in (("provider", PROVIDERS), ("framework", FRAMEWORKS)):
         plugins = installed(namespace)
         warn(f"the {kind} {each.name!r} is left out: {each.error}" for each in plugins if each.error)
-        found[kind] = {each.name: load(each.name).Options for each in plugins if not each.error}
+        found[kind] = {each.name: each.loaded.Options for each in plugins if each.loaded is not None}
     return found
 
 
@@ -106,7 +103,7 @@ def _loaded(ctx: click.Context, runner: str | None) -> Loaded:
     return loaded
 
 
-def _tables(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+def _tables(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
     """Each with its header: groups are tables of their own."""
     for name, table in tables.items():
         if name == "groups":
@@ -125,8 +122,8 @@ def _heads(loaded: Loaded) -> list[str]:
     return lines
 
 
-def _line(loaded: Loaded, path: Path, value: Any) -> str:
-    from ..config.layers import DEFAULT, dotted
+def _line(loaded: Loaded, path: KeyPath, value: Any) -> str:
+    from ..config.keys import DEFAULT, dotted
     from .toml_text import toml
 
     name, locks = dotted(path[-1:]), loaded.assembled.locks
@@ -136,7 +133,7 @@ def _line(loaded: Loaded, path: Path, value: Any) -> str:
 
 
 def _whence(origin: Origin) -> str:
-    from ..config.layers import DEFAULT
+    from ..config.keys import DEFAULT
 
     return str(origin) if origin == DEFAULT else f"{origin} ({origin.layer})"
 
@@ -145,11 +142,11 @@ def _plain(loaded: Loaded, tables: Mapping[str, Any]) -> dict[str, Any]:
     assembled = loaded.assembled
     return {
         "file": str(loaded.path),
-        "runner": [{"name": each.name, "origin": str(each.origin)} for each in reversed(assembled.runners)],
+        "runner": chain_json(assembled.runners),
         "policy": str(assembled.policy.path) if assembled.policy.path else None,
         "values": tables,
         "origins": {key: str(origin) for key, origin in loaded.provenance.items()},
-        "locks": [_lock(each) for each in assembled.locks.locks],
+        "locks": [lock_json(each) for each in assembled.locks],
     }
 
 
@@ -161,14 +158,8 @@ def _told(explanation: Explanation) -> dict[str, Any]:
         "origin": str(explanation.origin),
         "layer": explanation.origin.layer.value,
         "overrides": [{"value": each.value, "origin": str(each.origin)} for each in explanation.overrides],
-        "locked": _lock(lock) if lock else None,
+        "locked": lock_json(lock) if lock else None,
     }
-
-
-def _lock(lock: Lock) -> dict[str, str]:
-    from ..config.layers import dotted
-
-    return {"key": dotted(lock.path), "by": lock.owner, "origin": str(lock.origin), "reason": lock.reason}
 
 
 def _lines(explanation: Explanation) -> list[str]:

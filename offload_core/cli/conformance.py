@@ -87,6 +87,7 @@ def _load(given: Settings, name: str, options: Sequence[str]) -> Loaded:
     from ..config.loading import load, parse
     from ..config.schema import DEFAULT_FILE
     from ..plugins import load_provider_class
+    from .toml_text import toml
 
     load_provider_class(name)  # before a configuration is looked at: what is wrong with it is said without one
     path = given.config or Path(DEFAULT_FILE)
@@ -98,7 +99,7 @@ def _load(given: Settings, name: str, options: Sequence[str]) -> Loaded:
         if given.config:
             raise ConfigError(f"{path} configures the provider {configured!r}, not {name!r}")
         warn([f"{path} configures {configured!r}: only --option counts for {name!r}"])
-    return parse(_ALONE.format(name=_quoted(name)), path, environ={}, overrides=overrides)
+    return parse(_ALONE.format(name=toml(name)), path, environ={}, overrides=overrides)
 
 
 def _provider_of(path: Path, *, strict: bool) -> str:
@@ -113,14 +114,9 @@ def _provider_of(path: Path, *, strict: bool) -> str:
         return "a provider that does not load"
 
 
-def _quoted(text: str) -> str:
-    import json
-
-    return json.dumps(text)  # a JSON string is a TOML string
-
-
 def _override(text: str) -> Override:
-    from ..config.layers import EnvironmentText, Override
+    from ..config.documents import EnvironmentText
+    from ..config.layers import Override
 
     key, equals, value = text.partition("=")
     if not (key and equals):

@@ -48,8 +48,8 @@ def command(
         Override("offload.max_parallel", parallel, "--parallel"),
         Override("offload.runner", runner, "--runner"),
     ]
-    loaded = load_configured(common, [each for each in overrides if each.value is not None])
     options = RunOptions(argv=tuple(sys.argv), verbose=common.verbose, color=common.color, **given)  # type: ignore[arg-type]
+    loaded = load_configured(common, [*(each for each in overrides if each.value is not None), *options.overrides])
     return _collect(loaded, options.tests) if collect_only else run(loaded, options)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from attrs import frozen
 
 from ..abc import PrepareRequest, Provider
+from ..config.layers import Override
 from ..config.loading import Loaded
 from ..errors import ConfigError
-from .locked_options import refuse_locked
 from .request import prepare_request
 
 
@@ -41,6 +41,16 @@ class RunOptions:
         """The variables that `--env` sets; the last of one name counts."""
         return {name: value for each in self.env for name, equals, value in [each.partition("=")] if name and equals}
 
+    @property
+    def overrides(self) -> list[Override]:
+        """Those that do what a key of the configuration says, for where it is loaded."""
+        given: dict[str, Any] = {
+            "--env": self.variables or None,
+            "--copy-dir": self.copy_dir or None,
+            "--override-image-id": self.override_image_id,
+        }
+        return [Override(option, value, option) for option, value in given.items() if value is not None]
+
     def warnings(self, provider: Provider[Any]) -> Iterator[str]:
         """What was asked for and has no effect, in words."""
         for each in self.env:
@@ -65,7 +75,6 @@ class RunOptions:
             raise ConfigError("--record-history needs a [history] table in the configuration")
         for each in self.copy_dir:
             _copy(each, loaded)
-        refuse_locked(loaded, self.variables, image=self.override_image_id is not None, copy=bool(self.copy_dir))
 
     def prepare_request(self, loaded: Loaded, progress: Callable[[str], None]) -> PrepareRequest:
         """What the image is to be made from. An image that was named is used as it is. `check` has been called."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from .root import OffloadGroup, settings
 
 if TYPE_CHECKING:
     from ..config.catalog import Catalog, Listed
+    from ..config.locks import Lock
+    from ..config.runners import Runner
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -53,26 +56,22 @@ def command(ctx: click.Context, as_json: bool) -> int | None:
 def show(ctx: click.Context, name: str, as_json: bool) -> int:
     """Exit code 4 if there is no such runner, or it cannot be used."""
     from ..config.assembly import resolved
-    from ..config.layers import dotted
+    from ..config.keys import dotted
     from ..config.secrets import without_secrets
     from .toml_text import toml
 
-    chain = _catalog(ctx).chain(name, "offload runners show")
+    chain, layers, locks = resolved(_catalog(ctx), name, "offload runners show")
     runner = chain[-1]
-    layers, locks = resolved(chain)
     values = [(path, laid[-1]) for path, laid in layers.history.items()]
     listed = tuple(map(str, layers.values.get("offload", {}).get("secrets", ())))
     if as_json:
         told = {
             "name": name,
             "description": runner.table.description,
-            "chain": [{"name": each.name, "origin": str(each.origin)} for each in reversed(chain)],
+            "chain": chain_json(chain),
             "values": without_secrets(layers.values, listed),
             "origins": {dotted(path): str(each.origin) for path, each in values},
-            "locks": [
-                {"key": dotted(each.path), "by": each.owner, "origin": str(each.origin), "reason": each.reason}
-                for each in locks.locks
-            ],
+            "locks": [lock_json(each) for each in locks],
         }
         click.echo(json.dumps(told, indent=2, default=str))
         return 0
@@ -81,15 +80,28 @@ def show(ctx: click.Context, name: str, as_json: bool) -> int:
     for path, each in values:
         [value] = without_secrets({str(path[-1]): each.value}, listed).values()
         click.echo(f"  {dotted(path)} = {toml(value)}  # {each.origin}")
-    for lock in locks.locks:
+    for lock in locks:
         click.echo(f"  {dotted(lock.path)} is {lock}")
     return 0
 
 
+def chain_json(chain: Sequence[Runner]) -> list[dict[str, str]]:
+    """A runner and all that it extends, itself first."""
+    return [{"name": each.name, "origin": str(each.origin)} for each in reversed(chain)]
+
+
+def lock_json(lock: Lock) -> dict[str, str]:
+    """What is locked, by whom, where and why."""
+    from ..config.keys import dotted
+
+    return {"key": dotted(lock.path), "by": lock.owner, "origin": str(lock.origin), "reason": lock.reason}
+
+
 def _catalog(ctx: click.Context) -> Catalog:
-    from ..config.assembly import catalog
+    from ..config.catalog import Catalog, sources
     from ..config.documents import document, read
-    from ..config.layers import Layer
+    from ..config.keys import Layer
+    from ..config.policy import read_policy
     from ..config.schema import DEFAULT_FILE
     from ..errors import ConfigError
 
@@ -100,7 +112,7 @@ def _catalog(ctx: click.Context) -> Catalog:
         if path is not None:
             raise ConfigError(f"there is no configuration file {path}") from None
         file = None
-    return catalog(os.environ, file)
+    return Catalog(sources(os.environ, file), read_policy().runners)
 
 
 def _plain(listed: Listed) -> dict[str, Any]:
@@ -110,7 +122,7 @@ def _plain(listed: Listed) -> dict[str, Any]:
         "description": runner.table.description if runner else "",
         "extends": runner.table.extends if runner else None,
         "locked": list(runner.table.locked) if runner else [],
-        "place": listed.place.value,
+        "place": listed.tier.value,
         "origin": listed.where,
         "note": listed.note,
     }

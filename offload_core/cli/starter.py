@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from ..config.annotations import default_of
 from ..config.schema import GroupTable, OffloadTable, ReportTable
 from ..errors import ConfigError, PluginError
 from ..kit import inherited_environment
@@ -197,13 +198,9 @@ def _table(name: str, cls: type, values: Mapping[str, Any], shown: tuple[str, ..
         elif each.default is attrs.NOTHING:
             lines += [*_comment(doc), f"{key} = {toml(each.metadata.get('example', ''))}"]
         elif (shown is None or key in shown) and not each.metadata.get("inert"):
-            lines += [*_comment(doc), f"# {key} = {toml(_default(each))}"]
+            lines += [*_comment(doc), f"# {key} = {toml(default_of(each))}"]
     return "\n".join(lines) + "\n"
 
 
 def _comment(doc: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(doc, _WIDTH)]
-
-
-def _default(each: Any) -> Any:
-    return each.default.factory() if isinstance(each.default, attrs.Factory) else each.default  # type: ignore[arg-type]

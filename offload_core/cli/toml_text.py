@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..config.layers import dotted
+from ..config.keys import dotted
 
 
 def toml(value: Any) -> str:

@@ -1,20 +1,37 @@
-"""TOML files as layers: their text, their values, and the line of each key."""
+"""Raw values that one place gives, as TOML has them: a file, a variable, a flag. With the line of each key."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path as HostPath
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
 from ..errors import ConfigError
-from .layers import Layer, Origin, Path
+from .keys import KeyPath, Layer, Origin, located
 from .positions import lines_of
 
+MISSING: Final = object()
+"""Stands for a value that is not there."""
+
 _TOML_POSITION = re.compile(r" \(at line (\d+), column (\d+)\)$")
+
+
+class EnvironmentText(str):
+    """The text of an environment variable: its type is that of the key it is for, not known before structuring."""
+
+    __slots__ = ()
+
+    def parsed(self) -> Any:
+        """The TOML value that it spells, or itself as a plain string."""
+        try:
+            document = tomllib.loads(f"value = {self}")
+        except tomllib.TOMLDecodeError:
+            return str(self)
+        return document["value"] if len(document) == 1 else str(self)
 
 
 @frozen
@@ -23,27 +40,33 @@ class Document:
 
     Attributes:
         values: raw, as TOML has them.
-        origins: of each key; what has none is from `origin`.
         origin: of the document as a whole.
+        origins: of each key; what has none is from `origin`.
     """
 
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     origin: Origin
-    origins: Mapping[Path, Origin] = field(factory=dict)
+    origins: Mapping[KeyPath, Origin] = field(factory=dict)
 
     @classmethod
-    def single(cls, path: tuple[str, ...], value: Any, origin: Origin) -> Document:
+    def single(cls, path: KeyPath, value: Any, origin: Origin) -> Document:
         """A document with one value: a variable or a flag."""
         for part in reversed(path):
             value = {part: value}
         return cls(value, origin)
 
-    def at(self, path: Path) -> Origin:
+    def get(self, path: KeyPath) -> Any:
+        """The value at `path`, or `MISSING`."""
+        return value_at(self.values, path)
+
+    def at(self, path: KeyPath) -> Origin:
         """Where the value at `path`, or the nearest table around it, stands."""
-        for length in range(len(path), 0, -1):
-            if path[:length] in self.origins:
-                return self.origins[path[:length]]
-        return self.origin
+        around = (path[:length] for length in range(len(path), 0, -1))
+        return next((self.origins[each] for each in around if each in self.origins), self.origin)
+
+    def error(self, path: KeyPath, words: str) -> ConfigError:
+        """What is wrong with the value at `path`."""
+        return ConfigError(located(self.at(path), path, words))
 
     def laid_as(self, layer: Layer) -> Document:
         """The same, as what another layer says."""
@@ -52,22 +75,29 @@ class Document:
 
     def without(self, *tables: str) -> Document:
         """The same, without some of the tables at its top."""
-        values = {name: value for name, value in self.values.items() if name not in tables}
-        return Document(values, self.origin, self.origins)
+        return evolve(self, values={name: value for name, value in self.values.items() if name not in tables})
 
-    def inside(self, path: tuple[str, ...], *but: str) -> Document:
+    def inside(self, path: KeyPath, *but: str) -> Document:
         """What the table at `path` holds, as a document of its own, without some of its keys."""
-        table: Any = self.values
-        for part in path:
-            table = table[part]
-        values = {name: value for name, value in table.items() if name not in but}
         origins = {
             where[len(path) :]: origin for where, origin in self.origins.items() if where[: len(path)] == path != where
         }
-        return Document(values, self.at(path), origins)
+        return Document(self.get(path), self.at(path), origins).without(*but)
 
 
-def read(path: HostPath) -> str:
+def value_at(values: Any, path: KeyPath) -> Any:
+    """The value at `path` in nested tables, or `MISSING`."""
+    for part in path:
+        values = values.get(part, MISSING) if isinstance(values, Mapping) else MISSING
+    return values
+
+
+def plain(value: Any) -> Any:
+    """A value whose type nobody asks for: text from the environment becomes what it spells."""
+    return value.parsed() if isinstance(value, EnvironmentText) else value
+
+
+def read(path: Path) -> str:
     """The text of a configuration file.
 
     Raises:
@@ -98,9 +128,5 @@ def document(text: str, source: str, layer: Layer) -> Document:
         # without a position it says "at end of document"
         line, column = position.groups() if position else (text.count("\n") + 1, len(text) - text.rfind("\n"))
         raise ConfigError(f"{source}:{line}:{column}: not valid TOML: {_TOML_POSITION.sub('', message)}") from None
-    origins: dict[Path, Origin] = {}
-    for where, line in lines_of(text).items():
-        origin = Origin(layer, source, line)
-        origins[tuple(int(part) if part.isdecimal() else part for part in where)] = origin
-        origins[where] = origin
+    origins = {where: Origin(layer, source, line) for where, line in lines_of(text).items()}
     return Document(values, Origin(layer, source), origins)

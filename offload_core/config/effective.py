@@ -12,12 +12,15 @@ import attrs
 from attrs import frozen
 
 from ..errors import ConfigError
-from .keys import KeyTree, key_tree, parsed_key
-from .layers import DEFAULT, Origin, Path, Setting, dotted
+from ..suggestion import did_you_mean
+from .annotations import default_of
+from .documents import MISSING, plain, value_at
+from .key_tree import KeyTree, key_tree
+from .keys import DEFAULT, KeyPath, Origin, dotted, parsed_key
+from .layers import Setting
 from .loading import Loaded
 from .locks import Lock
 from .secrets import masked
-from .structure import nearest, plain
 
 _PLUGIN_TABLES = ("provider", "framework")
 
@@ -43,11 +46,7 @@ class Explanation:
 
 def effective(loaded: Loaded) -> dict[str, dict[str, Any]]:
     """All tables, with the values that count, as TOML would have them; None for what is not set. Secrets are masked."""
-    tables = {}
-    for each in attrs.fields(type(loaded.config)):
-        table = getattr(loaded.config, each.name)
-        if table is not None:
-            tables[each.name] = _plain(table)
+    tables = {name: table for name, table in _plain(loaded.config).items() if table is not None}
     for name in _PLUGIN_TABLES:
         tables[name] |= tables[name].pop("options")
     shown: dict[str, dict[str, Any]] = masked(tables, loaded.config, os.environ)
@@ -62,31 +61,27 @@ def explain(loaded: Loaded, key: str) -> tuple[Explanation, ...]:
     """
     tree = key_tree(loaded.provider_class, loaded.framework_class)
     path = parsed_key(key)
-    found = tree.find(path) if path else None
-    if found is None:
-        known = tree.find(path[:-1]) if path else None
-        near = nearest(str(path[-1]), known[1].names()) if path and known else None
-        hint = f"; did you mean {dotted((*path[:-1], near))}?" if path and near else ""
-        raise ConfigError(f"there is no key {key!r}{hint}")
-    path, _ = found
-    value: Any = effective(loaded)
-    for part in path:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return tuple(_explained(loaded, tree, path, value))
+    if not path or not tree.find(path):
+        *around, name = path or ("",)
+        table = tree.find(tuple(around))
+        form = f"; did you mean {dotted((*around, '{}'))}?".replace('"{}"', "{}")
+        raise ConfigError(f"there is no key {key!r}{did_you_mean(name, table.names() if table else (), form)}")
+    found = tree.canonical_path(path)
+    value = value_at(effective(loaded), found)
+    return tuple(_explained(loaded, tree, found, None if value is MISSING else value))
 
 
-def _explained(loaded: Loaded, tree: KeyTree, path: Path, value: Any) -> Iterator[Explanation]:
+def _explained(loaded: Loaded, tree: KeyTree, path: KeyPath, value: Any) -> Iterator[Explanation]:
     if isinstance(value, Mapping) and value:
         for name, each in value.items():
             yield from _explained(loaded, tree, (*path, name), each)
         return
     config, layers = loaded.config, loaded.assembled.layers
-    origin = loaded.provenance.get(dotted(path)) or layers.origin(path)
+    origin = loaded.provenance.get(dotted(path)) or layers.at(path)
     field = _field(tree, path)
     covered = [each for each in layers.history.get(path, []) if each.origin != origin]
     if field is not None and origin != DEFAULT and field.default is not attrs.NOTHING:
-        default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
-        covered.insert(0, Setting(_plain(default), DEFAULT))
+        covered.insert(0, Setting(_plain(default_of(field)), DEFAULT))
     yield Explanation(
         key=dotted(path),
         value=value,
@@ -100,9 +95,9 @@ def _explained(loaded: Loaded, tree: KeyTree, path: Path, value: Any) -> Iterato
     )
 
 
-def _field(tree: KeyTree, path: Path) -> Any:
+def _field(tree: KeyTree, path: KeyPath) -> Any:
     table = tree.find(path[:-1])
-    return table[1].field(str(path[-1])) if table else None
+    return table.field(str(path[-1])) if table else None
 
 
 def _plain(value: Any) -> Any:

@@ -7,14 +7,14 @@ it. What can be known only by trying, such as whether a command can be split int
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 import attrs
 
-from .keys import arms
+from .annotations import arms, element_of, fields_of, is_mapping, is_sequence
 from .runners import RunnerTable
 from .schema import Config, FrameworkTable, ProviderTable
 
@@ -32,11 +32,11 @@ def json_schema(plugins: Mapping[str, Mapping[str, type]] | None = None) -> Sche
             named, and have any key.
     """
     definitions: Schema = {}
-    for each in _fields(Config):
+    for each in fields_of(Config):
         if each.name in _PLUGIN_TABLES:
             definitions[each.name] = _plugin_table(_PLUGIN_TABLES[each.name], (plugins or {}).get(each.name))
         else:
-            definitions[each.name] = _alternatives(arms(each.type))
+            definitions[each.name] = _value(each.type)
     tables: Schema = {name: {"$ref": f"#/definitions/{name}"} for name in definitions}
     runner = _table(RunnerTable)
     runner["properties"] |= tables
@@ -54,22 +54,22 @@ def json_schema(plugins: Mapping[str, Mapping[str, type]] | None = None) -> Sche
 
 def _plugin_table(table: type, plugins: Mapping[str, type] | None) -> Schema:
     """The core's keys; with a `type` also those of that plugin, and no others."""
-    own = _properties(each for each in _fields(table) if each.name != "options")
+    own = _properties(each for each in fields_of(table) if each.name != "options")
     if plugins is None:
         return {"type": "object", "properties": own}
     named = {**own, "type": {**own["type"], "enum": sorted(plugins)}}
     chosen = [
         {
             "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
-            "then": {"properties": {**_properties(_fields(options)), **named}, "additionalProperties": False},
+            "then": {"properties": {**_properties(fields_of(options)), **named}, "additionalProperties": False},
         }
         for name, options in sorted(plugins.items())
     ]
-    return {"type": "object", "properties": named, "allOf": chosen}
+    return {"type": "object", "properties": named, **({"allOf": chosen} if chosen else {})}
 
 
 def _table(cls: type) -> Schema:
-    return {"type": "object", "properties": _properties(_fields(cls)), "additionalProperties": False}
+    return {"type": "object", "properties": _properties(fields_of(cls)), "additionalProperties": False}
 
 
 def _properties(fields: Iterable[Any]) -> Schema:
@@ -89,11 +89,7 @@ def _properties(fields: Iterable[Any]) -> Schema:
 
 
 def _value(annotation: Any) -> Schema:
-    return _alternatives(arms(annotation))
-
-
-def _alternatives(types: Sequence[Any]) -> Schema:
-    schemas = [_one(each) for each in types]
+    schemas = [_one(each) for each in arms(annotation)]
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
@@ -111,14 +107,8 @@ def _one(annotation: Any) -> Schema:
         return {"enum": [each.value for each in origin]}
     if issubclass(origin, PurePath):
         return {"type": "string"}
-    if issubclass(origin, Mapping):
-        return {"type": "object", "additionalProperties": _value(arguments[1]) if arguments else {}}
-    if issubclass(origin, (Sequence, set, frozenset)):
-        elements = [each for each in arguments if each is not Ellipsis]
-        return {"type": "array", "items": _value(elements[0]) if elements else {}}
+    if is_mapping(origin):
+        return {"type": "object", "additionalProperties": _value(element_of(annotation))}
+    if is_sequence(origin):
+        return {"type": "array", "items": _value(element_of(annotation))}
     return {}
-
-
-def _fields(cls: type) -> Any:
-    attrs.resolve_types(cls)
-    return attrs.fields(cls)

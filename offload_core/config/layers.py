@@ -1,53 +1,21 @@
-"""Layers of raw values, weakest first, and where each value comes from.
+"""Layers of raw values, laid over each other weakest first, before anything is given a type.
 
-Defaults are in the tables' classes; an organization's runner, the machine's policy, the project's file, variables named
-`OFFLOAD_<TABLE>__<KEY>` and command-line flags are laid over each other here, before anything is given a type.
+Above the project's file stand variables named `OFFLOAD_<TABLE>__<KEY>`, and above these what a command line says.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
-Path = tuple[str | int, ...]
-"""From the top of the configuration: keys, and positions in lists."""
+from .documents import Document, EnvironmentText
+from .keys import DEFAULT, KeyPath, Layer, Origin
 
 _PREFIX = "OFFLOAD_"
 _SEPARATOR = "__"
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-
-
-class Layer(StrEnum):
-    """Where a value can come from, weakest first."""
-
-    DEFAULT = "default"
-    RUNNER = "runner"
-    POLICY = "policy"
-    FILE = "file"
-    ENVIRONMENT = "environment"
-    FLAG = "command line"
-
-
-@frozen
-class Origin:
-    """Where a value was set. `source` is a file, a variable or a flag; `line` counts from 1."""
-
-    layer: Layer
-    source: str = ""
-    line: int | None = None
-
-    def __str__(self) -> str:
-        if self.layer is Layer.DEFAULT:
-            return "default"
-        return f"{self.source}:{self.line}" if self.line else self.source
-
-
-DEFAULT = Origin(Layer.DEFAULT)
 
 
 @frozen
@@ -59,118 +27,88 @@ class Setting:
 
 
 @frozen
-class Override:
-    """A value given on the command line. `path` is dotted (`offload.max_parallel`), `flag` is what the user typed."""
+class Layers(Document):
+    """What all layers so far come to.
 
-    path: str
-    value: Any
-    flag: str
-
-
-class EnvironmentText(str):
-    """The text of an environment variable: its type is that of the key it is for, not known before structuring."""
-
-    __slots__ = ()
-
-    def parsed(self) -> Any:
-        """The TOML value that it spells, or itself as a plain string."""
-        try:
-            document = tomllib.loads(f"value = {self}")
-        except tomllib.TOMLDecodeError:
-            return str(self)
-        return document["value"] if len(document) == 1 else str(self)
-
-
-@define
-class Layers:
-    """The values of all layers so far, the origin of each, and for each key what was laid for it, weakest first."""
+    Attributes:
+        history: for each key what was laid for it, weakest first.
+    """
 
     values: dict[str, Any] = field(factory=dict)
-    origins: dict[Path, Origin] = field(factory=dict)
-    history: dict[Path, list[Setting]] = field(factory=dict)
+    origin: Origin = DEFAULT
+    origins: dict[KeyPath, Origin] = field(factory=dict)
+    history: dict[KeyPath, list[Setting]] = field(factory=dict)
 
-    def lay(self, values: Mapping[str, Any], origin_of: Mapping[Path, Origin], fallback: Origin) -> None:
+    def lay(self, document: Document) -> None:
         """Lay a stronger layer over what is there: tables are merged key by key, everything else is replaced."""
-        self._merge(self.values, values, (), origin_of, fallback)
+        self._merge(self.values, document.values, (), document)
 
-    def origin(self, path: Path) -> Origin:
-        """Where the value at `path`, or the nearest table around it, was set."""
-        for length in range(len(path), 0, -1):
-            if path[:length] in self.origins:
-                return self.origins[path[:length]]
-        return DEFAULT
-
-    def _merge(
-        self,
-        into: dict[str, Any],
-        values: Mapping[str, Any],
-        path: Path,
-        origin_of: Mapping[Path, Origin],
-        fallback: Origin,
-    ) -> None:
+    def _merge(self, into: dict[str, Any], values: Mapping[str, Any], path: KeyPath, document: Document) -> None:
         for name, value in values.items():
             here = (*path, name)
             if isinstance(value, dict):
                 if not isinstance(into.get(name), dict):
                     self._forget(here)
                     into[name] = {}
-                    self.origins[here] = origin_of.get(here, fallback)
-                self._merge(into[name], value, here, origin_of, fallback)
+                    self.origins[here] = document.at(here)
+                self._merge(into[name], value, here, document)
                 continue
             self._forget(here)
             into[name] = value
-            self.origins[here] = origin_of.get(here, fallback)
+            self.origins[here] = document.at(here)
             self.history.setdefault(here, []).append(Setting(value, self.origins[here]))
-            self.origins.update((each, origin) for each, origin in origin_of.items() if each[: len(here)] == here)
+            inside = {each: origin for each, origin in document.origins.items() if each[: len(here)] == here}
+            self.origins.update(inside)
 
-    def _forget(self, path: Path) -> None:
+    def _forget(self, path: KeyPath) -> None:
         for each in [each for each in self.origins if each[: len(path)] == path]:
             del self.origins[each]
 
 
-def is_override(variable: str) -> bool:
-    """Whether an environment variable is a configuration value, `OFFLOAD_<TABLE>__<KEY>`. Never passed to sandboxes."""
-    return variable.startswith(_PREFIX) and _SEPARATOR in variable.removeprefix(_PREFIX).strip("_")
+@frozen
+class Override:
+    """A value given on the command line.
 
-
-def environment_values(
-    environ: Mapping[str, str], existing: Mapping[str, Any]
-) -> dict[str, tuple[tuple[str, ...], Any]]:
-    """The path and text of each variable that is a configuration value, by its name.
-
-    Table and key are lower-cased. Deeper parts, and names of groups, are those that exist already whatever their case,
-    with `_` for what a variable's name cannot hold; a part that does not exist yet is taken as it is written.
+    Attributes:
+        path: dotted (`offload.max_parallel`); of an option that is no key, but does what a key says, its own name, such
+            as `--env`. What such an option decides stands beside the gate.
+        value: of `--env` the variables by their names.
+        flag: what the user typed.
     """
-    found = {}
-    for variable in sorted(filter(is_override, environ)):
-        parts = variable.removeprefix(_PREFIX).split(_SEPARATOR)
-        found[variable] = (_spelled(parts, existing), EnvironmentText(environ[variable]))
-    return found
+
+    path: str
+    value: Any
+    flag: str
+
+    def document(self) -> Document:
+        """The value as a layer."""
+        return Document.single(tuple(self.path.split(".")), self.value, Origin(Layer.FLAG, self.flag))
 
 
-def _spelled(parts: list[str], existing: Mapping[str, Any]) -> tuple[str, ...]:
-    path: list[str] = []
-    table: Any = existing
-    for depth, part in enumerate(parts):
-        names = table if isinstance(table, Mapping) else {}
-        free = depth >= 2 and path[0] != "groups"
-        spelled = next((name for name in names if _folded(name) == _folded(part)), part if free else part.lower())
-        path.append(spelled)
-        table = names.get(spelled)
-    return tuple(path)
+def variables(environ: Mapping[str, str]) -> Iterator[Document]:
+    """Each variable that is a configuration value. Names of tables and of what is in `[groups]` are lower-cased."""
+    for name in sorted(environ):
+        key = name.removeprefix(_PREFIX)
+        if key == name or _SEPARATOR not in key.strip("_"):
+            continue
+        parts = key.split(_SEPARATOR)
+        lowered = len(parts) if parts[0].lower() == "groups" else 2
+        path = (*map(str.lower, parts[:lowered]), *parts[lowered:])
+        yield Document.single(path, EnvironmentText(environ[name]), Origin(Layer.ENVIRONMENT, name))
+
+
+def spelled_as(values: Mapping[str, Any], existing: Any) -> dict[str, Any]:
+    """Values of variables under the names that exist already, whatever their case, with `_` for what a variable's name
+    cannot hold. What does not exist yet is taken as it is.
+    """
+    names = existing if isinstance(existing, Mapping) else {}
+    spelled = {}
+    for name, value in values.items():
+        alike = (each for each in names if _folded(each) == _folded(name))
+        known = name if name in names else next(alike, name)
+        spelled[known] = spelled_as(value, names.get(known)) if isinstance(value, dict) else value
+    return spelled
 
 
 def _folded(name: str) -> str:
     return re.sub(r"\W", "_", name).lower()
-
-
-def dotted(path: Path) -> str:
-    """The path as TOML would write it: `groups."slow tests".filters`, `report.download_globs[1]`."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-            continue
-        quoted = part if _BARE.fullmatch(part) else '"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        text += f".{quoted}" if text else quoted
-    return text

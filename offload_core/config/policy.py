@@ -5,22 +5,23 @@ It guards against mistakes and drift. Whoever can write the file, or replace Off
 
 from __future__ import annotations
 
-from pathlib import Path as HostPath
+from pathlib import Path
 
-import attrs
 from attrs import field, frozen
 
 from ..abc import key
 from ..errors import ConfigError
-from .catalog import Files, Given
+from ..suggestion import did_you_mean
+from .annotations import keys_of
+from .catalog import RunnerFiles
 from .documents import Document, document, read
-from .layers import Layer, Origin, dotted
-from .locks import Lock, Locks
-from .runners import Place, Runner, locks_of, table_of
+from .keys import KeyPath, Layer, Origin
+from .locks import Lock, Locks, locks_of
+from .runners import Tier, by_name
 from .schema import Config
-from .structure import nearest
+from .structure import strict_table
 
-POLICY_FILE = HostPath("/etc/offload/policy.toml")
+POLICY_FILE = Path("/etc/offload/policy.toml")
 """No variable and no option moves it."""
 
 
@@ -48,10 +49,10 @@ class Policy:
         runners: where the runners are that it vouches for.
     """
 
-    path: HostPath | None = None
+    path: Path | None = None
     values: Document = field(factory=lambda: Document({}, Origin(Layer.POLICY)))
     locks: Locks = field(factory=Locks)
-    runners: tuple[Files, ...] = ()
+    runners: tuple[RunnerFiles, ...] = ()
 
 
 def read_policy() -> Policy:
@@ -73,8 +74,11 @@ def read_policy() -> Policy:
     found = document(text, str(path), Layer.POLICY)
     if not found.values:
         raise ConfigError(f"the policy {path} says nothing; remove the file if there is to be none")
-    _refuse_unknown(found)
-    table: PolicyTable = table_of(PolicyTable, found.values.get("policy", {}), found, ("policy",))
+    known = ("policy", "runners", *keys_of(Config))
+    for name in found.values:
+        if name not in known:
+            raise found.error((name,), f"a policy has no such table{did_you_mean(name, known)}")
+    table = strict_table(PolicyTable, found.values.get("policy", {}), found, ("policy",))
     lock = Lock((), "the policy", found.origin, table.lock_reason, by_policy=True)
     return Policy(
         path=path,
@@ -84,25 +88,12 @@ def read_policy() -> Policy:
     )
 
 
-def _refuse_unknown(found: Document) -> None:
-    known = ("policy", "runners", *(each.name for each in attrs.fields(Config)))
-    for name in found.values:
-        if name not in known:
-            near = nearest(name, known)
-            hint = f"; did you mean {near}?" if near else ""
-            raise ConfigError(f"{found.at((name,))}: {name}: a policy has no such table{hint}")
-
-
-def _runners(found: Document, path: HostPath, table: PolicyTable) -> tuple[Files, ...]:
-    places: list[Files] = [Given(Place.POLICY, path, given=found)]
+def _runners(found: Document, path: Path, table: PolicyTable) -> tuple[RunnerFiles, ...]:
+    sources = [RunnerFiles(Tier.POLICY, path, given=found)]
     for index, name in enumerate(table.runners):
-        if not HostPath(name).is_absolute():
-            where = ("policy", "runners", index)
-            raise ConfigError(f"{found.at(where)}: {dotted(where)}: not an absolute path: {name}")
-        places.append(Files(Place.POLICY, HostPath(name), required=True))
-    seen: dict[str, Runner] = {}
-    for runner in (runner for place in places for runner in place.runners.values()):
-        if runner.name in seen:
-            raise ConfigError(f"{runner.origin}: runners.{runner.name}: defined at {seen[runner.name].origin} already")
-        seen[runner.name] = runner
-    return tuple(places)
+        where: KeyPath = ("policy", "runners", index)
+        if not Path(name).is_absolute():
+            raise found.error(where, f"not an absolute path: {name}")
+        sources.append(RunnerFiles(Tier.POLICY, Path(name), required=True))
+    by_name(runner for source in sources for runner in source.runners.values())
+    return tuple(sources)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-Path = tuple[str, ...]
-"""A key's path from the top of the document; positions in arrays are decimal numbers."""
+from .keys import KeyPath
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _STRING = re.compile(
@@ -25,7 +24,7 @@ _SCALAR = re.compile(r"[^,\]}#\n]+")
 _SPACE = re.compile(r"[ \t]*")
 
 
-def lines_of(document: str) -> dict[Path, int]:
+def lines_of(document: str) -> dict[KeyPath, int]:
     """The line, counted from 1, of every key, table header and array element. `document` is valid TOML."""
     scanner = _Scanner(document)
     scanner.scan()
@@ -36,12 +35,11 @@ class _Scanner:
     def __init__(self, document: str) -> None:
         self.text = document
         self.at = 0
-        self.lines: dict[Path, int] = {}
-        self._counted = (0, 1)
-        self._elements: dict[Path, int] = {}
+        self.lines: dict[KeyPath, int] = {}
+        self._elements: dict[KeyPath, int] = {}
 
     def scan(self) -> None:
-        table: Path = ()
+        table: KeyPath = ()
         self._skip(_BLANK)
         while self.at < len(self.text):
             if self.text[self.at] == "[":
@@ -50,28 +48,28 @@ class _Scanner:
                 self._assignment(table)
             self._skip(_BLANK)
 
-    def _header(self) -> Path:
+    def _header(self) -> KeyPath:
         start, array = self.at, self.text.startswith("[[", self.at)
         self.at += 2 if array else 1
         path = self._inside_arrays(self._key(), last=not array)
         if array:
             number = self._elements[path] = self._elements.get(path, -1) + 1
             self._record(path, start)
-            path = (*path, str(number))
+            path = (*path, number)
         self._record(path, start)
         self.at += 2 if array else 1
         return path
 
-    def _inside_arrays(self, path: Path, *, last: bool) -> Path:
+    def _inside_arrays(self, path: KeyPath, *, last: bool) -> KeyPath:
         """`[[a]]` then `[a.b]`: the second is in the newest element of the first."""
-        inside: Path = ()
+        inside: KeyPath = ()
         for index, part in enumerate(path):
             inside = (*inside, part)
             if inside in self._elements and (last or index < len(path) - 1):
-                inside = (*inside, str(self._elements[inside]))
+                inside = (*inside, self._elements[inside])
         return inside
 
-    def _assignment(self, table: Path) -> None:
+    def _assignment(self, table: KeyPath) -> None:
         start = self.at
         path = (*table, *self._key())
         self._record(path, start)
@@ -79,7 +77,7 @@ class _Scanner:
         self._skip(_SPACE)
         self._value(path)
 
-    def _value(self, path: Path) -> None:
+    def _value(self, path: KeyPath) -> None:
         opening = self.text[self.at]
         if opening in "\"'":
             self._skip(_STRING)
@@ -90,7 +88,7 @@ class _Scanner:
         else:
             self._skip(_SCALAR)
 
-    def _list(self, path: Path) -> None:
+    def _list(self, path: KeyPath) -> None:
         self.at += 1
         number = 0
         while True:
@@ -99,12 +97,12 @@ class _Scanner:
                 return
             if self._take(","):
                 continue
-            element = (*path, str(number))
+            element = (*path, number)
             self._record(element, self.at)
             self._value(element)
             number += 1
 
-    def _inline(self, path: Path) -> None:
+    def _inline(self, path: KeyPath) -> None:
         self.at += 1
         while True:
             self._skip(_BLANK)
@@ -113,7 +111,7 @@ class _Scanner:
             if not self._take(","):
                 self._assignment(path)
 
-    def _key(self) -> Path:
+    def _key(self) -> KeyPath:
         parts = []
         while True:
             self._skip(_SPACE)
@@ -137,9 +135,7 @@ class _Scanner:
         self.at = match.end()
         return match.group()
 
-    def _record(self, path: Path, position: int) -> None:
-        counted, line = self._counted
-        line += self.text.count("\n", counted, position)
-        self._counted = (position, line)
+    def _record(self, path: KeyPath, position: int) -> None:
+        line = self.text.count("\n", 0, position) + 1
         for length in range(1, len(path) + 1):
             self.lines.setdefault(path[:length], line)

@@ -31,17 +31,12 @@ def secret_values(config: Config, *environs: Mapping[str, str]) -> frozenset[str
     """
     found: set[str] = set()
     listed = config.offload.secrets
-    for environ in (*environs, environment_of(config.provider.options), config.framework.env):
+    of_provider = getattr(config.provider.options, "env", None)
+    for environ in (*environs, of_provider if isinstance(of_provider, Mapping) else {}, config.framework.env):
         for name, value in environ.items():
             if is_secret_name(name, listed):
                 found.update((value, *value.splitlines()))
     return frozenset(value for value in found if len(value) >= MIN_LENGTH)
-
-
-def environment_of(options: Any) -> Mapping[str, str]:
-    """The `env` table of a plugin's options, if it has one."""
-    environ = getattr(options, "env", None)
-    return environ if isinstance(environ, Mapping) else {}
 
 
 def redactor(values: Iterable[str]) -> Callable[[str], str]:

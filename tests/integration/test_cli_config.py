@@ -218,7 +218,9 @@ def test_a_runner_is_shown_with_all_that_it_extends(said: Said) -> None:
     told = json.loads(said("runners", "show", "large", "--json")[1])
     assert told["values"]["provider"]["type"] == "cloud"
     assert [each["name"] for each in told["chain"]] == ["large", "base"]
-    assert said("runners", "show", "lage")[0] == 4
+    for name in ("lage", ""):
+        code, _, errors = said("runners", "show", name)
+        assert (code, errors.partition(":")[2].partition(":")[0]) == (4, f" there is no runner {name!r}")
 
 
 def test_a_runner_is_shown_without_the_secrets_that_it_lists(organization: Organization, said: Said) -> None:
@@ -235,7 +237,7 @@ def test_a_runner_is_shown_without_the_secrets_that_it_lists(organization: Organ
 @pytest.mark.parametrize(
     ("locked", "arguments", "words"),
     [
-        ("provider.env", ["--env", "A=b"], "--env A: provider.env"),
+        ("provider.env", ["--env", "A=b"], "--env A: provider.env.A"),
         ("provider.env.A", ["--env", "A=b"], "--env A: provider.env.A"),
         ("provider", ["--override-image-id", "x"], "--override-image-id: provider"),
         ("provider.machine", ["--override-image-id", "x"], "--override-image-id: provider.machine"),
@@ -244,7 +246,7 @@ def test_a_runner_is_shown_without_the_secrets_that_it_lists(organization: Organ
             ["--override-image-id", "x"],
             "--override-image-id: offload.sandbox_init_cmd",
         ),
-        ("provider", ["--copy-dir", ".:x"], "--copy-dir: provider"),
+        ("provider", ["--copy-dir", ".:x"], "--copy-dir: provider.copy_dirs"),
         ("offload.max_parallel", ["-p", "3"], "--parallel: offload.max_parallel"),
         ("offload.runner", ["--runner", "base"], "--runner: offload.runner"),
     ],

@@ -88,7 +88,7 @@ def test_nothing_gets_around_it(offload: Offload, tmp_path: Path) -> None:
     attempts: list[tuple[list[str], dict[str, str], str]] = [
         (["run", "--runner", "mine"], {}, f"--runner: offload.runner: {by}"),
         (["run", "-p", "3"], {}, f"--parallel: offload.max_parallel: {by}"),
-        (["run", "--env", "A=b"], {}, f"--env A: provider: {by}"),
+        (["run", "--env", "A=b"], {}, f"--env A: provider.env.A: {by}"),
         (["run", "-c", "other.toml"], {}, f"other.toml:3: offload.runner: {by}"),
         (["run"], {"OFFLOAD_OFFLOAD__RUNNER": "mine"}, f"OFFLOAD_OFFLOAD__RUNNER: offload.runner: {by}"),
         (["collect"], {"OFFLOAD_PROVIDER__SHELL": "x"}, f"OFFLOAD_PROVIDER__SHELL: provider.shell: {by}"),

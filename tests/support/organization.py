@@ -26,6 +26,7 @@ class Small:
     env: Mapping[str, str] = key({}, "Variables.")
 
 class Plain(Provider):
+    contract = 2
     Options = Small
     needs_sandbox_root = False
     async def create(self, spec): ...
@@ -36,6 +37,7 @@ class Plain(Provider):
 @attrs.frozen(kw_only=True)
 class Large(Small):
     machine: str = key("m1", "The kind of machine.", alias="kind")
+    copy_dirs: tuple[str, ...] = key((), "What the image has of this host.")
     token: str = key("", "Never shown.")
     api_key: str = key("", "Never shown.")
 
@@ -43,9 +45,10 @@ class Cloud(Plain):
     Options = Large
 
 class Tests(Framework):
+    contract = 2
     Options = attrs.make_class("TestsOptions", {"command": attrs.field(default="test", type=str)}, frozen=True)
-    def discover(self, group, place): ...
-    async def open(self, place): ...
+    def discover(self, group, launch): ...
+    async def open(self, launch, collection): ...
 """
 
 PROJECT = """

@@ -21,6 +21,7 @@ class Options:
     pass
 
 class Toy(Provider):
+    contract = 2
     Options = Options
     async def create(self, spec): ...
     def attach(self, ref): ...
@@ -145,8 +146,8 @@ def test_an_unknown_framework_lists_frameworks(distributions: Any) -> None:
 @pytest.mark.parametrize(
     ("contract", "words"),
     [
-        ("2", r"made for version 2 of the contracts, and offload-core \S+ has 1: upgrade offload-core"),
-        ("0", r"made for version 0 of the contracts, and offload-core \S+ keeps none before 1: upgrade the package"),
+        ("3", r"made for version 3 of the contracts, and offload-core \S+ has 2: upgrade offload-core"),
+        ("1", r"made for version 1 of the contracts, and offload-core \S+ keeps none before 2: upgrade the package"),
         ("'1'", "its `contract` is '1', and must be a whole number"),
     ],
 )
@@ -154,7 +155,7 @@ def test_a_version_of_the_contracts_that_cannot_be_used_is_refused(
     distributions: Any, contract: str, words: str
 ) -> None:
     """When it is loaded, for providers and frameworks alike, with what to upgrade."""
-    source = PROVIDER.replace("    Options = Options", f"    Options = Options\n    contract = {contract}")
+    source = PROVIDER.replace("contract = 2", f"contract = {contract}")
     distributions.add("offload-later", provides(later="toy_later:Toy"), {"toy_later": source})
     with pytest.raises(PluginError, match=words):
         load_provider_class("later")

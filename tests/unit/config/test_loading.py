@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from offload_core.config.layers import Layer, Override
+from offload_core.config.keys import Layer
+from offload_core.config.layers import Override
 from offload_core.config.loading import Loaded, load, parse
 from offload_core.errors import ConfigError, PluginError
-from offload_core.plugins import FRAMEWORKS, PROVIDERS
+from offload_core.plugins import FRAMEWORKS, PROVIDERS, load_provider_class
 
 PLUGINS = """
 import attrs
@@ -35,6 +36,7 @@ class Options:
     cores: float = key(1.0, "cores", validator=attrs.validators.gt(0))
 
 class Toy(Provider):
+    contract = 2
     Options = Options
     needs_sandbox_root = False
     async def create(self, spec): ...
@@ -50,9 +52,10 @@ class FrameworkOptions:
     required: str = attrs.field()
 
 class Plain(Framework):
+    contract = 2
     Options = attrs.make_class("PlainOptions", {"command": attrs.field(default="test", type=str)}, frozen=True)
-    def discover(self, group, place): ...
-    async def open(self, place): ...
+    def discover(self, group, launch): ...
+    async def open(self, launch, collection): ...
 
 class Demanding(Plain):
     Options = FrameworkOptions
@@ -198,6 +201,12 @@ def test_values_are_typed() -> None:
 def test_a_wrong_value_names_key_file_and_line(text: str, message: str) -> None:
     """The dotted key, where it stands, what was expected and what was found."""
     assert refused(text) == message
+
+
+def test_what_is_wrong_with_a_secret_does_not_show_it() -> None:
+    """Only what kind of value was found."""
+    message = refused(document("", "env.API_TOKEN = 12345678"))
+    assert message == "offload.toml:5: provider.env.API_TOKEN: expected a string, found an integer"
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -368,6 +377,26 @@ def test_a_variable_is_read_as_the_type_of_its_key(variable: str, text: str, rea
     for part in read.split("."):
         found = found[part] if isinstance(found, dict) else getattr(found, part)
     assert found == value
+
+
+def test_a_variable_names_a_plugin_as_it_names_everything() -> None:
+    """With quotes or without; a table whose name has another case is not what it is for."""
+    text = document().replace("[offload]", "[Provider]\nx = 1\n[offload]").replace('"toy"', '"remote"')
+    for value in ("toy", '"toy"'):
+        assert parsed(text, OFFLOAD_PROVIDER__TYPE=value).config.provider.type == "toy"
+
+
+def test_the_classes_of_plugins_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They say which keys there are before anything is laid, and are what is configured then."""
+    loaded = []
+
+    def counted(name: str) -> Any:
+        loaded.append(name)
+        return load_provider_class(name)
+
+    monkeypatch.setattr("offload_core.config.assembly.load_provider_class", counted)
+    assert parsed(document()).provider_class.needs_sandbox_root is False
+    assert loaded == ["toy"]
 
 
 def test_a_variable_that_is_wrong_is_named() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from offload_core.config import policy
-from offload_core.config.layers import Layer, Override
+from offload_core.config.keys import Layer
+from offload_core.config.layers import Override
 from tests.support.organization import PROJECT, Organization, an_organization
 
 POLICY = """
@@ -44,7 +45,7 @@ def test_the_runner_of_the_policy_counts_without_a_selection(organization: Organ
     """A project that says nothing, and one that says the same, get it; what is not locked is theirs."""
     loaded = organization.load()
     assert loaded.config.provider.options.machine == "m2"
-    assert loaded.assembled.runners[-1].place == "policy"
+    assert loaded.assembled.runners[-1].tier == "policy"
     organization.project(PROJECT.replace("[framework]", "max_parallel = 3\n[framework]"))
     loaded = organization.load(Override("offload.runner", "large", "--runner"), OFFLOAD_OFFLOAD__RUNNER="large")
     assert (loaded.config.provider.type, loaded.config.offload.max_parallel) == ("cloud", 3)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from offload_core.config.layers import Layer, Override
+from offload_core.config.keys import Layer
+from offload_core.config.layers import Override
 from tests.support.organization import PROJECT, Organization, an_organization
 
 LARGE = """
@@ -55,7 +56,7 @@ def test_stronger_places_replace_weaker_ones(organization: Organization) -> None
 
     def counts() -> tuple[str, int]:
         [runner] = organization.load().assembled.runners
-        return runner.place.value, organization.load().config.offload.max_parallel
+        return runner.tier.value, organization.load().config.offload.max_parallel
 
     organization.package("acme", LARGE.format("", 11), "large")
     assert counts() == ("package", 11)
@@ -273,8 +274,8 @@ def test_a_key_can_be_locked_without_a_value(organization: Organization) -> None
     assert "offload.max_parallel: locked by" in organization.refused(Override("offload.max_parallel", 3, "--parallel"))
     organization.project(PROJECT.replace("[framework]", "sandbox_repo_root = '/x'\n[framework]"))
     assert (
-        "project/offload.toml:3: offload.sandbox_repo_root would set offload.sandbox_project_root, too, which is locked"
-        in organization.refused()
+        "project/offload.toml:3: offload.sandbox_repo_root: it would also set offload.sandbox_project_root, which is "
+        "locked by the runner 'large'" in organization.refused()
     )
 
 
