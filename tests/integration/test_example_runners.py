@@ -34,7 +34,6 @@ def installed(environment: Path) -> Path:
     return environment / "bin/offload"
 
 
-@pytest.mark.slow
 def test_the_package_is_installed_and_its_runners_are_used(tmp_path: Path) -> None:
     """From the entry point to the run: values count, locks hold, and the file in the package is what is named."""
     offload = installed(tmp_path / "environment")
