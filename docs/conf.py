@@ -8,7 +8,8 @@ from pathlib import Path
 import offload_core
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-sys.path.insert(0, str(Path(__file__).parent / "examples" / "offload-ssh"))  # its options are listed
+for example in ("offload-ssh", "offload-example"):  # the options of one are listed, and the other one runs
+    sys.path.insert(0, str(Path(__file__).parent / "examples" / example))
 
 project = "Offload"
 author = "the Offload developers"
