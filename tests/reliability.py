@@ -157,7 +157,6 @@ async def _run(seed: int, directory: Path) -> Outcome:
         project_dir=directory,
         offload=OffloadTable(max_parallel=parallel, test_timeout_secs=5.0),
         retry=RetryTable(attempts=4, initial_wait_secs=0.01, max_wait_secs=0.05, call_timeout_secs=0.5),
-        liveness=liveness,
         prepare=PrepareRequest(context=directory),
     )
     outcome = Outcome(seed)

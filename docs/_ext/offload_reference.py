@@ -16,6 +16,7 @@ import attrs
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
 _TYPES = {
@@ -129,7 +130,7 @@ def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|")
 
 
-def _public(app: Sphinx, _: object, node: nodes.Element, content: nodes.Node) -> nodes.Node | None:
+def _public(app: Sphinx, _: object, node: pending_xref, content: nodes.TextElement) -> nodes.Node | None:
     """What signatures call by the private module that defines it, by the public package that documents it."""
     module, _, name = node.get("reftarget", "").rpartition(".")
     package = module.partition("._")[0]

@@ -14,12 +14,12 @@ SUITE = """
 """
 
 
-@pytest.mark.slow
-def test_fifty_runs(project: Project) -> None:
+@pytest.mark.parametrize("times", [5, pytest.param(50, marks=pytest.mark.nightly)])
+def test_runs_in_a_row(project: Project, times: int) -> None:
     """30 tests on 3 sandboxes: each time exit code 0, each test passed once, nothing is left of the run."""
     project.write({f"test_{name}.py": SUITE for name in "abc"})
     project.configure(3)
-    for _ in range(50):
+    for _ in range(times):
         ran = project.run()
         assert ran.code == 0, ran.out + ran.err
         assert ran.counts == {"passed": 30}

@@ -221,7 +221,7 @@ def test_a_go_that_is_not_there_or_too_old(shop: Project) -> None:
     assert "no network" in ran.out + ran.err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("module", ["github.com/spf13/pflag@v1.0.10", "github.com/google/go-cmp@v0.7.0"])
 def test_modules_that_many_use(project: Project, module: str) -> None:
     """Their own tests end as with `go test` alone, each of them."""

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "acme-offload-runners"
 
@@ -34,7 +32,6 @@ def installed(environment: Path) -> Path:
     return environment / "bin/offload"
 
 
-@pytest.mark.slow
 def test_the_package_is_installed_and_its_runners_are_used(tmp_path: Path) -> None:
     """From the entry point to the run: values count, locks hold, and the file in the package is what is named."""
     offload = installed(tmp_path / "environment")

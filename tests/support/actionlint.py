@@ -1,4 +1,4 @@
-"""`python -m tests.support.actionlint`: checks the workflow files, with actionlint, which Go builds where it is found."""
+"""`python -m tests.support.actionlint`: checks the workflow files, with actionlint, which Go builds where it is."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from offload_core.cli.run_history import RunHistory
 from offload_core.cli.request import written
+from offload_core.cli.run_history import RunHistory
 from offload_core.cli.run_options import RunOptions
 from offload_core.config.loading import Loaded, load
 from offload_core.errors import ConfigError

@@ -85,6 +85,7 @@ class Asked:
     box: Box
     watch: DeathWatch
     launch: Launch
+    retry: RetryPolicy
     artefacts: Artefacts
     events: list[Stamped] = field(factory=list)
 
@@ -143,7 +144,7 @@ async def asking(*answers: bytes | ProviderError | None) -> AsyncIterator[Asked]
             scratch=PurePosixPath("/tmp/s1"),
         )
         artefacts = Artefacts(request, retry, Bus(clock=loop.time, consumers=[events.append]), Timing())
-        yield Asked(box, watch, launch, artefacts, events)
+        yield Asked(box, watch, launch, retry, artefacts, events)
     backend.end(ref)
 
 
@@ -245,7 +246,7 @@ def test_names_that_become_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 owns=lambda path: False,
             )
             bus = Bus(clock=lambda: 0.0, consumers=[asked.events.append])
-            asked.artefacts = Artefacts(request, asked.launch.executor.retry, bus, Timing())
+            asked.artefacts = Artefacts(request, asked.retry, bus, Timing())
             await asked.session()
             (event,) = [each.event for each in asked.events]
             assert isinstance(event, ArtefactsCollected)
