@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 import attrs
-from attrs import field, frozen
+from attrs import frozen
 from typing_extensions import override
 
 from . import __version__
@@ -43,7 +43,6 @@ class Plugin:
         distribution: the package that registers it.
         version: of that package.
         error: why it cannot be used; empty if it can.
-        loaded: what is behind it; None if it cannot be used.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Plugin:
     distribution: str
     version: str
     error: str = ""
-    loaded: Any = field(default=None, eq=False, repr=False)
 
 
 def load_provider_class(name: str) -> type[Provider[Any]]:
@@ -105,16 +103,14 @@ def _entries(namespace: str) -> list[EntryPoint]:
 
 
 def _inspect(entry: EntryPoint, claims: list[EntryPoint]) -> Plugin:
-    loaded, error = None, ""
+    error = ""
     try:
-        loaded = _load(_only(claims))
+        _load(_only(claims))
     except PluginError as broken:
         cause = f" ({type(broken.__cause__).__name__}: {broken.__cause__})" if broken.__cause__ else ""
         error = f"{broken}{cause}"
     distribution, version = _origin(entry)
-    return Plugin(
-        name=entry.name, target=entry.value, distribution=distribution, version=version, error=error, loaded=loaded
-    )
+    return Plugin(name=entry.name, target=entry.value, distribution=distribution, version=version, error=error)
 
 
 def _find(namespace: str, name: str) -> EntryPoint:

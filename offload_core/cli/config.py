@@ -83,13 +83,16 @@ def schema(generic: bool) -> int:
 
 
 def _installed_options() -> dict[str, dict[str, type]]:
-    from ..plugins import FRAMEWORKS, PROVIDERS, installed
+    from ..plugins import FRAMEWORKS, PROVIDERS, installed, load_framework_class, load_provider_class
 
     found: dict[str, dict[str, type]] = {}
-    for kind, namespace in (("provider", PROVIDERS), ("framework", FRAMEWORKS)):
+    for kind, namespace, load in (
+        ("provider", PROVIDERS, load_provider_class),
+        ("framework", FRAMEWORKS, load_framework_class),
+    ):
         plugins = installed(namespace)
         warn(f"the {kind} {each.name!r} is left out: {each.error}" for each in plugins if each.error)
-        found[kind] = {each.name: each.loaded.Options for each in plugins if each.loaded is not None}
+        found[kind] = {each.name: load(each.name).Options for each in plugins if not each.error}
     return found
 
 
