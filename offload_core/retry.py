@@ -29,13 +29,13 @@ class RetryPolicy:
     """When to try again, how long to wait, and when to stop.
 
     Args:
-        settings: the `[retry]` table.
         provider: asked by its `is_retryable`.
+        settings: the `[retry]` table.
         on_wait: told of each wait before it begins.
     """
 
-    settings: RetryTable
     provider: Provider[Any]
+    settings: RetryTable = field(factory=RetryTable)
     on_wait: Callable[[RetryWaiting], None] = field(default=lambda waiting: None)
 
     async def call(

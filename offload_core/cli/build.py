@@ -39,7 +39,7 @@ def command(ctx: click.Context, copy_dir: tuple[str, ...], no_cache: bool) -> in
 async def _build(provider: Provider[Any], retry: RetryTable, request: PrepareRequest) -> int:
     from ..retry import RetryPolicy
 
-    policy = RetryPolicy(retry, provider, lambda waiting: warn([f"{waiting.operation}: {waiting.error}; trying again"]))
+    policy = RetryPolicy(provider, retry, lambda waiting: warn([f"{waiting.operation}: {waiting.error}; trying again"]))
     try:
         image = await policy.call("prepare", lambda: provider.prepare(request), bounded=False)
     finally:

@@ -46,7 +46,7 @@ async def _reap(
 ) -> int:
     from ..retry import RetryPolicy
 
-    policy = RetryPolicy(retry, provider, lambda waiting: warn([f"{waiting.operation}: {waiting.error}; trying again"]))
+    policy = RetryPolicy(provider, retry, lambda waiting: warn([f"{waiting.operation}: {waiting.error}; trying again"]))
     try:
         refs = list(await policy.call("list", lambda: provider.list(run_id)))
         if expired:

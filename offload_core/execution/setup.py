@@ -28,7 +28,7 @@ class Setup:
     def __init__(self, request: RunRequest, bus: Bus) -> None:
         self.request = request
         self.bus = bus
-        self.retry = RetryPolicy(request.retry, request.provider, bus.emit)
+        self.retry = RetryPolicy(request.provider, request.retry, bus.emit)
         self.poller = Poller(request.provider)
         self.prepared = asyncio.Event()
         self._image: Image | None = None

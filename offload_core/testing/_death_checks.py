@@ -170,7 +170,7 @@ class DeathChecks(Checks):
         guarded: dict[str, Callable[[], Coroutine[Any, Any, None]]],
     ) -> None:
         """Transfers are under way as the core makes them when the sandbox dies."""
-        policy = RetryPolicy(RetryTable(attempts=5, initial_wait_secs=0.05, max_wait_secs=0.1), provider)
+        policy = RetryPolicy(provider, RetryTable(attempts=5, initial_wait_secs=0.05, max_wait_secs=0.1))
         async with Poller(provider) as poller, DeathWatch(sandbox, poller) as watch:
             under_way = [asyncio.create_task(policy.call(name, call, watch=watch)) for name, call in guarded.items()]
             await asyncio.sleep(0)

@@ -28,7 +28,6 @@ from loopback import Loopback
 from offload_modal import ModalOptions, ModalProvider
 
 from offload_core.abc import Command, Context, Download, Image, LivenessSettings, PrepareRequest, Sandbox, SandboxSpec
-from offload_core.config.schema import RetryTable
 from offload_core.errors import OffloadError, OperationTimedOut, SandboxDead, SandboxLost
 from offload_core.kit import launched, run_command
 from offload_core.liveness import DeathWatch, Poller
@@ -149,7 +148,7 @@ class Bench:
         made = await self.sandbox(stalled=moment.during and moment.download)
         provider = self.provider if moment.connected else _provider()
         sandbox = provider.attach(made.ref)
-        policy = RetryPolicy(RetryTable(), provider)
+        policy = RetryPolicy(provider)
         async with Poller(provider) as poller, DeathWatch(sandbox, poller) as watch:
             call = _download(sandbox, policy, watch) if moment.download else _exec(sandbox, watch)
             if moment.during:
@@ -198,7 +197,7 @@ class Bench:
         made = await self.sandbox(stalled=moment.during and moment.download)
         provider = self.provider if moment.connected else _provider()
         sandbox = provider.attach(made.ref)
-        policy = RetryPolicy(RetryTable(), provider)
+        policy = RetryPolicy(provider)
         async with Poller(provider) as poller, DeathWatch(sandbox, poller) as watch:
             call = _download(sandbox, policy, watch) if moment.download else _exec(sandbox, watch)
             flying = asyncio.ensure_future(call())

@@ -23,7 +23,7 @@ PACKAGES = sorted(
 """The packages of the providers that ship with Offload, and of the examples."""
 PROVIDER_PACKAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("providers/*/offload_*"))
 PRIVATE = re.compile("_(?!_)")
-PUBLIC_MODULES = {"abc", "errors", "kit", "liveness", "testing"}
+PUBLIC_MODULES = {"abc", "errors", "kit", "liveness", "retry", "testing"}
 TOP_LEVEL = {
     ".ci",
     ".github",

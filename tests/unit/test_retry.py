@@ -80,8 +80,8 @@ def world(settings: RetryTable = SETTINGS) -> World:
     """A backend without sandboxes."""
     backend = Backend(suite={})
     provider = MemoryProvider(backend, Context(name="memory", liveness=LIVENESS))
-    made = World(backend, provider, RetryPolicy(settings, provider))
-    made.policy = RetryPolicy(settings, provider, made.waits.append)
+    made = World(backend, provider, RetryPolicy(provider, settings))
+    made.policy = RetryPolicy(provider, settings, made.waits.append)
     return made
 
 

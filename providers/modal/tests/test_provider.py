@@ -49,7 +49,7 @@ async def test_rate_limit_of_terminations(own_loopback: Loopback, generation: st
     """What hits the rate limit is told as such, so that the one policy for retries tries it again, more slowly."""
     method = "SandboxTerminate" if generation == "v1" else "SandboxTerminateV2"
     async with provider() as maker:
-        policy = RetryPolicy(RetryTable(initial_wait_secs=0.05), maker)
+        policy = RetryPolicy(maker, RetryTable(initial_wait_secs=0.05))
         several = [await created(maker) for _ in range(4)]
         own_loopback.fail(method, "RESOURCE_EXHAUSTED", times=6)
         assert await policy.terminate_all([one.ref for one in several]) == {}

@@ -132,7 +132,7 @@ async def asking(*answers: bytes | ProviderError | None) -> AsyncIterator[Asked]
     box = Box(provider, ref)
     box.answers = list(answers)
     events: list[Stamped] = []
-    retry = RetryPolicy(RetryTable(), provider)
+    retry = RetryPolicy(provider)
     request = ArtefactRequest(
         globs=("*.txt",), failure_only=False, output_dir=Path("/out"), claim=claim, owns=lambda path: False
     )

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 import pytest
 
 from offload_core.abc import Command, Context, Process, SandboxRef
-from offload_core.config.schema import RetryTable
 from offload_core.errors import ConnectionLost, OperationTimedOut, SandboxDead
 from offload_core.execution.guarded import GuardedExecutor
 from offload_core.liveness import DeathWatch, Poller
@@ -53,7 +52,7 @@ async def guarded(secs: float = 0.0, failures: int = 0) -> AsyncIterator[tuple[B
     box = Box(provider, ref)
     box.secs, box.failures = secs, failures
     async with Poller(provider) as poller, DeathWatch(box, poller) as watch:
-        yield box, GuardedExecutor(watch, RetryPolicy(RetryTable(), provider))
+        yield box, GuardedExecutor(watch, RetryPolicy(provider))
     backend.end(ref)
 
 

@@ -27,6 +27,7 @@ from offload_core.abc import (
 )
 from offload_core.kit import launched
 from offload_core.liveness import DeathWatch, Poller
+from offload_core.retry import RetryPolicy
 
 from .._options import ModalOptions
 from .._provider import ModalProvider
@@ -131,7 +132,7 @@ async def destroy_many(arguments: Namespace) -> int:
     """End the sandboxes whose ids are on standard input; what may still be there is said on standard error."""
     refs = [SandboxRef(id=line.strip()) for line in sys.stdin if line.strip()]
     async with _provider() as provider:
-        failed = await provider.terminate_many(refs)
+        failed = await RetryPolicy(provider).terminate_all(refs)
     for error in failed.values():
         print(f"Error: {error}", file=sys.stderr)
     return 1 if failed else 0
