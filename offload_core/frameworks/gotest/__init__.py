@@ -25,8 +25,6 @@ from .packages import GoCommand, Package, read_tests
 from .stream import Builds, event, summary
 from .verdicts import PackageRun
 
-_NEEDED = Needed("Go", r"\bgo(\d+)\.(\d+)", (1, 20))
-_INSTALL = "install Go there: https://go.dev/doc/install"
 _MAX_ID_CHARS = 30_000
 """The names of a batch are one argument, which can have 128 KiB."""
 
@@ -86,10 +84,11 @@ class Go(BatchFramework[GoOptions]):
 
     Options = GoOptions
     start_secs: ClassVar[float] = 0.5
+    needed = Needed("Go", r"\bgo(\d+)\.(\d+)", (1, 20), "install Go there: https://go.dev/doc/install")
+    max_id_chars = _MAX_ID_CHARS
 
     def __init__(self, options: GoOptions) -> None:
         super().__init__(options)
-        self.max_id_chars = _MAX_ID_CHARS
         self._go = GoCommand(shlex.split(options.command), shlex.split(options.run_args))
 
     @classmethod
@@ -108,10 +107,6 @@ class Go(BatchFramework[GoOptions]):
     def version_command(self) -> Sequence[str]:
         """`go version`: also tells the toolchain that the project's go.mod selects."""
         return (*self._go.command, "version")
-
-    @override
-    async def check(self, launch: Launch) -> Health:
-        return await checked(launch, self.version_command(), f"{_INSTALL}, or correct `[framework] command`", _NEEDED)
 
     @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:

@@ -19,16 +19,18 @@ from ..tool import ListingFailed, Needed, checked, listing
 from .catalogue import event_name, suites, targets, tests
 from .process import BUILD_FAILED, run
 
-_NEEDED = Needed("cargo-nextest", r"cargo-nextest (\d+)\.(\d+)\.(\d+)", (0, 9, 103))
-"""The first one that tells a result when it has it, and not at the end."""
+_NEEDED = Needed(
+    name="cargo-nextest",
+    pattern=r"cargo-nextest (\d+)\.(\d+)\.(\d+)",
+    oldest=(0, 9, 103),  # the first one that tells a result when it has it, and not at the end
+    install="install cargo-nextest there: https://nexte.st/docs/installation",
+)
 
 MAX_ID_CHARS = 200_000
 """How long the ids of a batch may be together: the arguments of a program may have some MiB, with its environment."""
 
 _IGNORED_WORDS = ("--run-ignored", "--ignored", "--include-ignored")
 """A group's filters may say for themselves which of the ignored tests they want."""
-
-_INSTALL = "install cargo-nextest there: https://nexte.st/docs/installation"
 
 
 @frozen(kw_only=True)
@@ -64,7 +66,7 @@ class Nextest(BatchFramework[NextestOptions]):
     """Lists and runs tests with cargo-nextest 0.9.103 and newer."""
 
     Options = NextestOptions
-    start_secs: ClassVar[float] = 1.0
+    needed = _NEEDED
     max_id_chars = MAX_ID_CHARS
 
     @classmethod
@@ -81,10 +83,6 @@ class Nextest(BatchFramework[NextestOptions]):
     @override
     def version_command(self) -> Sequence[str]:
         return (*shlex.split(self.options.command), "--version")
-
-    @override
-    async def check(self, launch: Launch) -> Health:
-        return await checked(launch, self.version_command(), f"{_INSTALL}, or correct `[framework] command`", _NEEDED)
 
     @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
@@ -129,7 +127,7 @@ class Nextest(BatchFramework[NextestOptions]):
                 yield found
         except ListingFailed as error:
             if "no such command" in str(error):
-                raise DiscoveryError(f"{error}\n  {_INSTALL}") from error
+                raise DiscoveryError(f"{error}\n  {_NEEDED.install}") from error
             alone = await self._targets(launch) if error.ended.code == BUILD_FAILED else {}
             if len(alone) < 2:
                 raise

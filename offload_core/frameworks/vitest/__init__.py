@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import re
-import secrets
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,10 +16,7 @@ from typing_extensions import override
 from ...abc import (
     Collection,
     CollectionFailed,
-    Command,
     Discovered,
-    Exit,
-    Framework,
     Group,
     Health,
     Launch,
@@ -30,11 +25,9 @@ from ...abc import (
     key,
     shell_words,
 )
-from ...errors import DiscoveryError, ExecFailed
-from ..output import harmless
-from ..pytest.wire import Wire
 from ..selection import is_asked
-from ..tool import Needed, checked
+from ..tool import ListingFailed, Needed, checked
+from ..warm import WarmFramework, warn_unmatched
 from .session import VitestSession
 
 _COMMAND = "npx --no-install vitest"
@@ -44,11 +37,8 @@ _LOCKS = {
     "bun.lock": "bunx vitest",
     "bun.lockb": "bunx vitest",
 }
-_NEEDED = Needed("Vitest", r"vitest/(\d+)\.(\d+)", (2, 0))
-_SHOWN_LINES = 30
+_NEEDED = Needed("Vitest", r"vitest/(\d+)\.(\d+)", (2, 0), "install Vitest (`npm install -D vitest`)")
 _MAX_CHARS = 30_000
-_CORRECT = "correct `[framework] command`"
-_INSTALL = f"install Vitest (`npm install -D vitest`), or {_CORRECT}"
 _NO_FILES = "No test files found"
 
 
@@ -67,54 +57,41 @@ class VitestOptions:
     )
 
 
-class Vitest(Framework[VitestOptions]):
+class Vitest(WarmFramework[VitestOptions]):
     """Lists and runs tests with Vitest 2.0 and newer."""
 
     Options = VitestOptions
-    contract = 2
+    title = "Vitest"
+    variable = "OFFLOAD_VITEST"
     start_secs = 0.25
     module_secs = 1.0
 
     @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
-        marker = secrets.token_hex(12)
-        command = await self._command(launch, "discover", marker, group.filters or _files(group, launch))
-        try:
-            process = await launch.executor.exec(command)
-        except ExecFailed as error:
-            raise DiscoveryError(f"Vitest could not be started for group '{group.name}': {error}") from error
-        wire = Wire(process, marker, launch.log, lambda event: False)
-        complete = False
         unmatched = set(group.select)
         try:
-            await wire.close_stdin()
-            while (event := await wire.next()) is not None:
-                match event["event"]:
-                    case "tests":
-                        for id, number, path, module, line in event["tests"]:
-                            test = group.test(id, path, affinity=module, number=number, file=path, line=line)
-                            unmatched.difference_update(asked := _chosen(group, launch, test.id, test.path))
-                            if asked:
-                                yield test
-                    case "failed" if _chosen(group, launch, event["path"], event["file"]):
-                        yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
-                    case "bye":
-                        complete = True
-            ended = await wire.wait()
-        finally:
-            if not wire.over:
-                await asyncio.shield(wire.kill())
-        said = wire.tail()
-        if not complete and _NO_FILES not in said:
-            raise DiscoveryError(_explained(group, command, ended, said))
+            async with aclosing(self.listed(group, launch, group.filters or _files(group, launch))) as events:
+                async for event in events:
+                    match event["event"]:
+                        case "tests":
+                            for id, number, path, module, line in event["tests"]:
+                                unmatched.difference_update(asked := _chosen(group, launch, id, path))
+                                if asked:
+                                    yield group.test(id, path, affinity=module, number=number, file=path, line=line)
+                        case "failed" if _chosen(group, launch, event["path"], event["file"]):
+                            yield CollectionFailed(
+                                path=event["path"], message=event["message"], details=event["details"]
+                            )
+        except ListingFailed as error:
+            if _NO_FILES not in error.ended.reason:
+                raise
         for one in sorted(unmatched):
-            launch.log(f"warning: nothing in group '{group.name}' matches {harmless(one.encode(errors='replace'))}")
+            warn_unmatched(group, launch, one)
 
     @override
     async def open(self, launch: Launch, collection: Collection) -> TestSession:
-        marker = secrets.token_hex(12)
-        command = await self._command(launch, "session", marker, ())
-        return VitestSession(await launch.executor.exec(command), marker, launch, _directory(launch))
+        process, marker, _ = await self.start(launch, "session")
+        return VitestSession(process, marker, launch, _directory(launch))
 
     @classmethod
     @override
@@ -127,36 +104,32 @@ class Vitest(Framework[VitestOptions]):
 
     @override
     async def check(self, launch: Launch) -> Health:
-        argv = (*shlex.split(self.options.command), "--version")
-        return await checked(launch, argv, _INSTALL, _NEEDED)
+        return await checked(launch, (*shlex.split(self.options.command), "--version"), _NEEDED)
 
-    async def _command(self, launch: Launch, mode: str, marker: str, words: tuple[str, ...]) -> Command:
+    @override
+    async def install(self, launch: Launch) -> PurePosixPath:
         directory = _directory(launch)
-        reporter = directory / "reporter"
-        await launch.executor.upload([Upload(Path(__file__).with_name("reporter"), reporter)])
-        settings = {
-            "mode": mode,
-            "token": marker,
-            "directory": str(directory),
-            "reporter": str(reporter),
-            "root": str(launch.root),
-        }
+        await launch.executor.upload([Upload(Path(__file__).with_name("reporter"), directory / "reporter")])
+        return directory
+
+    @override
+    def settings(self, launch: Launch, directory: PurePosixPath) -> Mapping[str, Any]:
+        return {"reporter": str(directory / "reporter"), "root": str(launch.root)}
+
+    @override
+    def argv(self, launch: Launch, directory: PurePosixPath, words: Sequence[str]) -> tuple[str, ...]:
         more = shlex.split(self.options.run_args)
-        coverage = () if any(word.startswith("--coverage") for word in more) else ("--coverage.enabled=false",)
-        argv = (
-            *shlex.split(self.options.command),
-            "run",
-            f"--reporter={reporter / 'reporter.mjs'}",
-            "--watch=false",
-            *coverage,
-            *more,
-            *words,
-        )
-        return Command(
-            argv=argv,
-            cwd=launch.root,
-            env={"TMPDIR": str(launch.scratch / "tmp"), **launch.env, "OFFLOAD_VITEST": json.dumps(settings)},
-        )
+        own = [f"--reporter={directory / 'reporter' / 'reporter.mjs'}", "--watch=false"]
+        if not any(word.startswith("--coverage") for word in more):
+            own.append("--coverage.enabled=false")
+        return (*shlex.split(self.options.command), "run", *own, *more, *words)
+
+    @override
+    def remedy(self, argv: Sequence[str], code: int | None, said: str) -> str:
+        if code in (126, 127) or "canceled due to missing packages" in said:
+            what = f"`{argv[0]}` or what it starts is not there"
+            return f"{what}: {_NEEDED.install}, or correct `[framework] command`."
+        return "Run the command by hand, without the option --reporter, to see what Vitest says."
 
 
 def _directory(launch: Launch) -> PurePosixPath:
@@ -180,19 +153,3 @@ def _files(group: Group, launch: Launch) -> tuple[str, ...]:
             return ()
         files[os.path.relpath(root / file, root)] = None
     return tuple(files) if sum(map(len, files)) < _MAX_CHARS and "." not in files else ()
-
-
-def _explained(group: Group, command: Command, ended: Exit, said: str) -> str:
-    lines = "\n".join(f"    {line}" for line in said.splitlines()[-_SHOWN_LINES:])
-    how = str(Exit(ended.code, ended.signal))
-    return (
-        f"Vitest could not list the tests of group '{group.name}': {how}\n"
-        f"  command: {shlex.join(command.argv)}\n  its last lines:\n{lines}\n  {_todo(command.argv, ended, said)}"
-    )
-
-
-def _todo(argv: tuple[str, ...], ended: Exit, said: str) -> str:
-    """What to do about a Vitest that does not start."""
-    if ended.code in (126, 127) or "canceled due to missing packages" in said:
-        return f"`{argv[0]}` or what it starts is not there: {_INSTALL}."
-    return "Run the command by hand, without the option --reporter, to see what Vitest says."

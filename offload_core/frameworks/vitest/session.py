@@ -1,4 +1,4 @@
-"""A warm Vitest in a sandbox. It speaks the protocol of the warm pytest process."""
+"""A warm Vitest in a sandbox. It speaks the protocol of `warm`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing_extensions import override
 
 from ...abc import Launch, ModuleStarted, Outcome, Process, SessionEvent, TestFinished, TestStarted
 from ...errors import ProviderError
-from ..pytest.session import PytestSession
-from ..tool import Tool
+from ..tool import ToolCrashed, read_file
+from ..warm import WarmSession
 
 
-class VitestSession(PytestSession):
+class VitestSession(WarmSession):
     """See `TestSession`.
 
     Test processes note what they begin and end in a file, because whatever kills them may kill the reporter, too:
@@ -36,10 +36,10 @@ class VitestSession(PytestSession):
         await super().kill()
 
     @override
-    async def _next(self) -> SessionEvent:
+    async def __anext__(self) -> SessionEvent:
         if self._untold is None:
             try:
-                return self._noted(await super()._next())
+                return self._noted(await super().__anext__())
             except StopAsyncIteration:
                 self._untold = deque() if self._complete or self._killed else await self._read()
         if not self._untold:
@@ -53,20 +53,17 @@ class VitestSession(PytestSession):
                 self._finished.discard(key)  # it runs again
             case TestFinished(key=key):
                 self._finished.add(key)
-            case _:
-                pass
         return event
 
     async def _read(self) -> deque[SessionEvent]:
         """What had begun or ended and was not told, from the file."""
         events: deque[SessionEvent] = deque()
         try:
-            async with await Tool.start(self._launch, ("cat", "--", str(self._began))) as tool:
-                lines = [line async for line in tool.lines()]
-        except ProviderError as error:
+            noted = await read_file(self._launch, self._began) or b""
+        except (ProviderError, ToolCrashed) as error:
             self._log(f"{self._began} could not be read: {error}")
             return events
-        for line in lines:
+        for line in noted.split(b"\n"):
             try:
                 event = self._typed(*json.loads(line))
             except (ValueError, TypeError, AttributeError, RecursionError):

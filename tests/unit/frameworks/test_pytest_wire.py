@@ -15,7 +15,7 @@ from offload_core.abc import Command, Exit, Process
 from offload_core.frameworks import pytest as framework
 from offload_core.frameworks.output import MAX_LOG_BYTES, TAIL_BYTES, Lines, harmless
 from offload_core.frameworks.pytest import Pytest, PytestOptions
-from offload_core.frameworks.pytest.wire import Wire
+from offload_core.frameworks.wire import Wire
 
 
 class Canned(Process):
