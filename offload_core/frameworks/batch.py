@@ -83,7 +83,7 @@ class Batch:
         return path
 
     async def read(self, path: PurePosixPath) -> bytes | None:
-        """A file that the tool wrote, as `tool.read_file` does."""
+        """A file that the tool wrote; see `read_file`."""
         return await read_file(self.launch, path)
 
     async def remove(self, path: PurePosixPath) -> None:

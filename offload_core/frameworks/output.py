@@ -18,7 +18,6 @@ TAIL_BYTES = 4096
 """How much of what was written last is kept to explain an unexpected end."""
 
 _MAX_TAIL_LINES = 200
-
 _HARMLESS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
 

@@ -16,20 +16,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..abc import ByteStream, Command, Exit, Finding, Health, Launch, Process, Severity
 from ..errors import DiscoveryError, ExecFailed, FrameworkError, OffloadError, ProviderError
 from .output import Lines, Log, harmless
-
-MAX_LINE_BYTES = 1 << 24
-"""A longer line of a tool's standard output comes in pieces."""
-
-GRACE_SECS = 2.0
-"""How long what a tool left running may hold on to its output."""
-
-DRAIN_SECS = 0.25
-"""How long standard error may take to be read, once standard output is."""
 
 CHECK_SECS = 60.0
 """How long a tool may take to tell its version."""
@@ -37,6 +28,9 @@ CHECK_SECS = 60.0
 MAX_FILE_BYTES = 1 << 28
 """A longer file is not read."""
 
+_MAX_LINE_BYTES = 1 << 24  # a longer line of standard output comes in pieces
+_GRACE_SECS = 2.0  # what a tool left running may hold on to its output for so long
+_DRAIN_SECS = 0.25  # standard error may take so long to be read, once standard output is
 _SHOWN_LINES = 30
 
 _TELL = """\
@@ -56,11 +50,11 @@ class ListingFailed(DiscoveryError):
     """A tool that was to list tests failed.
 
     Args:
-        what: it could not do, for people.
-        argv: how it was started.
-        ended: how it ended.
+        what: the tool could not do, for people.
         said: what it printed, of which the last lines are shown.
-        remedy: what to do, where that is known.
+
+    Attributes:
+        ended: how it ended.
     """
 
     def __init__(self, what: str, argv: Sequence[str], ended: Exit, said: str, remedy: str = "") -> None:
@@ -80,8 +74,7 @@ class Tool:
         ended: how it ended, once `exit` has been called.
     """
 
-    def __init__(self, launch: Launch, argv: Sequence[str], process: Process, token: str) -> None:
-        self.argv = tuple(argv)
+    def __init__(self, launch: Launch, process: Process, token: str) -> None:
         self._process = process
         self._token = token.encode() + b" "
         self._chunks = aiter(process.stdout)
@@ -101,7 +94,7 @@ class Tool:
         """
         token = secrets.token_hex(12)
         process = await launch.executor.exec(project_command(launch, ("/bin/sh", "-c", _TELL, token, *argv), env or {}))
-        tool = cls(launch, argv, process, token)
+        tool = cls(launch, process, token)
         try:
             await process.close_stdin()
         except BaseException:
@@ -142,11 +135,12 @@ class Tool:
         Raises:
             SandboxDead, ConnectionLost: the stream broke.
         """
-        lines = Lines(MAX_LINE_BYTES)
+        lines = Lines(_MAX_LINE_BYTES)
         while chunk := await self._chunk():
             for line in lines.feed(chunk):
                 if line.startswith(self._token):
-                    self._told = _exit(int(line.removeprefix(self._token)))
+                    code = int(line.removeprefix(self._token))
+                    self._told = Exit(signal=code - 128) if 128 < code < 128 + 65 else Exit(code=code)
                     return
                 yield line
             await asyncio.sleep(0)  # also if the stream never makes anybody wait
@@ -160,7 +154,7 @@ class Tool:
         try:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not coming.done():
-                await asyncio.wait({coming}, timeout=GRACE_SECS)
+                await asyncio.wait({coming}, timeout=_GRACE_SECS)
             return coming.result() if coming.done() else b""
         finally:
             coming.cancel()
@@ -173,7 +167,7 @@ class Tool:
                 yet.
             SandboxDead, ConnectionLost: its end was not seen, and so says nothing of what it did.
         """
-        await asyncio.wait({self._end, self._errors}, timeout=GRACE_SECS if self._told else DRAIN_SECS)
+        await asyncio.wait({self._end, self._errors}, timeout=_GRACE_SECS if self._told else _DRAIN_SECS)
         if not (self._end.done() and self._errors.done()):
             await self.kill()  # what it left running holds on to it
         self._over = True
@@ -196,18 +190,13 @@ class Tool:
             await self._log.read(self._process.stderr)
 
 
-def _exit(code: int) -> Exit:
-    """From a shell's idea of how a command ended."""
-    return Exit(signal=code - 128) if 128 < code < 128 + 65 else Exit(code=code)
-
-
 def project_command(launch: Launch, argv: Sequence[str], env: Mapping[str, str]) -> Command:
     """A command in the project's root, with a place of the sandbox's own for temporary files."""
     return Command(argv=argv, cwd=launch.root, env={"TMPDIR": str(launch.scratch / "tmp"), **launch.env, **env})
 
 
-async def run(launch: Launch, argv: Sequence[str]) -> tuple[Exit, str]:
-    """Run a tool to its end, with all that it says in the log. Returns how it ended, and its last lines.
+async def run(launch: Launch, argv: Sequence[str]) -> Exit:
+    """Run a tool to its end, with all that it says in the log, and the last of that in the second line of `reason` on.
 
     Raises:
         ProviderError, ToolCrashed: as `Tool`.
@@ -215,7 +204,8 @@ async def run(launch: Launch, argv: Sequence[str]) -> tuple[Exit, str]:
     async with await Tool.start(launch, argv) as tool:
         async for line in tool.lines():
             tool.say(line)
-        return await tool.exit(), tool.tail()
+        ended = await tool.exit()
+        return evolve(ended, reason=f"\n{tool.tail()}" if tool.tail() else "")
 
 
 async def read_file(launch: Launch, path: PurePosixPath) -> bytes | None:
@@ -282,9 +272,7 @@ class Needed:
     """The oldest version of a tool that will do.
 
     Attributes:
-        name: of the tool.
         pattern: finds its version, with a group for each number.
-        oldest: these numbers.
         install: what to do where it is not there.
     """
 

@@ -9,19 +9,20 @@ import argparse
 import re
 import shlex
 import warnings
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from attrs import frozen
 from typing_extensions import override
 
-from ...abc import CollectionFailed, Discovered, Group, Health, Launch, Test, key, shell_words
+from ...abc import CollectionFailed, Discovered, Group, Launch, Test, key, shell_words
 from ...errors import DiscoveryError, FrameworkUnusable
 from ..batch import Batch, BatchFramework
-from ..selection import is_asked
-from ..tool import Needed, ToolCrashed, checked
-from .packages import GoCommand, Package, read_tests
+from ..selection import is_asked, is_selected
+from ..tool import Needed, ToolCrashed
+from .packages import Package, list_packages, read_tests
 from .stream import Builds, event, summary
 from .verdicts import PackageRun
 
@@ -66,19 +67,6 @@ class GoOptions:
     )
 
 
-@frozen(kw_only=True)
-class _Filters:
-    """What a group's filters mean."""
-
-    packages: tuple[str, ...]
-    run: re.Pattern[str]
-    skip: re.Pattern[str] | None
-
-    def match(self, name: str) -> bool:
-        """Whether they leave a test in."""
-        return self.run.search(name) is not None and not (self.skip and self.skip.search(name))
-
-
 class Go(BatchFramework[GoOptions]):
     """Lists and runs the tests, examples and fuzz seeds of Go packages, with Go 1.20 and newer."""
 
@@ -89,7 +77,8 @@ class Go(BatchFramework[GoOptions]):
 
     def __init__(self, options: GoOptions) -> None:
         super().__init__(options)
-        self._go = GoCommand(shlex.split(options.command), shlex.split(options.run_args))
+        self._go = shlex.split(options.command)
+        self._run_args = shlex.split(options.run_args)
 
     @classmethod
     @override
@@ -106,21 +95,21 @@ class Go(BatchFramework[GoOptions]):
     @override
     def version_command(self) -> Sequence[str]:
         """`go version`: also tells the toolchain that the project's go.mod selects."""
-        return (*self._go.command, "version")
+        return (*self._go, "version")
 
     @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """List the tests of a group, as go lists them, without building them; see `Framework.discover`."""
-        filters = _filters(group, self.options.packages)
-        packages = await self._go.packages(launch, filters.packages)
-        wanted = [package for package in packages if _may_hold(package.path, group.select, launch.root)]
+        patterns, selects = _filters(group)
+        packages = await list_packages(launch, self._go, self._run_args, patterns or self.options.packages)
+        wanted = [package for package in packages if _may_hold(package.path, group, launch)]
         await read_tests(launch, [package for package in wanted if not package.error])
         for package in wanted:
             if package.error:
                 yield CollectionFailed(path=package.path, message=summary(package.error), details=package.error)
-            for name in filter(filters.match, package.tests):
+            for name in filter(selects, package.tests):
                 test = _test(group, package, name)
-                if not group.select or is_asked(test.id, test.path, group.select, Path(launch.root)):
+                if is_selected(group, launch, test.id, test.path):
                     yield test
 
     # -- running --------------------------------------------------------------------------------------------------
@@ -128,15 +117,16 @@ class Go(BatchFramework[GoOptions]):
     @override
     async def run_batch(self, batch: Batch) -> None:
         """The tests of one package or of several, in a process for each, as many at once as go runs."""
-        patterns: dict[str, dict[str, str]] = {}
-        directories: dict[str, PurePosixPath] = {}
+        ids: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        names: defaultdict[PurePosixPath, list[str]] = defaultdict(list)
         for test in batch.left.values():
-            patterns.setdefault(test.affinity, {})[test.id.rpartition(".")[2]] = test.id
-            directories[test.affinity] = batch.launch.root / test.path
-        runs = {package: PackageRun(batch, names) for package, names in patterns.items()}
+            name = test.id.rpartition(".")[2]
+            ids[test.affinity][name] = test.id
+            names[batch.launch.root / test.path].append(name)
+        runs = {package: PackageRun(batch, its) for package, its in ids.items()}
         builds = Builds()
-        chooser = await batch.upload("choose.sh", _chooser({directories[each]: patterns[each] for each in patterns}))
-        script = await batch.upload("go.sh", self._go_test(chooser, tuple(patterns)))
+        chooser = await batch.upload("choose.sh", _chooser(names))
+        script = await batch.upload("go.sh", self._go_test(chooser, tuple(runs)))
         async with await batch.start(("/bin/sh", str(script)), env={"PWD": str(batch.launch.root)}) as tool:
             async for line in tool.lines():
                 each = event(line)
@@ -158,7 +148,7 @@ class Go(BatchFramework[GoOptions]):
         """A script, as it can be longer than some backends let a command be. All that go says comes in its order."""
         mark = '"' if "'" in str(chooser) else "'"  # go knows both, but no way to escape them
         ours = ("-json", "-count=1", "-timeout=0", "-failfast=false", f"-exec=/bin/sh {mark}{chooser}{mark}")
-        argv = (*self._go.command, "test", *ours, *packages, *self._go.run_args)
+        argv = (*self._go, "test", *ours, *packages, *self._run_args)
         return f"exec {shlex.join(argv)} 2>&1\n".encode()
 
 
@@ -172,8 +162,8 @@ def _chooser(names: Mapping[PurePosixPath, Iterable[str]]) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _filters(group: Group, packages: tuple[str, ...]) -> _Filters:
-    """What a group's filters mean.
+def _filters(group: Group) -> tuple[Sequence[str], Callable[[str], bool]]:
+    """What a group's filters mean: packages, and which of their tests.
 
     Raises:
         DiscoveryError: something in them is no filter.
@@ -188,11 +178,9 @@ def _filters(group: Group, packages: tuple[str, ...]) -> _Filters:
         raise DiscoveryError(f"the filters of group '{group.name}': {error}. {_HOW}") from error
     if unknown:
         raise DiscoveryError(f"the filters of group '{group.name}': {shlex.join(unknown)}: {_HOW}")
-    return _Filters(
-        packages=tuple(found.packages) or packages,
-        run=_regex(group, found.run),
-        skip=_regex(group, found.skip) if found.skip else None,
-    )
+    run = _regex(group, found.run)
+    skip = _regex(group, found.skip) if found.skip else None
+    return found.packages, lambda name: bool(run.search(name)) and not (skip and skip.search(name))
 
 
 def _regex(group: Group, text: str) -> re.Pattern[str]:
@@ -206,13 +194,13 @@ def _regex(group: Group, text: str) -> re.Pattern[str]:
         raise DiscoveryError(f"the filters of group '{group.name}': {text}: {error}") from error
 
 
-def _may_hold(path: str, select: Sequence[str], root: PurePosixPath) -> bool:
+def _may_hold(path: str, group: Group, launch: Launch) -> bool:
     """Whether a package can have tests that were asked for."""
-    if not select or is_asked(path, path, select, Path(root)):
+    if is_selected(group, launch, path, path):
         return True
-    for one in select:
+    for one in group.select:
         package, _, test = one.rpartition(".")
-        if _is_test(test) and (is_asked(path, path, (package,), Path(root)) if package else path == "."):
+        if _is_test(test) and (is_asked(path, path, (package,), Path(launch.root)) if package else path == "."):
             return True
     return False
 

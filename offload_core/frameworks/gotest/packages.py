@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ...abc import Launch, Upload
 from ...errors import DiscoveryError
@@ -51,26 +51,25 @@ class Package:
     tests: dict[str, tuple[str, int] | None] = field(factory=dict)
 
 
-@frozen
-class GoCommand:
-    """The go command, as it is configured."""
+async def list_packages(
+    launch: Launch, go: Sequence[str], run_args: Sequence[str], patterns: Sequence[str]
+) -> list[Package]:
+    """The packages that have tests, without their tests, and those that cannot be loaded.
 
-    command: Sequence[str]
-    run_args: Sequence[str]
+    Args:
+        go: the go command, as it is configured.
+        run_args: of `go test`.
 
-    async def packages(self, launch: Launch, patterns: Sequence[str]) -> list[Package]:
-        """The packages that have tests, without their tests, and those that cannot be loaded.
-
-        Raises:
-            DiscoveryError: go cannot list any; says what it printed.
-        """
-        argv = (*self.command, "list", "-e", "-test", _FIELDS, *_selecting(self.run_args), "--", *patterns)
-        # Directories are then told as the root is, whatever links lead to it.
-        lines = [line async for line in listing(launch, argv, "the packages", env={"PWD": str(launch.root)})]
-        found: dict[str, Package] = {}
-        for each in _objects(b"\n".join(lines).decode(errors="replace")):
-            _merge(found, each, launch.root)
-        return [package for package in found.values() if package.error or package.main]
+    Raises:
+        DiscoveryError: go cannot list any; says what it printed.
+    """
+    argv = (*go, "list", "-e", "-test", _FIELDS, *_selecting(run_args), "--", *patterns)
+    # Directories are then told as the root is, whatever links lead to it.
+    lines = [line async for line in listing(launch, argv, "the packages", env={"PWD": str(launch.root)})]
+    found: dict[str, Package] = {}
+    for each in _objects(b"\n".join(lines).decode(errors="replace")):
+        _merge(found, each, launch.root)
+    return [package for package in found.values() if package.error or package.main]
 
 
 async def read_tests(launch: Launch, packages: Iterable[Package]) -> None:

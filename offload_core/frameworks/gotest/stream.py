@@ -7,7 +7,6 @@ messages under a heading `# import/path`.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import deque
 from typing import Any
@@ -16,7 +15,7 @@ from attrs import define, field, frozen
 from typing_extensions import override
 
 from ..batch import MAX_TEXT
-from ..output import harmless
+from ..output import harmless, seconds
 
 _HEADING = re.compile(r"# \[?([^\s\]]+)")
 _NOT_BUILT = re.compile(rb"FAIL\t(\S+) \[(?:build|setup) failed\]$")
@@ -65,7 +64,7 @@ def event(line: bytes) -> Event | None:
         package=_text(data, "Package") or _import_path(data, "ImportPath"),
         test=_text(data, "Test"),
         output=_text(data, "Output"),
-        seconds=_seconds(data.get("Elapsed")),
+        seconds=seconds(data.get("Elapsed")),
         build=_import_path(data, "FailedBuild"),
     )
 
@@ -78,11 +77,6 @@ def _text(data: dict[str, Any], name: str) -> str:
 def _import_path(data: dict[str, Any], name: str) -> str:
     """`p` of `p [p.test]`."""
     return _text(data, name).partition(" ")[0]
-
-
-def _seconds(value: object) -> float:
-    known = isinstance(value, (int, float)) and math.isfinite(value) and value > 0
-    return float(value) if known else 0.0  # type: ignore[arg-type]
 
 
 @define

@@ -6,16 +6,16 @@ import shlex
 import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from attrs import frozen
 from typing_extensions import override
 
-from ...abc import CollectionFailed, Discovered, Group, Health, Launch, Test, key, shell_words
+from ...abc import CollectionFailed, Discovered, Group, Launch, Test, key, shell_words
 from ...errors import DiscoveryError
 from ..batch import Batch, BatchFramework
-from ..selection import is_asked
-from ..tool import ListingFailed, Needed, checked, listing
+from ..selection import is_selected
+from ..tool import ListingFailed, Needed, listing
 from .catalogue import event_name, suites, targets, tests
 from .process import BUILD_FAILED, run
 
@@ -90,7 +90,7 @@ class Nextest(BatchFramework[NextestOptions]):
         async for found in self._list(group, launch):
             path = found.path if not isinstance(found, Test) else found.id
             binary = path.partition(" ")[0]  # no package's or target's name has a space
-            if not group.select or is_asked(path, binary, group.select, Path(launch.root)):
+            if is_selected(group, launch, path, binary):
                 yield found
 
     @override
@@ -104,10 +104,7 @@ class Nextest(BatchFramework[NextestOptions]):
                 rounds.append(into := {})
             into[name] = test
         for each in rounds:
-            await run(batch, each, self._run_command)
-
-    def _run_command(self, *words: str) -> Sequence[str]:
-        return self.command("run", *words, *shlex.split(self.options.run_args))
+            await run(batch, each, self.command("run"), shlex.split(self.options.run_args))
 
     def command(self, subcommand: str, *words: str) -> tuple[str, ...]:
         """`cargo nextest SUBCOMMAND` as it is configured."""

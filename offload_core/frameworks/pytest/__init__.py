@@ -105,13 +105,14 @@ class Pytest(WarmFramework[PytestOptions]):
         argv = (*shlex.split(self.options.command), "--version")
         try:
             async with asyncio.timeout(CHECK_SECS):
-                ended, said = await run(launch, argv)
+                ended = await run(launch, argv)
         except TimeoutError:
             return _unhealthy(f"`{shlex.join(argv)}` did not end within {CHECK_SECS:g} s", "run it by hand")
         except OffloadError as error:
             return _unhealthy(str(error), self.remedy(argv, None, ""))
         if not ended.ok:
-            return _unhealthy(f"`{shlex.join(argv)}`: {ended}", self.remedy(argv, ended.code, said))
+            return _unhealthy(f"`{shlex.join(argv)}`: {ended}", self.remedy(argv, ended.code, ended.reason))
+        said = ended.reason.strip()
         words = (word for line in said.splitlines() if "pytest" in line for word in line.split())
         number = next((word for word in words if word[0].isdigit()), "")
         return Health((_NEEDED.judge(f"pytest {number}" if number else said, _NEEDED.install),))

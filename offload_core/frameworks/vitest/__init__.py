@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path, PurePosixPath
@@ -20,15 +22,21 @@ from ...abc import (
     Group,
     Health,
     Launch,
+    ModuleStarted,
+    Outcome,
+    Process,
+    SessionEvent,
+    TestFinished,
     TestSession,
+    TestStarted,
     Upload,
     key,
     shell_words,
 )
+from ...errors import ProviderError
 from ..selection import is_asked
-from ..tool import ListingFailed, Needed, checked
-from ..warm import WarmFramework, warn_unmatched
-from .session import VitestSession
+from ..tool import ListingFailed, Needed, ToolCrashed, checked, read_file
+from ..warm import WarmFramework, WarmSession, warn_unmatched
 
 _COMMAND = "npx --no-install vitest"
 _LOCKS = {
@@ -130,6 +138,79 @@ class Vitest(WarmFramework[VitestOptions]):
             what = f"`{argv[0]}` or what it starts is not there"
             return f"{what}: {_NEEDED.install}, or correct `[framework] command`."
         return "Run the command by hand, without the option --reporter, to see what Vitest says."
+
+
+class VitestSession(WarmSession):
+    """A warm Vitest in a sandbox.
+
+    Test processes note what they begin and end in a file, because whatever kills them may kill the reporter, too:
+    after such an end, what it had not told is read from there.
+    """
+
+    def __init__(self, process: Process, marker: str, launch: Launch, directory: PurePosixPath) -> None:
+        super().__init__(process, marker, launch.log)
+        self._launch = launch
+        self._began = directory / "began.jsonl"
+        self._started: set[str] = set()
+        self._finished: set[str] = set()
+        self._untold: deque[SessionEvent] | None = None
+        self._killed = False
+
+    @override
+    async def kill(self) -> None:
+        self._killed = True
+        await super().kill()
+
+    @override
+    async def __anext__(self) -> SessionEvent:
+        if self._untold is None:
+            try:
+                return self._noted(await super().__anext__())
+            except StopAsyncIteration:
+                self._untold = deque() if self._complete or self._killed else await self._read()
+        if not self._untold:
+            raise StopAsyncIteration
+        return self._untold.popleft()
+
+    def _noted(self, event: SessionEvent) -> SessionEvent:
+        match event:
+            case TestStarted(key=key):
+                self._started.add(key)
+                self._finished.discard(key)  # it runs again
+            case TestFinished(key=key):
+                self._finished.add(key)
+        return event
+
+    async def _read(self) -> deque[SessionEvent]:
+        """What had begun or ended and was not told, from the file."""
+        events: deque[SessionEvent] = deque()
+        try:
+            noted = await read_file(self._launch, self._began) or b""
+        except (ProviderError, ToolCrashed) as error:
+            self._log(f"{self._began} could not be read: {error}")
+            return events
+        for line in noted.split(b"\n"):
+            try:
+                event = self._typed(*json.loads(line))
+            except (ValueError, TypeError, AttributeError, RecursionError):
+                continue  # also the line that it was at
+            if event is not None:
+                events.append(self._noted(event))
+        return events
+
+    def _typed(
+        self, kind: str, what: str, outcome: str = "", message: str = "", ms: float = 0.0
+    ) -> SessionEvent | None:
+        match kind:
+            case "m":
+                file = PurePosixPath(what.partition("\0")[2])
+                return ModuleStarted(str(file.relative_to(self._launch.root)))
+            case "t" if what not in self._started:
+                return TestStarted(what)
+            case "e" if what not in self._finished:
+                return TestFinished(key=what, outcome=Outcome(outcome), duration=float(ms) / 1000, message=message)
+            case _:
+                return None
 
 
 def _directory(launch: Launch) -> PurePosixPath:

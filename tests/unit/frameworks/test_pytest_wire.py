@@ -164,6 +164,6 @@ def test_plugin_is_old_python() -> None:
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
     assert imported <= {
-        *("__future__", "_thread", "collections", "contextlib", "difflib", "fcntl", "json", "os", "queue", "resource"),
-        *("sys", "time", "traceback", "typing", "pytest", "_pytest"),
+        *("__future__", "_thread", "collections", "contextlib", "difflib", "fcntl", "io", "json", "os", "queue"),
+        *("resource", "sys", "time", "traceback", "typing", "pytest", "_pytest"),
     }
