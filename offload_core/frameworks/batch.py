@@ -12,7 +12,7 @@ import asyncio
 import shlex
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
@@ -40,9 +40,9 @@ from ..abc import (
 from ..abc._framework import OptionsT
 from ..errors import DiscoveryError, FrameworkUnusable, ProviderError
 from ..kit import cut
-from .tool import Needed, Tool, ToolCrashed, checked, read_file, run, version
+from .tool import Needed, Tool, ToolCrashed, checked, version
 
-__all__ = ["Batch", "BatchFramework", "BatchSession", "ToolCrashed"]
+__all__ = ["Batch", "BatchFramework", "ToolCrashed"]
 
 MAX_TEXT = 1 << 20
 """Of a longer text only head and tail are kept, in characters."""
@@ -82,18 +82,6 @@ class Batch:
         await self.launch.executor.upload([Upload(data, path)])
         return path
 
-    async def read(self, path: PurePosixPath) -> bytes | None:
-        """A file that the tool wrote; see `read_file`."""
-        return await read_file(self.launch, path)
-
-    async def remove(self, path: PurePosixPath) -> None:
-        """Remove a file, if it is there.
-
-        Raises:
-            ProviderError: as `Tool`.
-        """
-        await run(self.launch, ("rm", "-f", "--", str(path)))
-
     def began(self, *ids: str) -> None:
         """These tests run now. Ids that are not left are ignored."""
         for id in ids:
@@ -111,11 +99,11 @@ class Batch:
         details: str = "",
         output: Sequence[Section] = (),
         properties: Sequence[tuple[str, str]] = (),
-    ) -> bool:
-        """A test has ended; `duration` in seconds. False, and nothing else, for an id that is not left."""
+    ) -> None:
+        """A test has ended; `duration` in seconds. An id that is not left is ignored."""
         test = self.left.pop(id, None)
         if test is None:
-            return False
+            return
         self._emit(
             TestFinished(
                 key=test.key,
@@ -127,11 +115,10 @@ class Batch:
                 properties=tuple(properties),
             )
         )
-        return True
 
-    def unreported(self, message: str, details: str = "") -> None:
-        """The tool came to its end without these: they are errors, and `message` says why."""
-        for id in tuple(self.left):
+    def unreported(self, message: str, details: str = "", *, ids: Iterable[str] | None = None) -> None:
+        """The tool came to its end without these, or all that are left: they are errors, and `message` says why."""
+        for id in tuple(self.left if ids is None else ids):
             self.finished(id, Outcome.ERROR, 0.0, message=message, details=details)
 
 

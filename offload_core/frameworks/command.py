@@ -20,7 +20,7 @@ from ..kit import JUnitCase, NotJUnit, read_junit
 from .batch import Batch, BatchFramework, ToolCrashed
 from .output import harmless
 from .selection import is_selected
-from .tool import Tool, listing
+from .tool import Tool, listing, read_file, run
 
 MAX_ID_CHARS = 30_000
 """How long the ids on one command line may be together: one argument of a program can have 128 KiB."""
@@ -82,11 +82,6 @@ class CommandOptions:
     )
     working_dir: str | None = key(None, "Where both commands start, relative to the project's root.")
 
-    @property
-    def reports(self) -> bool:
-        """Whether the run command writes a result file."""
-        return self.result_file is not None or "{result_file}" in self.run_command
-
 
 class CommandFramework(BatchFramework[CommandOptions]):
     """Lists and runs tests with shell commands of the user."""
@@ -128,7 +123,7 @@ class CommandFramework(BatchFramework[CommandOptions]):
     @override
     async def run_batch(self, batch: Batch) -> None:
         """All tests by one command that reports, or each by a command of its own."""
-        if self.options.reports:
+        if self.options.result_file is not None or "{result_file}" in self.options.run_command:
             await self._with_report(batch)
         else:
             while batch.left:
@@ -139,10 +134,12 @@ class CommandFramework(BatchFramework[CommandOptions]):
         path = batch.directory / "results.xml"
         if self.options.result_file is not None:
             path = batch.launch.root / (self.options.working_dir or ".") / self.options.result_file
-            await batch.remove(path)  # what an earlier batch wrote there is not this one's
+            await run(
+                batch.launch, ("rm", "-f", "--", str(path))
+            )  # what an earlier batch wrote there is not this one's
         tool, _, _ = await self._run(batch, ids, path)
         ended = tool.ended
-        report = await batch.read(path)
+        report = await read_file(batch.launch, path)
         if report is None and ended.code in _CANNOT_RUN:
             return batch.unreported(f"the run command cannot be run: {ended}", tool.tail())
         if report is None:

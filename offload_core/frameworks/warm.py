@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
+from cattrs import Converter
 from typing_extensions import override
 
 from ..abc import (
@@ -29,7 +30,6 @@ from ..abc import (
     Hello,
     Launch,
     ModuleStarted,
-    Outcome,
     Process,
     Section,
     SessionEvent,
@@ -45,6 +45,14 @@ from ..kit import race, settle
 from .output import harmless, seconds
 from .tool import ListingFailed, project_command
 from .wire import Wire
+
+_EVENTS: dict[str, type[Any]] = {
+    **{"hello": Hello, "module": ModuleStarted, "started": TestStarted, "finished": TestFinished},
+    **{"teardown": TeardownFailed, "heartbeat": Heartbeat, "bye": Bye},
+}
+_CONVERTER = Converter(detailed_validation=False)
+_CONVERTER.register_structure_hook(float, lambda value, _: seconds(value))
+_CONVERTER.register_structure_hook(Section, lambda pair, _: Section(*pair))
 
 
 class WarmFramework(Framework[OptionsT]):
@@ -207,7 +215,7 @@ class WarmSession(TestSession, AsyncIterator[SessionEvent]):
     async def __anext__(self) -> SessionEvent:
         while (raw := await self._wire.next()) is not None:
             try:
-                event = _typed(raw)
+                event: SessionEvent = _CONVERTER.structure(raw, _EVENTS[raw["event"]])
             except (KeyError, ValueError, TypeError) as error:
                 self._log(f"an event that cannot be understood ({error!r}): {raw!r:.200}")
                 continue
@@ -221,31 +229,3 @@ class WarmSession(TestSession, AsyncIterator[SessionEvent]):
         if (answer := self._revokes.get(event["n"])) is not None:
             settle(answer, set(event["keys"]))
         return True
-
-
-def _typed(event: dict[str, Any]) -> SessionEvent:
-    match event["event"]:
-        case "started":
-            return TestStarted(event["key"])
-        case "finished":
-            return TestFinished(
-                key=event["key"],
-                outcome=Outcome(event["outcome"]),
-                duration=seconds(event["duration"]),
-                message=event.get("message", ""),
-                details=event.get("details", ""),
-                output=tuple(Section(title, text) for title, text in event.get("output", ())),
-                properties=tuple((name, value) for name, value in event.get("properties", ())),
-            )
-        case "heartbeat":
-            return Heartbeat()
-        case "module":
-            return ModuleStarted(event["path"])
-        case "teardown":
-            return TeardownFailed(key=event["key"], message=event["message"], details=event["details"])
-        case "hello":
-            return Hello(versions=event["versions"])
-        case "bye":
-            return Bye(event["reason"])
-        case other:
-            raise ValueError(f"unknown event {other!r}")

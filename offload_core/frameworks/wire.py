@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,8 +50,8 @@ class Wire:
         self._marker = marker.encode() + b" "
         self._log = Log(log)
         self._take = take
-        self._events: deque[dict[str, Any]] = deque()
-        self._changed = asyncio.Event()
+        self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._told_all = False
         self._room = asyncio.Event()
         self._room.set()
         self._chunks = 0
@@ -65,13 +64,9 @@ class Wire:
 
     async def next(self) -> dict[str, Any] | None:
         """The next event, or None when there are no more. Cancelling loses none."""
-        while not self._events:
-            if self.finished.done():
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-        event = self._events.popleft()
-        if len(self._events) < _MAX_WAITING:
+        event = None if self._told_all else await self._events.get()
+        self._told_all = event is None
+        if self._events.qsize() < _MAX_WAITING:
             self._room.set()
         return event
 
@@ -116,7 +111,7 @@ class Wire:
 
     def _finish(self) -> None:
         settle(self.finished, None)
-        self._changed.set()
+        self._events.put_nowait(None)
 
     async def _supervise(self) -> Exit | ProviderError:
         ended: Exit | ProviderError
@@ -145,7 +140,7 @@ class Wire:
                 for line in lines.feed(chunk):
                     self._line(line)
                 await asyncio.sleep(_GATHER_SECS if len(chunk) < _BULK_BYTES else 0)
-                if len(self._events) >= _MAX_WAITING:
+                if self._events.qsize() >= _MAX_WAITING:
                     self._room.clear()
                     await self._room.wait()
             for line in lines.end():
@@ -173,8 +168,7 @@ class Wire:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             self._log.say(f"an event that is none ({error}): {harmless(text[:200])}")
             return
-        self._events.append(event)
-        self._changed.set()
+        self._events.put_nowait(event)
 
     def _other(self, line: bytes) -> None:
         more = f" [… {len(line)} bytes in all]" if len(line) > MAX_LOG_BYTES else ""

@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 from attrs import frozen
 from typing_extensions import override
 
-from ...abc import CollectionFailed, Discovered, Group, Launch, Test, key, shell_words
+from ...abc import CollectionFailed, Discovered, Group, Launch, key, shell_words
 from ...errors import DiscoveryError, FrameworkUnusable
 from ..batch import Batch, BatchFramework
 from ..selection import is_asked, is_selected
 from ..tool import Needed, ToolCrashed
-from .packages import Package, list_packages, read_tests
+from .packages import list_packages, read_tests
 from .stream import Builds, event, summary
 from .verdicts import PackageRun
 
@@ -108,9 +108,10 @@ class Go(BatchFramework[GoOptions]):
             if package.error:
                 yield CollectionFailed(path=package.path, message=summary(package.error), details=package.error)
             for name in filter(selects, package.tests):
-                test = _test(group, package, name)
-                if is_selected(group, launch, test.id, test.path):
-                    yield test
+                id = name if package.path == "." else f"{package.path}.{name}"
+                if is_selected(group, launch, id, package.path):
+                    file, line = package.tests[name] or (None, None)
+                    yield group.test(id, package.path, affinity=package.name, file=file, line=line)
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -209,9 +210,3 @@ def _is_test(name: str) -> bool:
     """Whether Go takes a function of this name for a test: what follows the prefix must not be lower case."""
     found = _NAME.fullmatch(name)
     return found is not None and not found[2][:1].islower()
-
-
-def _test(group: Group, package: Package, name: str) -> Test:
-    id = name if package.path == "." else f"{package.path}.{name}"
-    file, line = package.tests[name] or (None, None)
-    return group.test(id, package.path, affinity=package.name, file=file, line=line)

@@ -190,18 +190,14 @@ class PackageRun:
             what = "does not build there" if told else "failed before any test"
             death = _DEATH.search(own)
             why = death[0] if death else summary(told or own or said)
-            self._unreported(f"its package {what}: {why}", told or own or said)
+            self._batch.unreported(f"its package {what}: {why}", told or own or said, ids=self._names.values())
         elif last.action == "fail" and not self._failures and self._ending and self._ending.action != "fail":
             self._tell(self._ending, Outcome.ERROR, "its package failed after its tests", own, "")
         self._finish()
         silent = last.action == "fail" and not self._ended
         what = "its package failed without a word of it" if silent else "there is no such test in the package there"
-        self._unreported(what, own)
+        self._batch.unreported(what, own, ids=self._names.values())
         return None
-
-    def _unreported(self, message: str, details: str) -> None:
-        for id in self._names.values():
-            self._batch.finished(id, Outcome.ERROR, 0.0, message=message, details=details)
 
     def _crashed(self) -> str | None:
         """The process ended before its tests: while some ran, which are not told of here; between two; after the last.

@@ -86,12 +86,24 @@ class Nextest(BatchFramework[NextestOptions]):
 
     @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
-        """Build the tests and list them; see `Framework.discover`. A binary that does not build is said to be one."""
-        async for found in self._list(group, launch):
-            path = found.path if not isinstance(found, Test) else found.id
-            binary = path.partition(" ")[0]  # no package's or target's name has a space
-            if is_selected(group, launch, path, binary):
+        """Build the tests and list them all at once; if that does not build, one target after the other."""
+        alone: Mapping[str, str] = {}
+        try:
+            for found in await self._listed(group, launch):
                 yield found
+        except ListingFailed as error:
+            if "no such command" in str(error):
+                raise DiscoveryError(f"{error}\n  {_NEEDED.install}") from error
+            alone = await self._targets(launch) if error.ended.code == BUILD_FAILED else {}
+            if len(alone) < 2:
+                raise
+        for target, binaries in alone.items():
+            try:
+                for found in await self._listed(group, launch, target):
+                    yield found
+            except ListingFailed as error:
+                if _is_selected(group, launch, binaries):
+                    yield CollectionFailed(path=binaries, message="it does not build", details=str(error))
 
     @override
     async def run_batch(self, batch: Batch) -> None:
@@ -116,25 +128,6 @@ class Nextest(BatchFramework[NextestOptions]):
         ]
         return (*shlex.split(options.command), subcommand, *build, *shlex.split(options.args), *words)
 
-    async def _list(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
-        """Everything at once; if that does not build, one target after the other."""
-        alone: Mapping[str, str] = {}
-        try:
-            for found in await self._listed(group, launch):
-                yield found
-        except ListingFailed as error:
-            if "no such command" in str(error):
-                raise DiscoveryError(f"{error}\n  {_NEEDED.install}") from error
-            alone = await self._targets(launch) if error.ended.code == BUILD_FAILED else {}
-            if len(alone) < 2:
-                raise
-        for target, binaries in alone.items():
-            try:
-                for found in await self._listed(group, launch, target):
-                    yield found
-            except ListingFailed as error:
-                yield CollectionFailed(path=binaries, message="it does not build", details=str(error))
-
     async def _listed(self, group: Group, launch: Launch, *words: str) -> list[Discovered]:
         # Listed with all others, an ignored test tells whether the group's filters select it.
         own = () if any(word.startswith(_IGNORED_WORDS) for word in group.filters) else ("--run-ignored", "all")
@@ -142,9 +135,10 @@ class Nextest(BatchFramework[NextestOptions]):
         skips = bool(own) and not self.options.include_ignored
         lines = [line async for line in listing(launch, argv, f"the tests of group '{group.name}'")]
         try:
-            return [found for suite in suites(b"\n".join(lines)) for found in tests(group, suite, skips)]
+            listed = [found for suite in suites(b"\n".join(lines)) for found in tests(group, suite, skips)]
         except ValueError as error:
             raise DiscoveryError(f"`{shlex.join(argv)}` printed something else: {error}") from error
+        return [found for found in listed if _is_selected(group, launch, getattr(found, "id", found.path))]
 
     async def _targets(self, launch: Launch) -> Mapping[str, str]:
         """What can be built one by one, as `targets` tells it; empty if cargo does not tell."""
@@ -155,3 +149,7 @@ class Nextest(BatchFramework[NextestOptions]):
         except (DiscoveryError, ValueError) as error:
             launch.log(f"{error}")
             return {}
+
+
+def _is_selected(group: Group, launch: Launch, path: str) -> bool:
+    return is_selected(group, launch, path, path.partition(" ")[0])  # no package's or target's name has a space

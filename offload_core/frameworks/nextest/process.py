@@ -7,7 +7,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from ...abc import Exit, Outcome, Test, Upload
+from ...abc import Exit, Test, Upload
 from ...errors import FrameworkUnusable
 from ..batch import Batch
 from ..tool import Tool, ToolCrashed
@@ -76,7 +76,7 @@ async def run(
     argv = (*command, *filter(None, [target]), *_WORDS, *run_args)
     async with await batch.start(("/bin/sh", "-c", _RUN, str(directory), *argv), env=_ENVIRONMENT) as tool:
         ended, cancelled = await _follow(batch, tests, tool)
-    left = [test for test in tests.values() if test.id in batch.left]
+    left = [test.id for test in tests.values() if test.id in batch.left]
     if not left:
         return
     if ended.code in _OF_A_BINARY and not target:
@@ -90,9 +90,7 @@ async def run(
         raise ToolCrashed(f"{'it was told to end' if cancelled else ''}\n{tool.tail()}")
     if ended.code == BUILD_FAILED and _KILLED.search(tool.tail()):
         raise ToolCrashed(f"the build was killed\n{tool.tail()}")
-    message = _why(ended, tool)
-    for test in left:
-        batch.finished(test.id, Outcome.ERROR, 0.0, message=message, details=tool.tail())
+    batch.unreported(_why(ended, tool), tool.tail(), ids=left)
 
 
 async def _follow(batch: Batch, tests: Mapping[str, Test], tool: Tool) -> tuple[Exit, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shlex
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -89,11 +89,17 @@ class Pytest(WarmFramework[PytestOptions]):
         words = ("--collect-only", "-q", *group.filters)
         async with aclosing(self.listed(group, launch, words, {"select": group.select})) as events:
             async for event in events:
-                if event["event"] == "unmatched":
-                    for entry in event["select"]:
-                        warn_unmatched(group, launch, entry)
-                for found in _found(group, event):
-                    yield found
+                match event["event"]:
+                    case "tests":
+                        for id, number, path, file, line in event["tests"]:
+                            yield group.test(id, path, number=number, file=file, line=line)
+                    case "collected" if event["failed"]:
+                        yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
+                    case "collected":
+                        yield CollectionSkipped(path=event["path"], message=event["message"])
+                    case "unmatched":
+                        for entry in event["select"]:
+                            warn_unmatched(group, launch, entry)
 
     @override
     async def open(self, launch: Launch, collection: Collection) -> TestSession:
@@ -161,18 +167,6 @@ class Pytest(WarmFramework[PytestOptions]):
             options = "the group's `filters`, `[framework] paths` or `run_args`"
             return f"Correct {options}, or the conftest.py that is named above."
         return "Run the command by hand, without the options -p and -o, to see what pytest says."
-
-
-def _found(group: Group, event: Mapping[str, Any]) -> Iterator[Discovered]:
-    """What an event of the listing tells of."""
-    match event["event"]:
-        case "tests":
-            for id, number, path, file, line in event["tests"]:
-                yield group.test(id, path, number=number, file=file, line=line)
-        case "collected" if event["failed"]:
-            yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
-        case "collected":
-            yield CollectionSkipped(path=event["path"], message=event["message"])
 
 
 def _unhealthy(what: str, remedy: str) -> Health:

@@ -34,6 +34,7 @@ from ...abc import (
     shell_words,
 )
 from ...errors import ProviderError
+from ..output import seconds
 from ..selection import is_asked
 from ..tool import ListingFailed, Needed, ToolCrashed, checked, read_file
 from ..warm import WarmFramework, WarmSession, warn_unmatched
@@ -151,8 +152,7 @@ class VitestSession(WarmSession):
         super().__init__(process, marker, launch.log)
         self._launch = launch
         self._began = directory / "began.jsonl"
-        self._started: set[str] = set()
-        self._finished: set[str] = set()
+        self._ended: dict[str, bool] = {}
         self._untold: deque[SessionEvent] | None = None
         self._killed = False
 
@@ -173,12 +173,8 @@ class VitestSession(WarmSession):
         return self._untold.popleft()
 
     def _noted(self, event: SessionEvent) -> SessionEvent:
-        match event:
-            case TestStarted(key=key):
-                self._started.add(key)
-                self._finished.discard(key)  # it runs again
-            case TestFinished(key=key):
-                self._finished.add(key)
+        if isinstance(event, TestStarted | TestFinished):
+            self._ended[event.key] = isinstance(event, TestFinished)
         return event
 
     async def _read(self) -> deque[SessionEvent]:
@@ -205,10 +201,10 @@ class VitestSession(WarmSession):
             case "m":
                 file = PurePosixPath(what.partition("\0")[2])
                 return ModuleStarted(str(file.relative_to(self._launch.root)))
-            case "t" if what not in self._started:
+            case "t" if what not in self._ended:
                 return TestStarted(what)
-            case "e" if what not in self._finished:
-                return TestFinished(key=what, outcome=Outcome(outcome), duration=float(ms) / 1000, message=message)
+            case "e" if not self._ended.get(what):
+                return TestFinished(key=what, outcome=Outcome(outcome), duration=seconds(ms) / 1000, message=message)
             case _:
                 return None
 
