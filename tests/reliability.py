@@ -80,7 +80,7 @@ class ScriptFramework(Framework[Options]):
         options = self.options
         argv = (sys.executable, "-I", "-S", str(script), marker, str(options.suite), str(options.traces))
         process = await place.executor.exec(launched(Command(argv=argv, cwd=place.root, env=place.env)))
-        return WarmSession(process, marker, place.log)
+        return WarmSession(process, marker, place)
 
 
 def suite_of(dice: random.Random) -> dict[str, dict[str, object]]:

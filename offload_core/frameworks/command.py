@@ -134,9 +134,8 @@ class CommandFramework(BatchFramework[CommandOptions]):
         path = batch.directory / "results.xml"
         if self.options.result_file is not None:
             path = batch.launch.root / (self.options.working_dir or ".") / self.options.result_file
-            await run(
-                batch.launch, ("rm", "-f", "--", str(path))
-            )  # what an earlier batch wrote there is not this one's
+            # What an earlier batch wrote there is not this one's.
+            await run(batch.launch, ("rm", "-f", "--", str(path)))
         tool, _, _ = await self._run(batch, ids, path)
         ended = tool.ended
         report = await read_file(batch.launch, path)

@@ -13,7 +13,7 @@ import asyncio
 import json
 import secrets
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from itertools import count
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from ..abc import (
     Bye,
+    Collection,
     Exit,
     Framework,
     Group,
@@ -55,114 +56,14 @@ _CONVERTER.register_structure_hook(float, lambda value, _: seconds(value))
 _CONVERTER.register_structure_hook(Section, lambda pair, _: Section(*pair))
 
 
-class WarmFramework(Framework[OptionsT]):
-    """A framework whose tool, with a plugin of ours in it, lists tests, or waits for them."""
-
-    contract = 2
-    title: ClassVar[str]
-    """What people call the tool."""
-
-    variable: ClassVar[str]
-    """The environment variable in which the plugin finds its settings."""
-
-    @abstractmethod
-    async def install(self, launch: Launch) -> PurePosixPath:
-        """Upload the plugin; returns its directory.
-
-        Raises:
-            ProviderError: as `Executor.upload`.
-        """
-
-    @abstractmethod
-    def settings(self, launch: Launch, directory: PurePosixPath) -> Mapping[str, Any]:
-        """What the plugin has to know, besides what all are told."""
-
-    @abstractmethod
-    def argv(self, launch: Launch, directory: PurePosixPath, words: Sequence[str]) -> tuple[str, ...]:
-        """The tool's command with its plugin and more words."""
-
-    @abstractmethod
-    def remedy(self, argv: Sequence[str], code: int | None, said: str) -> str:
-        """What to do about a tool that ended with this code before its work, and what it said."""
-
-    def launcher(self, directory: PurePosixPath) -> tuple[str, ...]:
-        """What stands before the tool's command, and is not shown to people."""
-        return ()
-
-    async def start(self, launch: Launch, mode: str, words: Sequence[str] = ()) -> tuple[Process, str, tuple[str, ...]]:
-        """Start the tool to do one of "discover" and "session". Returns it, its events' marker, and its command.
-
-        Raises:
-            ProviderError: as `Executor`.
-        """
-        directory = await self.install(launch)
-        marker = secrets.token_hex(12)
-        own = {"mode": mode, "token": marker, "directory": str(directory), **self.settings(launch, directory)}
-        argv = self.argv(launch, directory, words)
-        env = {self.variable: json.dumps(own)}
-        command = project_command(launch, (*self.launcher(directory), *argv), env)
-        return await launch.executor.exec(command), marker, argv
-
-    async def listed(
-        self, group: Group, launch: Launch, words: Sequence[str], request: Mapping[str, Any] | None = None
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """The events of a listing, without `bye`.
-
-        Raises:
-            DiscoveryError: the tool could not be started.
-            ListingFailed: it ended before its work; its `ended.reason` has what it printed last.
-        """
-        try:
-            process, marker, argv = await self.start(launch, "discover", words)
-        except ExecFailed as error:
-            raise DiscoveryError(f"{self.title} could not be started for group '{group.name}': {error}") from error
-        wire = Wire(process, marker, launch.log, lambda event: event["event"] == "heartbeat")
-        asked = asyncio.create_task(_ask(wire, request), name="selection")
-        complete, whole = False, ""
-        try:
-            while (event := await wire.next()) is not None:
-                match event["event"]:
-                    case "collected" if event["failed"] and not event["path"]:
-                        whole = event["details"]  # collecting the root itself
-                    case "bye":
-                        complete = True
-                    case _:
-                        yield event
-            ended = await wire.wait()
-        finally:
-            asked.cancel()
-            if not wire.over:
-                await asyncio.shield(wire.kill())
-            await asyncio.wait({asked})
-        if whole or not complete:
-            said = whole or wire.tail()
-            what = f"{self.title} could not list the tests of group '{group.name}'"
-            raise ListingFailed(what, argv, ended, said, self.remedy(argv, ended.code, said))
-
-
-async def _ask(wire: Wire, request: Mapping[str, Any] | None) -> None:
-    try:
-        if request is not None:
-            await wire.send(request)
-        await wire.close_stdin()
-    except ProviderError:
-        pass  # it has ended: its exit tells
-
-
-def warn_unmatched(group: Group, launch: Launch, entry: str) -> None:
-    """Say that a group's selection names something that is not there."""
-    shown = harmless(entry.encode(errors="backslashreplace"))
-    launch.log(f"warning: nothing in group '{group.name}' matches {shown}")
-
-
 class WarmSession(TestSession, AsyncIterator[SessionEvent]):
     """A process that waits for tests. It is the iterator of its own events; see `TestSession`."""
 
-    def __init__(self, process: Process, marker: str, log: Callable[[str], None]) -> None:
-        self._wire = Wire(process, marker, log, self._taken)
+    def __init__(self, process: Process, marker: str, launch: Launch) -> None:
+        self._launch = launch
+        self._wire = Wire(process, marker, launch.log, self._taken)
         self._revokes: dict[int, asyncio.Future[set[str]]] = {}
         self._numbers = count()
-        self._log = log
         self._complete = False
         self._closed = False
         self.events = self
@@ -217,7 +118,7 @@ class WarmSession(TestSession, AsyncIterator[SessionEvent]):
             try:
                 event: SessionEvent = _CONVERTER.structure(raw, _EVENTS[raw["event"]])
             except (KeyError, ValueError, TypeError) as error:
-                self._log(f"an event that cannot be understood ({error!r}): {raw!r:.200}")
+                self._launch.log(f"an event that cannot be understood ({error!r}): {raw!r:.200}")
                 continue
             self._complete = self._complete or isinstance(event, Bye)
             return event
@@ -229,3 +130,107 @@ class WarmSession(TestSession, AsyncIterator[SessionEvent]):
         if (answer := self._revokes.get(event["n"])) is not None:
             settle(answer, set(event["keys"]))
         return True
+
+
+class WarmFramework(Framework[OptionsT]):
+    """A framework whose tool, with a plugin of ours in it, lists tests, or waits for them."""
+
+    contract = 2
+    Session: ClassVar[type[WarmSession]] = WarmSession
+    title: ClassVar[str]
+    """What people call the tool."""
+
+    variable: ClassVar[str]
+    """The environment variable in which the plugin finds its settings."""
+
+    @abstractmethod
+    async def install(self, launch: Launch) -> PurePosixPath:
+        """Upload the plugin; returns its directory.
+
+        Raises:
+            ProviderError: as `Executor.upload`.
+        """
+
+    @abstractmethod
+    def settings(self, launch: Launch, directory: PurePosixPath) -> Mapping[str, Any]:
+        """What the plugin has to know, besides what all are told."""
+
+    @abstractmethod
+    def argv(self, launch: Launch, directory: PurePosixPath, words: Sequence[str]) -> Sequence[str]:
+        """The tool's command with its plugin and more words."""
+
+    @abstractmethod
+    def remedy(self, argv: Sequence[str], code: int | None, said: str) -> str:
+        """What to do about a tool that ended with this code before its work, and what it said."""
+
+    def launcher(self, directory: PurePosixPath) -> Sequence[str]:
+        """What stands before the tool's command, and is not shown to people."""
+        return ()
+
+    @override
+    async def open(self, launch: Launch, collection: Collection) -> TestSession:
+        process, marker, _ = await self._start(launch, "session")
+        return self.Session(process, marker, launch)
+
+    async def _start(
+        self, launch: Launch, mode: str, words: Sequence[str] = ()
+    ) -> tuple[Process, str, tuple[str, ...]]:
+        """Start the tool to do one of "discover" and "session". Returns it, its events' marker, and its command."""
+        directory = await self.install(launch)
+        marker = secrets.token_hex(12)
+        own = {"mode": mode, "token": marker, "directory": str(directory), **self.settings(launch, directory)}
+        argv = self.argv(launch, directory, words)
+        env = {self.variable: json.dumps(own)}
+        command = project_command(launch, (*self.launcher(directory), *argv), env)
+        return await launch.executor.exec(command), marker, argv
+
+    async def listed(
+        self, group: Group, launch: Launch, words: Sequence[str], request: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """The events of a listing, without `bye`.
+
+        Raises:
+            DiscoveryError: the tool could not be started.
+            ListingFailed: it ended before its work; its `ended.reason` has what it printed last.
+        """
+        try:
+            process, marker, argv = await self._start(launch, "discover", words)
+        except ExecFailed as error:
+            raise DiscoveryError(f"{self.title} could not be started for group '{group.name}': {error}") from error
+        wire = Wire(process, marker, launch.log, lambda event: event["event"] == "heartbeat")
+        asked = asyncio.create_task(_ask(wire, request), name="selection")
+        complete, whole = False, ""
+        try:
+            while (event := await wire.next()) is not None:
+                match event["event"]:
+                    case "collected" if event["failed"] and not event["path"]:
+                        whole = event["details"]  # collecting the root itself
+                    case "bye":
+                        complete = True
+                    case _:
+                        yield event
+            ended = await wire.wait()
+        finally:
+            asked.cancel()
+            if not wire.over:
+                await asyncio.shield(wire.kill())
+            await asyncio.wait({asked})
+        if whole or not complete:
+            said = whole or wire.tail()
+            what = f"{self.title} could not list the tests of group '{group.name}'"
+            raise ListingFailed(what, argv, ended, said, self.remedy(argv, ended.code, said))
+
+
+async def _ask(wire: Wire, request: Mapping[str, Any] | None) -> None:
+    try:
+        if request is not None:
+            await wire.send(request)
+        await wire.close_stdin()
+    except ProviderError:
+        pass  # it has ended: its exit tells
+
+
+def warn_unmatched(group: Group, launch: Launch, entry: str) -> None:
+    """Say that a group's selection names something that is not there."""
+    shown = harmless(entry.encode(errors="backslashreplace"))
+    launch.log(f"warning: nothing in group '{group.name}' matches {shown}")

@@ -113,8 +113,6 @@ class Go(BatchFramework[GoOptions]):
                     file, line = package.tests[name] or (None, None)
                     yield group.test(id, package.path, affinity=package.name, file=file, line=line)
 
-    # -- running --------------------------------------------------------------------------------------------------
-
     @override
     async def run_batch(self, batch: Batch) -> None:
         """The tests of one package or of several, in a process for each, as many at once as go runs."""

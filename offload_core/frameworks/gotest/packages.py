@@ -34,31 +34,19 @@ _GREP = r"""printf '%s\0' FILES | xargs -0 grep -HnsE '^([[:space:]]+\{"|var tes
 
 @define(kw_only=True)
 class Package:
-    """A package that has tests, or that cannot be loaded.
+    """A package that has tests, or that cannot be loaded."""
 
-    Attributes:
-        name: its import path.
-        path: its directory in the project's root; the import path, if it is not there.
-        error: why it cannot be loaded.
-        main: the file with the main program of its test binary.
-        tests: the names of its tests, with the number of the line and the file where each is defined, if known.
-    """
-
-    name: str
-    path: str
-    error: str = ""
-    main: str = ""
-    tests: dict[str, tuple[str, int] | None] = field(factory=dict)
+    name: str  # its import path
+    path: str  # its directory in the project's root; the import path, if it is not there
+    error: str = ""  # why it cannot be loaded
+    main: str = ""  # the file with the main program of its test binary
+    tests: dict[str, tuple[str, int] | None] = field(factory=dict)  # where each is defined, by its name, if known
 
 
 async def list_packages(
     launch: Launch, go: Sequence[str], run_args: Sequence[str], patterns: Sequence[str]
 ) -> list[Package]:
-    """The packages that have tests, without their tests, and those that cannot be loaded.
-
-    Args:
-        go: the go command, as it is configured.
-        run_args: of `go test`.
+    """The packages that have tests, without their tests, and those that cannot be loaded; `run_args` of `go test`.
 
     Raises:
         DiscoveryError: go cannot list any; says what it printed.

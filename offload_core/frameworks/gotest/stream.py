@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
 from typing import Any
 
 from attrs import define, field, frozen
 from typing_extensions import override
 
+from ...kit import cut
 from ..batch import MAX_TEXT
 from ..output import harmless, seconds
 
@@ -24,22 +24,14 @@ _RESULT = re.compile(r"(ok  |FAIL|\?   )\t")
 
 @frozen(kw_only=True)
 class Event:
-    """One event.
-
-    Attributes:
-        package: the import path.
-        test: the name, with `/` before each subtest; empty for the package itself.
-        output: a piece of output, mostly one line with its end.
-        seconds: how long what ended took.
-        build: the package that did not build, and so made this one fail.
-    """
+    """One event."""
 
     action: str
-    package: str = ""
-    test: str = ""
-    output: str = ""
-    seconds: float = 0.0
-    build: str = ""
+    package: str = ""  # its import path
+    test: str = ""  # its name, with `/` before each subtest; empty for the package itself
+    output: str = ""  # a piece of it, mostly one line with its end
+    seconds: float = 0.0  # that what ended took
+    build: str = ""  # the package that did not build, and so made this one fail
 
     @property
     def top(self) -> str:
@@ -81,33 +73,22 @@ def _import_path(data: dict[str, Any], name: str) -> str:
 
 @define
 class Text:
-    """Text that grows, of which head and tail are kept."""
+    """Text that grows, of which head and tail are kept: at least what a result can hold."""
 
-    _head: list[str] = field(factory=list)
-    _tail: deque[str] = field(factory=deque)
-    _room: int = MAX_TEXT // 2
-    _held: int = 0
-    _left_out: int = 0
+    _pieces: list[str] = field(factory=list)
+    _size: int = 0
 
     def add(self, piece: str) -> None:
         """Append."""
-        if not piece:
-            return
-        if self._room > 0:
-            self._head.append(piece)
-            self._room -= len(piece)
-            return
-        self._tail.append(piece)
-        self._held += len(piece)
-        while self._held > MAX_TEXT // 2 and len(self._tail) > 1:
-            gone = len(self._tail.popleft())
-            self._held -= gone
-            self._left_out += gone
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > 4 * MAX_TEXT:
+            self._pieces = [cut(str(self), 2 * MAX_TEXT)]
+            self._size = len(self._pieces[0])
 
     @override
     def __str__(self) -> str:
-        mark = f"\n[… {self._left_out} characters left out …]\n" if self._left_out else ""
-        return "".join((*self._head, mark, *self._tail))
+        return "".join(self._pieces)
 
 
 @define

@@ -27,31 +27,21 @@ _DEATH = re.compile(r"^(panic: |fatal error: |signal: |SIG[A-Z]+: |exit status )
 
 @define
 class _Test:
-    """A test of the package: what it and its subtests have said.
-
-    Attributes:
-        own: its own output.
-        subtests: that of those that run.
-        failed: the output of those that have failed.
-        good: the output of those that have ended well.
-        failures: the subtests that failed without one in them that did, and what they said.
-    """
+    """A test of the package: what it and its subtests have said."""
 
     own: Text = field(factory=Text)
-    subtests: dict[str, Text] = field(factory=dict)
-    failed: Text = field(factory=Text)
-    good: Text = field(factory=Text)
-    failures: int = 0
-    first: tuple[str, str] | None = None
-    parents: set[str] = field(factory=set)
+    subtests: dict[str, Text] = field(factory=dict)  # those that run
+    failed: Text = field(factory=Text)  # all subtests that have failed
+    good: Text = field(factory=Text)  # all that have ended well
+    failures: int = 0  # subtests that failed without one in them that did
+    first: tuple[str, str] | None = None  # the first of these, and what it said
+    parents: set[str] = field(factory=set)  # subtests with one in them that failed
 
     def say(self, name: str, text: str) -> None:
-        """Output of the test or of a subtest."""
         if not _FRAME.match(text):
             (self.own if "/" not in name else self.subtests.setdefault(name, Text())).add(text)
 
     def end_subtest(self, event: Event) -> None:
-        """A subtest has ended."""
         said = str(self.subtests.pop(event.test, ""))
         if event.action == "fail":
             name = event.test.partition("/")[2]
@@ -64,7 +54,6 @@ class _Test:
             self.good.add(f"--- {event.action.upper()}: {event.test} ({event.seconds:.2f}s)\n{said}")
 
     def all(self) -> str:
-        """Everything that was said, as far as it is kept."""
         return "".join(map(str, (self.failed, self.own, *self.subtests.values())))
 
 

@@ -60,8 +60,7 @@ async def run(
 
     Args:
         tests: by their names in nextest's events.
-        command: `cargo nextest run`, as it is configured.
-        run_args: more words for it, as they are configured.
+        command: `cargo nextest run`, and `run_args` more words for it, as they are configured.
         target: what is to be built; everything, if nothing is said.
 
     Raises:

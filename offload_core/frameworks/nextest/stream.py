@@ -35,22 +35,15 @@ _IN_WORDS = {"LEAK-FAIL": _LEAKY, "LKFAIL": _LEAKY, "XFAIL": "its process could 
 
 @frozen(kw_only=True)
 class Event:
-    """One event of a test.
+    """One event of a test."""
 
-    Attributes:
-        kind: "started", "ok", "failed" or "ignored".
-        names: `package::binary$test`, and how often nextest itself has run it; where the name is not clear, all that
-            could be meant, likeliest first.
-        seconds: of the last attempt.
-        output: what it printed; of failed ones only.
-        reason: why it failed, where its output does not tell.
-    """
-
-    kind: str
+    kind: str  # "started", "ok", "failed" or "ignored"
+    # `package::binary$test`, and how often nextest itself has run it; where that is not clear, all that could be meant,
+    # likeliest first
     names: Sequence[tuple[str, int]]
-    seconds: float = 0.0
-    output: str = ""
-    reason: str = ""
+    seconds: float = 0.0  # of the last attempt
+    output: str = ""  # what it printed; of failed ones only
+    reason: str = ""  # why it failed, where its output does not tell
 
 
 @frozen

@@ -11,11 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from attrs import field, frozen
+from attrs import frozen
 from typing_extensions import override
 
 from ...abc import (
-    Collection,
     CollectionFailed,
     CollectionSkipped,
     Discovered,
@@ -25,14 +24,13 @@ from ...abc import (
     Health,
     Launch,
     Severity,
-    TestSession,
     Upload,
     key,
     shell_words,
 )
 from ...errors import OffloadError
 from ..tool import CHECK_SECS, Needed, run
-from ..warm import WarmFramework, WarmSession, warn_unmatched
+from ..warm import WarmFramework, warn_unmatched
 
 _PLUGIN = "offload_pytest_plugin"
 _NEEDED = Needed("pytest", r"^pytest (\d+)\.(\d+)", (7, 0), "correct `[framework] command`")
@@ -65,14 +63,6 @@ class PytestOptions:
     test_id_format: str = key("{name}", "Accepted for older configurations.", inert="ids are pytest's own node ids")
 
 
-@frozen(eq=False)
-class _Installed:
-    """Where the plugin is, for one executor."""
-
-    lock: asyncio.Lock = field(factory=asyncio.Lock)
-    directories: set[PurePosixPath] = field(factory=set)
-
-
 class Pytest(WarmFramework[PytestOptions]):
     """Lists and runs tests with pytest 7.0 and newer, on Python 3.8 and newer."""
 
@@ -82,7 +72,8 @@ class Pytest(WarmFramework[PytestOptions]):
 
     def __init__(self, options: PytestOptions) -> None:
         super().__init__(options)
-        self._installed: WeakKeyDictionary[Executor, _Installed] = WeakKeyDictionary()
+        # By executor: where the plugin is, and what has to be held to bring it there.
+        self._installed: WeakKeyDictionary[Executor, tuple[set[PurePosixPath], asyncio.Lock]] = WeakKeyDictionary()
 
     @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
@@ -100,11 +91,6 @@ class Pytest(WarmFramework[PytestOptions]):
                     case "unmatched":
                         for entry in event["select"]:
                             warn_unmatched(group, launch, entry)
-
-    @override
-    async def open(self, launch: Launch, collection: Collection) -> TestSession:
-        process, marker, _ = await self.start(launch, "session")
-        return WarmSession(process, marker, launch.log)
 
     @override
     async def check(self, launch: Launch) -> Health:
@@ -128,11 +114,11 @@ class Pytest(WarmFramework[PytestOptions]):
         """Upload the plugin, once to each place."""
         source = Path(__file__).with_name("plugin.py").read_bytes()
         directory = launch.scratch / f"pytest-{hashlib.sha256(source).hexdigest()[:12]}"
-        installed = self._installed.setdefault(launch.executor, _Installed())
-        async with installed.lock:
-            if directory not in installed.directories:
+        directories, lock = self._installed.setdefault(launch.executor, (set(), asyncio.Lock()))
+        async with lock:
+            if directory not in directories:
                 await launch.executor.upload([Upload(source, directory / f"{_PLUGIN}.py")])
-                installed.directories.add(directory)
+                directories.add(directory)
         return directory
 
     @override

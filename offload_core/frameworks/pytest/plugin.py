@@ -768,18 +768,15 @@ def _quiet_terminal(config: pytest.Config) -> Iterator[None]:
 class _WorkerFixtures:
     """What pytest-xdist's fixtures answer in its own workers."""
 
-    def __init__(self, settings: Dict[str, Any]) -> None:
-        self.settings = settings
-
     @pytest.fixture(scope="session")
     def worker_id(self) -> str:
         """The name of this worker."""
-        return "gw{}".format(self.settings["worker"])
+        return "gw{}".format(_work.settings["worker"])
 
     @pytest.fixture(scope="session")
     def testrun_uid(self) -> str:
         """The same in all workers of a run."""
-        return str(self.settings["run"])
+        return str(_work.settings["run"])
 
 
 def _start() -> Any:
@@ -835,7 +832,7 @@ if _work is not None:
     def pytest_configure(config: pytest.Config) -> None:
         """Answer for xdist's fixtures, if it is there: registered after it, so these come first."""
         if config.pluginmanager.hasplugin("xdist"):
-            config.pluginmanager.register(_WorkerFixtures(_work.settings), "offload-worker-fixtures")
+            config.pluginmanager.register(_WorkerFixtures(), "offload-worker-fixtures")
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_collection(session: Any) -> Iterator[None]:

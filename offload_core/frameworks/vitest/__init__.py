@@ -16,7 +16,6 @@ from attrs import frozen
 from typing_extensions import override
 
 from ...abc import (
-    Collection,
     CollectionFailed,
     Discovered,
     Group,
@@ -27,7 +26,6 @@ from ...abc import (
     Process,
     SessionEvent,
     TestFinished,
-    TestSession,
     TestStarted,
     Upload,
     key,
@@ -66,10 +64,78 @@ class VitestOptions:
     )
 
 
+class VitestSession(WarmSession):
+    """A warm Vitest in a sandbox.
+
+    Test processes note what they begin and end in a file, because whatever kills them may kill the reporter, too:
+    after such an end, what it had not told is read from there.
+    """
+
+    def __init__(self, process: Process, marker: str, launch: Launch) -> None:
+        super().__init__(process, marker, launch)
+        self._began = _directory(launch) / "began.jsonl"
+        self._ended: dict[str, bool] = {}
+        self._untold: deque[SessionEvent] | None = None
+        self._killed = False
+
+    @override
+    async def kill(self) -> None:
+        self._killed = True
+        await super().kill()
+
+    @override
+    async def __anext__(self) -> SessionEvent:
+        if self._untold is None:
+            try:
+                return self._noted(await super().__anext__())
+            except StopAsyncIteration:
+                self._untold = deque() if self._complete or self._killed else await self._read()
+        if not self._untold:
+            raise StopAsyncIteration
+        return self._untold.popleft()
+
+    def _noted(self, event: SessionEvent) -> SessionEvent:
+        if isinstance(event, TestStarted | TestFinished):
+            self._ended[event.key] = isinstance(event, TestFinished)
+        return event
+
+    async def _read(self) -> deque[SessionEvent]:
+        """What had begun or ended and was not told, from the file."""
+        events: deque[SessionEvent] = deque()
+        try:
+            noted = await read_file(self._launch, self._began) or b""
+        except (ProviderError, ToolCrashed) as error:
+            self._launch.log(f"{self._began} could not be read: {error}")
+            return events
+        for line in noted.split(b"\n"):
+            try:
+                event = self._typed(*json.loads(line))
+            except (ValueError, TypeError, AttributeError, RecursionError):
+                continue  # also the line that it was at
+            if event is not None:
+                events.append(self._noted(event))
+        return events
+
+    def _typed(
+        self, kind: str, what: str, outcome: str = "", message: str = "", ms: float = 0.0
+    ) -> SessionEvent | None:
+        match kind:
+            case "m":
+                file = PurePosixPath(what.partition("\0")[2])
+                return ModuleStarted(str(file.relative_to(self._launch.root)))
+            case "t" if what not in self._ended:
+                return TestStarted(what)
+            case "e" if not self._ended.get(what):
+                return TestFinished(key=what, outcome=Outcome(outcome), duration=seconds(ms) / 1000, message=message)
+            case _:
+                return None
+
+
 class Vitest(WarmFramework[VitestOptions]):
     """Lists and runs tests with Vitest 2.0 and newer."""
 
     Options = VitestOptions
+    Session = VitestSession
     title = "Vitest"
     variable = "OFFLOAD_VITEST"
     start_secs = 0.25
@@ -96,11 +162,6 @@ class Vitest(WarmFramework[VitestOptions]):
                 raise
         for one in sorted(unmatched):
             warn_unmatched(group, launch, one)
-
-    @override
-    async def open(self, launch: Launch, collection: Collection) -> TestSession:
-        process, marker, _ = await self.start(launch, "session")
-        return VitestSession(process, marker, launch, _directory(launch))
 
     @classmethod
     @override
@@ -139,74 +200,6 @@ class Vitest(WarmFramework[VitestOptions]):
             what = f"`{argv[0]}` or what it starts is not there"
             return f"{what}: {_NEEDED.install}, or correct `[framework] command`."
         return "Run the command by hand, without the option --reporter, to see what Vitest says."
-
-
-class VitestSession(WarmSession):
-    """A warm Vitest in a sandbox.
-
-    Test processes note what they begin and end in a file, because whatever kills them may kill the reporter, too:
-    after such an end, what it had not told is read from there.
-    """
-
-    def __init__(self, process: Process, marker: str, launch: Launch, directory: PurePosixPath) -> None:
-        super().__init__(process, marker, launch.log)
-        self._launch = launch
-        self._began = directory / "began.jsonl"
-        self._ended: dict[str, bool] = {}
-        self._untold: deque[SessionEvent] | None = None
-        self._killed = False
-
-    @override
-    async def kill(self) -> None:
-        self._killed = True
-        await super().kill()
-
-    @override
-    async def __anext__(self) -> SessionEvent:
-        if self._untold is None:
-            try:
-                return self._noted(await super().__anext__())
-            except StopAsyncIteration:
-                self._untold = deque() if self._complete or self._killed else await self._read()
-        if not self._untold:
-            raise StopAsyncIteration
-        return self._untold.popleft()
-
-    def _noted(self, event: SessionEvent) -> SessionEvent:
-        if isinstance(event, TestStarted | TestFinished):
-            self._ended[event.key] = isinstance(event, TestFinished)
-        return event
-
-    async def _read(self) -> deque[SessionEvent]:
-        """What had begun or ended and was not told, from the file."""
-        events: deque[SessionEvent] = deque()
-        try:
-            noted = await read_file(self._launch, self._began) or b""
-        except (ProviderError, ToolCrashed) as error:
-            self._log(f"{self._began} could not be read: {error}")
-            return events
-        for line in noted.split(b"\n"):
-            try:
-                event = self._typed(*json.loads(line))
-            except (ValueError, TypeError, AttributeError, RecursionError):
-                continue  # also the line that it was at
-            if event is not None:
-                events.append(self._noted(event))
-        return events
-
-    def _typed(
-        self, kind: str, what: str, outcome: str = "", message: str = "", ms: float = 0.0
-    ) -> SessionEvent | None:
-        match kind:
-            case "m":
-                file = PurePosixPath(what.partition("\0")[2])
-                return ModuleStarted(str(file.relative_to(self._launch.root)))
-            case "t" if what not in self._ended:
-                return TestStarted(what)
-            case "e" if not self._ended.get(what):
-                return TestFinished(key=what, outcome=Outcome(outcome), duration=seconds(ms) / 1000, message=message)
-            case _:
-                return None
 
 
 def _directory(launch: Launch) -> PurePosixPath:
