@@ -172,15 +172,14 @@ class BatchSession(TestSession, AsyncIterator[SessionEvent]):
         self._broken: ProviderError | FrameworkUnusable | None = None
         self._reason = ""
         self._told: asyncio.Queue[SessionEvent | None] = asyncio.Queue()
-        self._over = False
         self.events = self
         self._task = asyncio.create_task(self._work(), name=f"batches of {launch.name}")
 
     @override
     async def __anext__(self) -> SessionEvent:
-        event = None if self._over else await self._told.get()
+        event = await self._told.get()
         if event is None:
-            self._over = True
+            self._told.put_nowait(None)  # for whoever asks again
             raise StopAsyncIteration
         return event
 

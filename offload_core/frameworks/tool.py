@@ -25,12 +25,10 @@ from .output import Lines, Log, harmless
 CHECK_SECS = 60.0
 """How long a tool may take to tell its version."""
 
-MAX_FILE_BYTES = 1 << 28
-"""A longer file is not read."""
-
 _MAX_LINE_BYTES = 1 << 24  # a longer line of standard output comes in pieces
 _GRACE_SECS = 2.0  # what a tool left running may hold on to its output for so long
 _DRAIN_SECS = 0.25  # standard error may take so long to be read, once standard output is
+_MAX_FILE_BYTES = 1 << 28
 _SHOWN_LINES = 30
 
 _TELL = """\
@@ -209,7 +207,7 @@ async def run(launch: Launch, argv: Sequence[str]) -> Exit:
 
 
 async def read_file(launch: Launch, path: PurePosixPath) -> bytes | None:
-    """A file that a tool wrote; None if there is none, or if it is longer than `MAX_FILE_BYTES`.
+    """A file that a tool wrote; None if there is none, or if it is longer than 256 MiB.
 
     Raises:
         SandboxDead, ConnectionLost: it could not be read.
@@ -220,7 +218,7 @@ async def read_file(launch: Launch, path: PurePosixPath) -> bytes | None:
         size = 0
         async for line in cat.lines():
             size += len(line) + 1
-            if size > MAX_FILE_BYTES:
+            if size > _MAX_FILE_BYTES:
                 return None
             parts.append(line)
         return b"\n".join(parts) if (await cat.exit()).ok else None
@@ -269,17 +267,12 @@ async def version(launch: Launch, argv: Sequence[str]) -> str:
 
 @frozen
 class Needed:
-    """The oldest version of a tool that will do.
-
-    Attributes:
-        pattern: finds its version, with a group for each number.
-        install: what to do where it is not there.
-    """
+    """The oldest version of a tool that will do."""
 
     name: str
-    pattern: str
+    pattern: str  # finds its version, with a group for each number
     oldest: tuple[int, ...]
-    install: str
+    install: str  # what to do where it is not there
 
     def judge(self, said: str, remedy: str) -> Finding:
         """What the tool says of its version, and whether that is new enough."""

@@ -172,9 +172,7 @@ class WarmFramework(Framework[OptionsT]):
         process, marker, _ = await self._start(launch, "session")
         return self.Session(process, marker, launch)
 
-    async def _start(
-        self, launch: Launch, mode: str, words: Sequence[str] = ()
-    ) -> tuple[Process, str, tuple[str, ...]]:
+    async def _start(self, launch: Launch, mode: str, words: Sequence[str] = ()) -> tuple[Process, str, Sequence[str]]:
         """Start the tool to do one of "discover" and "session". Returns it, its events' marker, and its command."""
         directory = await self.install(launch)
         marker = secrets.token_hex(12)

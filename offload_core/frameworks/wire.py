@@ -51,7 +51,6 @@ class Wire:
         self._log = Log(log)
         self._take = take
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._told_all = False
         self._room = asyncio.Event()
         self._room.set()
         self._chunks = 0
@@ -64,8 +63,9 @@ class Wire:
 
     async def next(self) -> dict[str, Any] | None:
         """The next event, or None when there are no more. Cancelling loses none."""
-        event = None if self._told_all else await self._events.get()
-        self._told_all = event is None
+        event = await self._events.get()
+        if event is None:
+            self._events.put_nowait(None)  # for whoever asks again
         if self._events.qsize() < _MAX_WAITING:
             self._room.set()
         return event

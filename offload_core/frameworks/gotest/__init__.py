@@ -26,9 +26,6 @@ from .packages import list_packages, read_tests
 from .stream import Builds, event, summary
 from .verdicts import PackageRun
 
-_MAX_ID_CHARS = 30_000
-"""The names of a batch are one argument, which can have 128 KiB."""
-
 _USE = re.compile(r"^use\s+(?:\(([^)]*)\)|(\S+))", re.MULTILINE)
 
 _NAME = re.compile(r"(Test|Example|Fuzz)(\w*)")
@@ -73,7 +70,7 @@ class Go(BatchFramework[GoOptions]):
     Options = GoOptions
     start_secs: ClassVar[float] = 0.5
     needed = Needed("Go", r"\bgo(\d+)\.(\d+)", (1, 20), "install Go there: https://go.dev/doc/install")
-    max_id_chars = _MAX_ID_CHARS
+    max_id_chars = 30_000  # the names of a batch are one argument, which can have 128 KiB
 
     def __init__(self, options: GoOptions) -> None:
         super().__init__(options)
@@ -198,13 +195,9 @@ def _may_hold(path: str, group: Group, launch: Launch) -> bool:
     if is_selected(group, launch, path, path):
         return True
     for one in group.select:
-        package, _, test = one.rpartition(".")
-        if _is_test(test) and (is_asked(path, path, (package,), Path(launch.root)) if package else path == "."):
+        package, _, name = one.rpartition(".")
+        found = _NAME.fullmatch(name)
+        is_test = found is not None and not found[2][:1].islower()  # Go asks for that
+        if is_test and (is_asked(path, path, (package,), Path(launch.root)) if package else path == "."):
             return True
     return False
-
-
-def _is_test(name: str) -> bool:
-    """Whether Go takes a function of this name for a test: what follows the prefix must not be lower case."""
-    found = _NAME.fullmatch(name)
-    return found is not None and not found[2][:1].islower()

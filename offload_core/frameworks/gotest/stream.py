@@ -19,7 +19,8 @@ from ..output import harmless, seconds
 
 _HEADING = re.compile(r"# \[?([^\s\]]+)")
 _NOT_BUILT = re.compile(rb"FAIL\t(\S+) \[(?:build|setup) failed\]$")
-_RESULT = re.compile(r"(ok  |FAIL|\?   )\t")
+RESULT = re.compile(r"(ok  |FAIL|\?   )\t")
+"""The line that go adds to the output of a package."""
 
 
 @frozen(kw_only=True)
@@ -32,11 +33,6 @@ class Event:
     output: str = ""  # a piece of it, mostly one line with its end
     seconds: float = 0.0  # that what ended took
     build: str = ""  # the package that did not build, and so made this one fail
-
-    @property
-    def top(self) -> str:
-        """The test that a subtest belongs to, or the test itself."""
-        return self.test.partition("/")[0]
 
 
 def event(line: bytes) -> Event | None:
@@ -53,22 +49,17 @@ def event(line: bytes) -> Event | None:
         return None
     return Event(
         action=data["Action"],
-        package=_text(data, "Package") or _import_path(data, "ImportPath"),
+        package=_text(data, "Package") or _text(data, "ImportPath").partition(" ")[0],  # `p` of `p [p.test]`
         test=_text(data, "Test"),
         output=_text(data, "Output"),
         seconds=seconds(data.get("Elapsed")),
-        build=_import_path(data, "FailedBuild"),
+        build=_text(data, "FailedBuild").partition(" ")[0],
     )
 
 
 def _text(data: dict[str, Any], name: str) -> str:
     value = data.get(name, "")
     return value if isinstance(value, str) else ""
-
-
-def _import_path(data: dict[str, Any], name: str) -> str:
-    """`p` of `p [p.test]`."""
-    return _text(data, name).partition(" ")[0]
 
 
 @define
@@ -119,8 +110,3 @@ def summary(said: str) -> str:
     """The first line that says something."""
     lines = (line.strip() for line in said.splitlines())
     return next((line for line in lines if line and not line.startswith("# ")), "")
-
-
-def is_result(output: str) -> bool:
-    """Whether a line is the one that go adds to the output of a package."""
-    return _RESULT.match(output) is not None

@@ -11,7 +11,7 @@ from attrs import define, field
 from ...abc import Outcome, Section
 from ...kit import cut
 from ..batch import Batch
-from .stream import Builds, Event, Text, is_result, summary
+from .stream import RESULT, Builds, Event, Text, summary
 
 SETTLE_SECS = 0.1
 """A test that calls `t.Parallel` pauses at once; one that has said nothing for so long runs."""
@@ -91,13 +91,13 @@ class PackageRun:
         elif event.action == "output":
             self._settle()
             self._came_to_its_end = self._came_to_its_end or event.output in ("PASS\n", "FAIL\n")
-            if not is_result(event.output):
+            if not RESULT.match(event.output):
                 self._own.add(event.output)
         elif event.action in _OUTCOMES:
             self._last = event
 
     def _of_test(self, event: Event) -> None:
-        name = event.top
+        name = event.test.partition("/")[0]  # of the test that a subtest belongs to
         if self._ending is not None and self._ending.test != name:
             self._finish()
         is_frame = event.action == "output" and _FRAME.match(event.output)

@@ -26,9 +26,6 @@ _NEEDED = Needed(
     install="install cargo-nextest there: https://nexte.st/docs/installation",
 )
 
-MAX_ID_CHARS = 200_000
-"""How long the ids of a batch may be together: the arguments of a program may have some MiB, with its environment."""
-
 _IGNORED_WORDS = ("--run-ignored", "--ignored", "--include-ignored")
 """A group's filters may say for themselves which of the ignored tests they want."""
 
@@ -67,7 +64,7 @@ class Nextest(BatchFramework[NextestOptions]):
 
     Options = NextestOptions
     needed = _NEEDED
-    max_id_chars = MAX_ID_CHARS
+    max_id_chars = 200_000  # the arguments of a program may have some MiB, with its environment
 
     @classmethod
     @override

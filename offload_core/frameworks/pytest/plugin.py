@@ -340,12 +340,10 @@ class Collection:
 
     def modified(self, items: List[pytest.Item]) -> List[pytest.Item]:
         """What all `pytest_collection_modifyitems` make of a copy of these items."""
-        changed = list(items)
-        self.session.items = changed
-        self.session.config.hook.pytest_collection_modifyitems(
-            session=self.session, config=self.session.config, items=changed
-        )
-        self.session.testscollected += len(changed)
+        session, changed = self.session, list(items)
+        session.items = changed
+        session.config.hook.pytest_collection_modifyitems(session=session, config=session.config, items=changed)
+        session.testscollected += len(changed)
         return changed
 
     def foreign_hook(self) -> bool:

@@ -37,7 +37,6 @@ from ..selection import is_asked
 from ..tool import ListingFailed, Needed, ToolCrashed, checked, read_file
 from ..warm import WarmFramework, WarmSession, warn_unmatched
 
-_COMMAND = "npx --no-install vitest"
 _LOCKS = {
     "pnpm-lock.yaml": "pnpm exec vitest",
     "yarn.lock": "yarn vitest",
@@ -53,7 +52,9 @@ _NO_FILES = "No test files found"
 class VitestOptions:
     """`[framework] type = "vitest"`."""
 
-    command: str = key(_COMMAND, "How Vitest is started, split as a shell would.", validator=shell_words)
+    command: str = key(
+        "npx --no-install vitest", "How Vitest is started, split as a shell would.", validator=shell_words
+    )
     run_args: str = key(
         "",
         "More arguments for Vitest, for discovery and sessions alike, split as a shell would.",
