@@ -25,7 +25,6 @@ from .tool import Tool, listing, read_file, run
 MAX_ID_CHARS = 30_000
 """How long the ids on one command line may be together: one argument of a program can have 128 KiB."""
 
-_ID_FIELDS = {"name", "classname"}
 _MAX_OUTPUT_BYTES = 1 << 20
 _CANNOT_RUN = (126, 127)
 """What a shell exits with if a program is not there or is none."""
@@ -46,7 +45,7 @@ def _is_id_format(instance: object, attribute: Any, value: str) -> None:
         names = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
     except ValueError as error:
         raise ValueError(f"'test_id_format': {error}: {value!r}") from None
-    if not names or names - _ID_FIELDS:
+    if not names or names - {"name", "classname"}:
         raise ValueError(f"'test_id_format' is made of {{name}} and {{classname}}: {value!r}")
 
 

@@ -45,11 +45,7 @@ class ToolCrashed(FrameworkError):
 
 
 class ListingFailed(DiscoveryError):
-    """A tool that was to list tests failed.
-
-    Args:
-        what: the tool could not do, for people.
-        said: what it printed, of which the last lines are shown.
+    """A tool that was to list tests failed. Says `what` it could not do, and the last lines of what it `said`.
 
     Attributes:
         ended: how it ended.

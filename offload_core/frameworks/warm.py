@@ -14,6 +14,7 @@ import json
 import secrets
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
@@ -96,10 +97,8 @@ class WarmSession(TestSession, AsyncIterator[SessionEvent]):
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
-            try:
+            with suppress(ConnectionLost):  # it has ended: the events tell
                 await self._wire.send({"close": True})
-            except ConnectionLost:
-                pass  # it has ended: the events tell
             await self._wire.close_stdin()
 
     @override
@@ -220,12 +219,10 @@ class WarmFramework(Framework[OptionsT]):
 
 
 async def _ask(wire: Wire, request: Mapping[str, Any] | None) -> None:
-    try:
+    with suppress(ProviderError):  # it has ended: its exit tells
         if request is not None:
             await wire.send(request)
         await wire.close_stdin()
-    except ProviderError:
-        pass  # it has ended: its exit tells
 
 
 def warn_unmatched(group: Group, launch: Launch, entry: str) -> None:

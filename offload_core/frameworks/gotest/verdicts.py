@@ -62,14 +62,11 @@ class PackageRun:
 
     The result of a test is told when the next thing happens: a failure can be a panic, which ends the process, and
     after the last test there may come something that fails the package.
-
-    Args:
-        names: the ids of the tests that were asked for, by their names.
     """
 
     def __init__(self, batch: Batch, names: Mapping[str, str]) -> None:
         self._batch = batch
-        self._names = dict(names)
+        self._names = dict(names)  # the ids of the tests that were asked for, by their names
         self._tests: dict[str, _Test] = {}
         self._own = Text()
         self._new = ""
@@ -159,8 +156,7 @@ class PackageRun:
     def end(self, builds: Builds, said: str) -> str | None:
         """The command has ended: every test that was asked for has its result, or the process of the package crashed.
 
-        Args:
-            said: the last messages of the command.
+        `said` are the last messages of the command.
 
         Returns:
             How it crashed, and in further lines what was said; None if it did not.

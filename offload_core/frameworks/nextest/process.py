@@ -19,7 +19,7 @@ BUILD_FAILED = 101
 MAX_CHARS = 100_000
 """How long one expression may be: one argument of a program can have 128 KiB."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9_:.]")
+_SPECIAL = re.compile(r"[^A-Za-z0-9_:.]")
 
 # The expressions go by files, because a command that a provider is given must not be long. Standard error goes where
 # standard output goes, which keeps the order of both.
@@ -34,7 +34,6 @@ _WORDS = (
     *("--final-status-level", "none", "--success-output", "never", "--failure-output", "never"),
     *("--show-progress", "none"),
 )
-_ENVIRONMENT = {"NEXTEST_EXPERIMENTAL_LIBTEST_JSON": "1"}
 
 _FROM_OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"})
 """What a test dies of, too, when its sandbox is ended."""
@@ -72,8 +71,8 @@ async def run(
     directory = batch.directory / secrets.token_hex(4)
     files = [Upload(text.encode(), directory / f"{number:06}") for number, text in enumerate(expressions(names))]
     await batch.launch.executor.upload(files)
-    argv = (*command, *filter(None, [target]), *_WORDS, *run_args)
-    async with await batch.start(("/bin/sh", "-c", _RUN, str(directory), *argv), env=_ENVIRONMENT) as tool:
+    argv = ("/bin/sh", "-c", _RUN, str(directory), *command, *filter(None, [target]), *_WORDS, *run_args)
+    async with await batch.start(argv, env={"NEXTEST_EXPERIMENTAL_LIBTEST_JSON": "1"}) as tool:
         ended, cancelled = await _follow(batch, tests, tool)
     left = [test.id for test in tests.values() if test.id in batch.left]
     if not left:
@@ -160,4 +159,4 @@ def expressions(names: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 def _quoted(name: str) -> str:
     """Escaped so that nothing in it means anything."""
-    return "".join(each if _PLAIN.fullmatch(each) else f"\\u{{{ord(each):x}}}" for each in name)
+    return _SPECIAL.sub(lambda each: f"\\u{{{ord(each[0]):x}}}", name)

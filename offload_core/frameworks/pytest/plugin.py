@@ -441,13 +441,12 @@ class _Work:
     def __init__(self, channel: Channel, settings: Dict[str, Any]) -> None:
         self.channel = channel
         self.settings = settings
+        self.mode = settings["mode"]
         self.collection = Collection()
 
 
 class Discovery(_Work):
     """Lists tests: file by file, or all at once where a hook must see them together."""
-
-    mode = "discover"
 
     def __init__(self, channel: Channel, settings: Dict[str, Any]) -> None:
         super().__init__(channel, settings)
@@ -585,8 +584,6 @@ class _Next(pytest.Item):
 
 class Session(_Work):
     """Runs the tests it is asked to, in that order, in one pytest session."""
-
-    mode = "session"
 
     def __init__(self, channel: Channel, settings: Dict[str, Any]) -> None:
         super().__init__(channel, settings)
