@@ -42,7 +42,7 @@ from offload_core.abc import (
 from offload_core.config.schema import OffloadTable, RetryTable
 from offload_core.events import Bus, Stamped, TestNotRun, Warned
 from offload_core.execution import RunRequest, StopRequest, execute
-from offload_core.frameworks.pytest.session import PytestSession
+from offload_core.frameworks.warm import WarmSession
 from offload_core.kit import launched
 from offload_core.results.accounting import Accounting
 from offload_core.testing import FaultPlan, FaultyProvider
@@ -80,7 +80,7 @@ class ScriptFramework(Framework[Options]):
         options = self.options
         argv = (sys.executable, "-I", "-S", str(script), marker, str(options.suite), str(options.traces))
         process = await place.executor.exec(launched(Command(argv=argv, cwd=place.root, env=place.env)))
-        return PytestSession(process, marker, place.log)
+        return WarmSession(process, marker, place)
 
 
 def suite_of(dice: random.Random) -> dict[str, dict[str, object]]:

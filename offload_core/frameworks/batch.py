@@ -12,10 +12,10 @@ import asyncio
 import shlex
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import PurePosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import evolve
 from typing_extensions import override
@@ -40,15 +40,12 @@ from ..abc import (
 from ..abc._framework import OptionsT
 from ..errors import DiscoveryError, FrameworkUnusable, ProviderError
 from ..kit import cut
-from .tool import Tool, ToolCrashed, checked, version
+from .tool import Needed, Tool, ToolCrashed, checked, version
 
-__all__ = ["Batch", "BatchFramework", "BatchSession", "ToolCrashed"]
+__all__ = ["Batch", "BatchFramework", "ToolCrashed"]
 
 MAX_TEXT = 1 << 20
 """Of a longer text only head and tail are kept, in characters."""
-
-MAX_REPORT_BYTES = 1 << 28
-"""A longer report is not read."""
 
 
 class Batch:
@@ -85,33 +82,6 @@ class Batch:
         await self.launch.executor.upload([Upload(data, path)])
         return path
 
-    async def read(self, path: PurePosixPath) -> bytes | None:
-        """A file that the tool wrote; None if there is none, or if it is longer than `MAX_REPORT_BYTES`.
-
-        Raises:
-            SandboxDead, ConnectionLost: it could not be read.
-        """
-        async with await Tool.start(self.launch, ("cat", "--", str(path))) as cat:
-            parts: list[bytes] = []
-            size = 0
-            async for line in cat.lines():
-                size += len(line) + 1
-                if size > MAX_REPORT_BYTES:
-                    return None
-                parts.append(line)
-            return b"\n".join(parts) if (await cat.exit()).ok else None
-
-    async def remove(self, path: PurePosixPath) -> None:
-        """Remove a file, if it is there.
-
-        Raises:
-            ProviderError: as `Tool`.
-        """
-        async with await Tool.start(self.launch, ("rm", "-f", "--", str(path))) as tool:
-            async for line in tool.lines():
-                tool.say(line)
-            await tool.exit()
-
     def began(self, *ids: str) -> None:
         """These tests run now. Ids that are not left are ignored."""
         for id in ids:
@@ -129,11 +99,11 @@ class Batch:
         details: str = "",
         output: Sequence[Section] = (),
         properties: Sequence[tuple[str, str]] = (),
-    ) -> bool:
-        """A test has ended; `duration` in seconds. False, and nothing else, for an id that is not left."""
+    ) -> None:
+        """A test has ended; `duration` in seconds. An id that is not left is ignored."""
         test = self.left.pop(id, None)
         if test is None:
-            return False
+            return
         self._emit(
             TestFinished(
                 key=test.key,
@@ -145,11 +115,10 @@ class Batch:
                 properties=tuple(properties),
             )
         )
-        return True
 
-    def unreported(self, message: str, details: str = "") -> None:
-        """The tool came to its end without these: they are errors, and `message` says why."""
-        for id in tuple(self.left):
+    def unreported(self, message: str, details: str = "", *, ids: Iterable[str] | None = None) -> None:
+        """The tool came to its end without these, or all that are left: they are errors, and `message` says why."""
+        for id in tuple(self.left if ids is None else ids):
             self.finished(id, Outcome.ERROR, 0.0, message=message, details=details)
 
 
@@ -158,6 +127,8 @@ class BatchFramework(Framework[OptionsT]):
 
     contract = 2
     start_secs: ClassVar[float] = 1.0
+    needed: ClassVar[Needed | None] = None
+    """The oldest version of the tool that will do, for `check`; None if any will."""
     max_id_chars: int = 0
     """How long the ids of a batch may be together, in bytes as a shell takes them. With 0, as long as they are."""
 
@@ -181,37 +152,40 @@ class BatchFramework(Framework[OptionsT]):
     @override
     async def open(self, launch: Launch, collection: Collection) -> TestSession:
         """Start a session; its first command tells the tool's version."""
-        return BatchSession(launch, self.version_command(), self.run_batch, self.max_id_chars)
+        return BatchSession(self, launch)
 
     @override
     async def check(self, launch: Launch) -> Health:
-        argv = self.version_command()
-        return await checked(launch, argv, f"install {argv[0]!r}, or correct `[framework] command`")
+        return await checked(launch, self.version_command(), self.needed)
 
 
-class BatchSession(TestSession):
-    """One batch after the other, each in a process of its own. See `TestSession`."""
+class BatchSession(TestSession, AsyncIterator[SessionEvent]):
+    """One batch after the other, each in a process of its own. It is the iterator of its own events."""
 
-    def __init__(
-        self,
-        launch: Launch,
-        version_command: Sequence[str],
-        run_batch: Callable[[Batch], Awaitable[None]],
-        max_id_chars: int = 0,
-    ) -> None:
+    def __init__(self, framework: BatchFramework[Any], launch: Launch) -> None:
+        self._framework = framework
         self._launch = launch
-        self._version_command = version_command
-        self._run_batch = run_batch
-        self._max_id_chars = max_id_chars
         self._waiting: deque[Test] = deque()
         self._woken = asyncio.Event()
         self._closing = False
         self._batch: Batch | None = None
         self._broken: ProviderError | FrameworkUnusable | None = None
         self._reason = ""
-        self._events: asyncio.Queue[SessionEvent | None] = asyncio.Queue()
-        self.events: AsyncIterator[SessionEvent] = _Events(self._events)
+        self._told: asyncio.Queue[SessionEvent | None] = asyncio.Queue()
+        self.events = self
         self._task = asyncio.create_task(self._work(), name=f"batches of {launch.name}")
+
+    @override
+    async def __anext__(self) -> SessionEvent:
+        event = await self._told.get()
+        if event is None:
+            self._told.put_nowait(None)  # for whoever asks again
+            raise StopAsyncIteration
+        return event
+
+    @property
+    def _tool(self) -> Tool | None:
+        return self._batch.tool if self._batch is not None else None
 
     @override
     async def run(self, tests: Sequence[Test]) -> None:
@@ -235,16 +209,16 @@ class BatchSession(TestSession):
     async def kill(self) -> None:
         self._closing = True
         try:
-            if self._batch is not None and self._batch.tool is not None:
-                await self._batch.tool.kill()
+            if self._tool is not None:
+                await self._tool.kill()
         finally:
             self._task.cancel()
             await asyncio.wait({self._task})
 
     @override
     def abandon(self) -> None:
-        if self._batch is not None and self._batch.tool is not None:
-            self._batch.tool.abandon()
+        if self._tool is not None:
+            self._tool.abandon()
         self._task.cancel()
 
     @override
@@ -255,45 +229,42 @@ class BatchSession(TestSession):
             raise self._broken
         if not self._task.cancelled() and (defect := self._task.exception()) is not None:
             raise FrameworkUnusable(f"a defect of the framework: {defect!r}") from defect
-        tool = self._batch.tool if self._batch is not None else None
-        return evolve(tool.ended if tool is not None else Exit(), reason=self._reason)
+        return evolve(self._tool.ended if self._tool is not None else Exit(), reason=self._reason)
 
     async def _work(self) -> None:
         try:
             try:
-                said = await version(self._launch, self._version_command)
+                said = await version(self._launch, self._framework.version_command())
             except DiscoveryError as error:
                 self._reason = str(error)
                 return
-            self._events.put_nowait(Hello(versions=said))
+            self._told.put_nowait(Hello(versions=said))
             for number in count(1):
                 while not self._waiting and not self._closing:
                     self._woken.clear()
                     await self._woken.wait()
                 if self._closing:
                     break
-                await self._one(number)
-            self._events.put_nowait(Bye())
+                batch = self._batch = Batch(self._launch, number, self._next(), self._told.put_nowait)
+                await self._framework.run_batch(batch)
+                said = batch.tool.tail() if batch.tool else ""
+                batch.unreported("it was run, but no result of it was reported", said)
+            self._told.put_nowait(Bye())
         except ToolCrashed as error:
             self._reason = str(error)
         except (ProviderError, FrameworkUnusable) as error:
             self._broken = error
         finally:
-            self._events.put_nowait(None)
-
-    async def _one(self, number: int) -> None:
-        batch = self._batch = Batch(self._launch, number, self._next(), self._events.put_nowait)
-        await self._run_batch(batch)
-        batch.unreported("it was run, but no result of it was reported", batch.tool.tail() if batch.tool else "")
+            self._told.put_nowait(None)
 
     def _next(self) -> list[Test]:
         """The tests of the next batch, taken from the queue: no id twice, and no more than fit."""
         chosen: dict[str, Test] = {}
         kept: deque[Test] = deque()
-        size = 0
+        most, size = self._framework.max_id_chars, 0
         for test in self._waiting:
             length = len(shlex.quote(test.id).encode(errors="surrogatepass")) + 1
-            fits = not chosen or not self._max_id_chars or size + length <= self._max_id_chars
+            fits = not chosen or not most or size + length <= most
             if test.id in chosen or not fits or (test.individual and chosen):
                 kept.append(test)
                 continue
@@ -301,19 +272,3 @@ class BatchSession(TestSession):
             size += length
         self._waiting = kept
         return list(chosen.values())
-
-
-class _Events(AsyncIterator[SessionEvent]):
-    """Not a generator: a cancelled wait must not end it."""
-
-    def __init__(self, queue: asyncio.Queue[SessionEvent | None]) -> None:
-        self._queue = queue
-        self._ended = False
-
-    @override
-    async def __anext__(self) -> SessionEvent:
-        event = None if self._ended else await self._queue.get()
-        if event is None:
-            self._ended = True
-            raise StopAsyncIteration
-        return event

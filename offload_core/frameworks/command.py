@@ -7,7 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from string import Formatter
 from typing import Any, ClassVar
 
@@ -19,13 +19,12 @@ from ..errors import DiscoveryError
 from ..kit import JUnitCase, NotJUnit, read_junit
 from .batch import Batch, BatchFramework, ToolCrashed
 from .output import harmless
-from .selection import is_asked
-from .tool import Tool, listing
+from .selection import is_selected
+from .tool import Tool, listing, read_file, run
 
 MAX_ID_CHARS = 30_000
 """How long the ids on one command line may be together: one argument of a program can have 128 KiB."""
 
-_ID_FIELDS = {"name", "classname"}
 _MAX_OUTPUT_BYTES = 1 << 20
 _CANNOT_RUN = (126, 127)
 """What a shell exits with if a program is not there or is none."""
@@ -46,7 +45,7 @@ def _is_id_format(instance: object, attribute: Any, value: str) -> None:
         names = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
     except ValueError as error:
         raise ValueError(f"'test_id_format': {error}: {value!r}") from None
-    if not names or names - _ID_FIELDS:
+    if not names or names - {"name", "classname"}:
         raise ValueError(f"'test_id_format' is made of {{name}} and {{classname}}: {value!r}")
 
 
@@ -81,11 +80,6 @@ class CommandOptions:
         "by `{result_file}`.",
     )
     working_dir: str | None = key(None, "Where both commands start, relative to the project's root.")
-
-    @property
-    def reports(self) -> bool:
-        """Whether the run command writes a result file."""
-        return self.result_file is not None or "{result_file}" in self.run_command
 
 
 class CommandFramework(BatchFramework[CommandOptions]):
@@ -122,13 +116,13 @@ class CommandFramework(BatchFramework[CommandOptions]):
                 )
             seen.add(id)
             path = id.partition("::")[0]
-            if not group.select or is_asked(id, path, group.select, Path(launch.root)):
+            if is_selected(group, launch, id, path):
                 yield group.test(id, path)
 
     @override
     async def run_batch(self, batch: Batch) -> None:
         """All tests by one command that reports, or each by a command of its own."""
-        if self.options.reports:
+        if self.options.result_file is not None or "{result_file}" in self.options.run_command:
             await self._with_report(batch)
         else:
             while batch.left:
@@ -138,15 +132,12 @@ class CommandFramework(BatchFramework[CommandOptions]):
         ids = tuple(batch.left)
         path = batch.directory / "results.xml"
         if self.options.result_file is not None:
-            path = self._directory(batch.launch) / self.options.result_file
-            await batch.remove(path)  # what an earlier batch wrote there is not this one's
-        tool = await self._start(batch, ids, path)
-        async with tool:
-            batch.began(*ids)
-            async for line in tool.lines():
-                tool.say(line)
-            ended = await tool.exit()
-        report = await batch.read(path)
+            path = batch.launch.root / (self.options.working_dir or ".") / self.options.result_file
+            # What an earlier batch wrote there is not this one's.
+            await run(batch.launch, ("rm", "-f", "--", str(path)))
+        tool, _, _ = await self._run(batch, ids, path)
+        ended = tool.ended
+        report = await read_file(batch.launch, path)
         if report is None and ended.code in _CANNOT_RUN:
             return batch.unreported(f"the run command cannot be run: {ended}", tool.tail())
         if report is None:
@@ -176,14 +167,8 @@ class CommandFramework(BatchFramework[CommandOptions]):
             elif id not in worst or case.outcome.bad > worst[id].outcome.bad:
                 worst[id] = case
         for id, case in worst.items():
-            batch.finished(
-                id,
-                case.outcome,
-                case.seconds or 0.0,
-                message=case.message,
-                details=case.details,
-                output=case.output,
-            )
+            seconds, message, details = case.seconds or 0.0, case.message, case.details
+            batch.finished(id, case.outcome, seconds, message=message, details=details, output=case.output)
         if killed and batch.left:
             raise ToolCrashed("the run command ended before its report was complete")
         for id in tuple(batch.left):
@@ -194,49 +179,41 @@ class CommandFramework(BatchFramework[CommandOptions]):
             batch.launch.log(f"results of tests that were not asked for: {', '.join(map(repr, unknown[:20]))}")
 
     async def _by_exit_code(self, batch: Batch, id: str) -> None:
-        tool = await self._start(batch, (id,), batch.directory / "results.xml")
+        tool, said, seconds = await self._run(batch, (id,), batch.directory / "results.xml")
+        ended = tool.ended
+        if ended.signal is not None:
+            raise ToolCrashed(f"\n{tool.tail()}")
+        outcome, message = (Outcome.PASSED, "") if ended.ok else (Outcome.FAILED, str(ended))
+        if ended.code in _CANNOT_RUN:
+            outcome, message = Outcome.ERROR, f"the run command, or a program that it needs, cannot be run: {ended}"
+        details = "" if ended.ok else tool.tail()
+        output = (Section("Captured stdout", said.strip()),)
+        batch.finished(id, outcome, seconds, message=message, details=details, output=output)
+
+    async def _run(self, batch: Batch, ids: Iterable[str], result_file: PurePosixPath) -> tuple[Tool, str, float]:
+        """Run tests by one command. Returns it, what it printed, as far as a result can hold that, and its seconds."""
+        # Also makes the directory that the result file is written to.
+        file = await batch.upload("tests.txt", "".join(f"{id}\n" for id in ids).encode())
+        paths = {"result_file": shlex.quote(str(result_file)), "tests_file": shlex.quote(str(file))}
+        command = _filled(self.options.run_command, {"tests": shlex.join(ids), **paths})
         said: list[str] = []
         size = 0
-        async with tool:
-            batch.began(id)
+        async with await batch.start(self._shell(command)) as tool:
+            batch.began(*ids)
             started = time.monotonic()
             async for line in tool.lines():
                 tool.say(line)
                 size += len(line)
                 if size < _MAX_OUTPUT_BYTES:
                     said.append(harmless(line))
-            ended = await tool.exit()
-        seconds = time.monotonic() - started
-        if ended.signal is not None:
-            raise ToolCrashed(f"\n{tool.tail()}")
-        outcome, message = (Outcome.PASSED, "") if ended.ok else (Outcome.FAILED, str(ended))
-        if ended.code in _CANNOT_RUN:
-            outcome, message = Outcome.ERROR, f"the run command, or a program that it needs, cannot be run: {ended}"
-        batch.finished(
-            id,
-            outcome,
-            seconds,
-            message=message,
-            details="" if ended.ok else tool.tail(),
-            output=(Section("Captured stdout", "\n".join(said).strip()),),
-        )
-
-    async def _start(self, batch: Batch, ids: Iterable[str], result_file: PurePosixPath) -> Tool:
-        command = self.options.run_command
-        values = {"tests": shlex.join(ids), "result_file": shlex.quote(str(result_file))}
-        # Also makes the directory that the result file is written to.
-        file = await batch.upload("tests.txt", "".join(f"{id}\n" for id in ids).encode())
-        values["tests_file"] = shlex.quote(str(file))
-        return await batch.start(self._shell(_filled(command, values)))
+            await tool.exit()
+        return tool, "\n".join(said), time.monotonic() - started
 
     def _shell(self, line: str) -> tuple[str, ...]:
         where = self.options.working_dir
         if where is None:
             return ("/bin/sh", "-c", line)
         return ("/bin/sh", "-c", 'cd -- "$0" && eval "$1"', where, line)
-
-    def _directory(self, launch: Launch) -> PurePosixPath:
-        return launch.root / (self.options.working_dir or ".")
 
 
 def _filled(command: str, values: dict[str, str]) -> str:

@@ -6,6 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..abc import Group, Launch
+
+
+def is_selected(group: Group, launch: Launch, id: str, path: str) -> bool:
+    """Whether a test, or a module, is one of those that a group is narrowed to."""
+    return not group.select or is_asked(id, path, group.select, Path(launch.root))
+
 
 def is_asked(id: str, path: str, asked: Sequence[str], root: Path = Path()) -> bool:
     """Whether a test is one of those asked for, by its id, its path, or the beginning of either.

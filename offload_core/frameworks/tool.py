@@ -13,25 +13,23 @@ import secrets
 import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..abc import ByteStream, Command, Exit, Finding, Health, Launch, Process, Severity
 from ..errors import DiscoveryError, ExecFailed, FrameworkError, OffloadError, ProviderError
-from .output import MAX_LOG_BYTES, MAX_TAIL_LINES, TAIL_BYTES, Lines, harmless
-
-MAX_LINE_BYTES = 1 << 24
-"""A longer line of a tool's standard output comes in pieces."""
-
-GRACE_SECS = 2.0
-"""How long what a tool left running may hold on to its output."""
-
-DRAIN_SECS = 0.25
-"""How long standard error may take to be read, once standard output is."""
+from .output import Lines, Log, harmless
 
 CHECK_SECS = 60.0
 """How long a tool may take to tell its version."""
+
+_MAX_LINE_BYTES = 1 << 24  # a longer line of standard output comes in pieces
+_GRACE_SECS = 2.0  # what a tool left running may hold on to its output for so long
+_DRAIN_SECS = 0.25  # standard error may take so long to be read, once standard output is
+_MAX_FILE_BYTES = 1 << 28
+_SHOWN_LINES = 30
 
 _TELL = """\
 mkdir -p -- "${TMPDIR:-/tmp}"
@@ -47,10 +45,17 @@ class ToolCrashed(FrameworkError):
 
 
 class ListingFailed(DiscoveryError):
-    """A tool that was to list tests failed. `ended`: how."""
+    """A tool that was to list tests failed. Says `what` it could not do, and the last lines of what it `said`.
 
-    def __init__(self, message: str, ended: Exit) -> None:
-        super().__init__(message)
+    Attributes:
+        ended: how it ended.
+    """
+
+    def __init__(self, what: str, argv: Sequence[str], ended: Exit, said: str, remedy: str = "") -> None:
+        shown = "\n".join(f"    {line}" for line in said.splitlines()[-_SHOWN_LINES:])
+        how = Exit(ended.code, ended.signal)
+        message = f"{what}: {how}\n  command: {shlex.join(argv)}\n  its last lines:\n{shown}"
+        super().__init__(f"{message}\n  {remedy}" if remedy else message)
         self.ended = ended
 
 
@@ -63,15 +68,13 @@ class Tool:
         ended: how it ended, once `exit` has been called.
     """
 
-    def __init__(self, launch: Launch, argv: Sequence[str], process: Process, token: str) -> None:
-        self.argv = tuple(argv)
-        self._launch = launch
+    def __init__(self, launch: Launch, process: Process, token: str) -> None:
         self._process = process
         self._token = token.encode() + b" "
         self._chunks = aiter(process.stdout)
         self._told: Exit | None = None
         self.ended = Exit()
-        self._last: deque[str] = deque(maxlen=MAX_TAIL_LINES)
+        self._log = Log(launch.log)
         self._errors = asyncio.create_task(self._log_errors(), name="tool output")
         self._end = asyncio.create_task(process.wait(), name="tool end")
         self._over = False
@@ -84,13 +87,8 @@ class Tool:
             ProviderError: as `Executor.exec`. A program that is not there is no error here but exit code 127.
         """
         token = secrets.token_hex(12)
-        command = Command(
-            argv=("/bin/sh", "-c", _TELL, token, *argv),
-            cwd=launch.root,
-            env={"TMPDIR": str(launch.scratch / "tmp"), **launch.env, **(env or {})},
-        )
-        process = await launch.executor.exec(command)
-        tool = cls(launch, argv, process, token)
+        process = await launch.executor.exec(project_command(launch, ("/bin/sh", "-c", _TELL, token, *argv), env or {}))
+        tool = cls(launch, process, token)
         try:
             await process.close_stdin()
         except BaseException:
@@ -131,11 +129,12 @@ class Tool:
         Raises:
             SandboxDead, ConnectionLost: the stream broke.
         """
-        lines = Lines(MAX_LINE_BYTES)
+        lines = Lines(_MAX_LINE_BYTES)
         while chunk := await self._chunk():
             for line in lines.feed(chunk):
                 if line.startswith(self._token):
-                    self._told = _exit(int(line.removeprefix(self._token)))
+                    code = int(line.removeprefix(self._token))
+                    self._told = Exit(signal=code - 128) if 128 < code < 128 + 65 else Exit(code=code)
                     return
                 yield line
             await asyncio.sleep(0)  # also if the stream never makes anybody wait
@@ -149,7 +148,7 @@ class Tool:
         try:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not coming.done():
-                await asyncio.wait({coming}, timeout=GRACE_SECS)
+                await asyncio.wait({coming}, timeout=_GRACE_SECS)
             return coming.result() if coming.done() else b""
         finally:
             coming.cancel()
@@ -162,7 +161,7 @@ class Tool:
                 yet.
             SandboxDead, ConnectionLost: its end was not seen, and so says nothing of what it did.
         """
-        await asyncio.wait({self._end, self._errors}, timeout=GRACE_SECS if self._told else DRAIN_SECS)
+        await asyncio.wait({self._end, self._errors}, timeout=_GRACE_SECS if self._told else _DRAIN_SECS)
         if not (self._end.done() and self._errors.done()):
             await self.kill()  # what it left running holds on to it
         self._over = True
@@ -174,29 +173,51 @@ class Tool:
 
     def say(self, line: bytes) -> None:
         """Log a line of standard output that is nothing but output."""
-        self._say(harmless(line))
+        self._log.say(harmless(line))
 
     def tail(self) -> str:
         """The last lines that were logged, at most `TAIL_BYTES`."""
-        return "\n".join(self._last)[-TAIL_BYTES:].strip()
+        return self._log.tail()
 
     async def _log_errors(self) -> None:
-        lines = Lines(MAX_LOG_BYTES)
         with contextlib.suppress(ProviderError):  # whatever broke it breaks standard output, too
-            async for chunk in self._process.stderr:
-                self._say(*map(harmless, lines.feed(chunk)))
-                await asyncio.sleep(0)
-        self._say(*map(harmless, lines.end()))
-
-    def _say(self, *lines: str) -> None:
-        if lines:
-            self._last.extend(line[-TAIL_BYTES:] for line in lines[-MAX_TAIL_LINES:])
-            self._launch.log("\n".join(lines))
+            await self._log.read(self._process.stderr)
 
 
-def _exit(code: int) -> Exit:
-    """From a shell's idea of how a command ended."""
-    return Exit(signal=code - 128) if 128 < code < 128 + 65 else Exit(code=code)
+def project_command(launch: Launch, argv: Sequence[str], env: Mapping[str, str]) -> Command:
+    """A command in the project's root, with a place of the sandbox's own for temporary files."""
+    return Command(argv=argv, cwd=launch.root, env={"TMPDIR": str(launch.scratch / "tmp"), **launch.env, **env})
+
+
+async def run(launch: Launch, argv: Sequence[str]) -> Exit:
+    """Run a tool to its end, with all that it says in the log, and the last of that in the second line of `reason` on.
+
+    Raises:
+        ProviderError, ToolCrashed: as `Tool`.
+    """
+    async with await Tool.start(launch, argv) as tool:
+        async for line in tool.lines():
+            tool.say(line)
+        ended = await tool.exit()
+        return evolve(ended, reason=f"\n{tool.tail()}" if tool.tail() else "")
+
+
+async def read_file(launch: Launch, path: PurePosixPath) -> bytes | None:
+    """A file that a tool wrote; None if there is none, or if it is longer than 256 MiB.
+
+    Raises:
+        SandboxDead, ConnectionLost: it could not be read.
+        ToolCrashed: as `Tool.exit`.
+    """
+    async with await Tool.start(launch, ("cat", "--", str(path))) as cat:
+        parts: list[bytes] = []
+        size = 0
+        async for line in cat.lines():
+            size += len(line) + 1
+            if size > _MAX_FILE_BYTES:
+                return None
+            parts.append(line)
+        return b"\n".join(parts) if (await cat.exit()).ok else None
 
 
 async def listing(
@@ -226,11 +247,7 @@ async def listing(
             raise DiscoveryError(f"{argv[0]!r} could not list {what}: {error}") from error
     if not ended.ok:
         said = tool.tail() or "\n".join(map(harmless, last))
-        shown = "\n".join(f"    {line}" for line in said.splitlines()[-30:])
-        raise ListingFailed(
-            f"{argv[0]!r} could not list {what}: {ended}\n  command: {shlex.join(argv)}\n  its last lines:\n{shown}",
-            ended,
-        )
+        raise ListingFailed(f"{argv[0]!r} could not list {what}", argv, ended, said)
 
 
 async def version(launch: Launch, argv: Sequence[str]) -> str:
@@ -246,11 +263,12 @@ async def version(launch: Launch, argv: Sequence[str]) -> str:
 
 @frozen
 class Needed:
-    """The oldest version of a tool that will do: its name, and a pattern with a group for each number."""
+    """The oldest version of a tool that will do."""
 
     name: str
-    pattern: str
+    pattern: str  # finds its version, with a group for each number
     oldest: tuple[int, ...]
+    install: str  # what to do where it is not there
 
     def judge(self, said: str, remedy: str) -> Finding:
         """What the tool says of its version, and whether that is new enough."""
@@ -263,8 +281,9 @@ class Needed:
         return Finding(Severity.OK, said)
 
 
-async def checked(launch: Launch, argv: Sequence[str], remedy: str, needed: Needed | None = None) -> Health:
+async def checked(launch: Launch, argv: Sequence[str], needed: Needed | None = None) -> Health:
     """Whether a tool is there, as `Framework.check` wants it: its version, or what went wrong and what to do."""
+    remedy = f"{needed.install if needed else f'install {argv[0]!r}'}, or correct `[framework] command`"
     try:
         async with asyncio.timeout(CHECK_SECS):
             said = await version(launch, argv)

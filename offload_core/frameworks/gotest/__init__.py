@@ -9,26 +9,22 @@ import argparse
 import re
 import shlex
 import warnings
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from attrs import frozen
 from typing_extensions import override
 
-from ...abc import CollectionFailed, Discovered, Group, Health, Launch, Test, key, shell_words
+from ...abc import CollectionFailed, Discovered, Group, Launch, key, shell_words
 from ...errors import DiscoveryError, FrameworkUnusable
 from ..batch import Batch, BatchFramework
-from ..selection import is_asked
-from ..tool import Needed, ToolCrashed, checked
-from .packages import GoCommand, Package, read_tests
+from ..selection import is_asked, is_selected
+from ..tool import Needed, ToolCrashed
+from .packages import list_packages, read_tests
 from .stream import Builds, event, summary
 from .verdicts import PackageRun
-
-_NEEDED = Needed("Go", r"\bgo(\d+)\.(\d+)", (1, 20))
-_INSTALL = "install Go there: https://go.dev/doc/install"
-_MAX_ID_CHARS = 30_000
-"""The names of a batch are one argument, which can have 128 KiB."""
 
 _USE = re.compile(r"^use\s+(?:\(([^)]*)\)|(\S+))", re.MULTILINE)
 
@@ -68,29 +64,18 @@ class GoOptions:
     )
 
 
-@frozen(kw_only=True)
-class _Filters:
-    """What a group's filters mean."""
-
-    packages: tuple[str, ...]
-    run: re.Pattern[str]
-    skip: re.Pattern[str] | None
-
-    def match(self, name: str) -> bool:
-        """Whether they leave a test in."""
-        return self.run.search(name) is not None and not (self.skip and self.skip.search(name))
-
-
 class Go(BatchFramework[GoOptions]):
     """Lists and runs the tests, examples and fuzz seeds of Go packages, with Go 1.20 and newer."""
 
     Options = GoOptions
     start_secs: ClassVar[float] = 0.5
+    needed = Needed("Go", r"\bgo(\d+)\.(\d+)", (1, 20), "install Go there: https://go.dev/doc/install")
+    max_id_chars = 30_000  # the names of a batch are one argument, which can have 128 KiB
 
     def __init__(self, options: GoOptions) -> None:
         super().__init__(options)
-        self.max_id_chars = _MAX_ID_CHARS
-        self._go = GoCommand(shlex.split(options.command), shlex.split(options.run_args))
+        self._go = shlex.split(options.command)
+        self._run_args = shlex.split(options.run_args)
 
     @classmethod
     @override
@@ -107,41 +92,37 @@ class Go(BatchFramework[GoOptions]):
     @override
     def version_command(self) -> Sequence[str]:
         """`go version`: also tells the toolchain that the project's go.mod selects."""
-        return (*self._go.command, "version")
-
-    @override
-    async def check(self, launch: Launch) -> Health:
-        return await checked(launch, self.version_command(), f"{_INSTALL}, or correct `[framework] command`", _NEEDED)
+        return (*self._go, "version")
 
     @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
         """List the tests of a group, as go lists them, without building them; see `Framework.discover`."""
-        filters = _filters(group, self.options.packages)
-        packages = await self._go.packages(launch, filters.packages)
-        wanted = [package for package in packages if _may_hold(package.path, group.select, launch.root)]
+        patterns, selects = _filters(group)
+        packages = await list_packages(launch, self._go, self._run_args, patterns or self.options.packages)
+        wanted = [package for package in packages if _may_hold(package.path, group, launch)]
         await read_tests(launch, [package for package in wanted if not package.error])
         for package in wanted:
             if package.error:
                 yield CollectionFailed(path=package.path, message=summary(package.error), details=package.error)
-            for name in filter(filters.match, package.tests):
-                test = _test(group, package, name)
-                if not group.select or is_asked(test.id, test.path, group.select, Path(launch.root)):
-                    yield test
-
-    # -- running --------------------------------------------------------------------------------------------------
+            for name in filter(selects, package.tests):
+                id = name if package.path == "." else f"{package.path}.{name}"
+                if is_selected(group, launch, id, package.path):
+                    file, line = package.tests[name] or (None, None)
+                    yield group.test(id, package.path, affinity=package.name, file=file, line=line)
 
     @override
     async def run_batch(self, batch: Batch) -> None:
         """The tests of one package or of several, in a process for each, as many at once as go runs."""
-        patterns: dict[str, dict[str, str]] = {}
-        directories: dict[str, PurePosixPath] = {}
+        ids: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        names: defaultdict[PurePosixPath, list[str]] = defaultdict(list)
         for test in batch.left.values():
-            patterns.setdefault(test.affinity, {})[test.id.rpartition(".")[2]] = test.id
-            directories[test.affinity] = batch.launch.root / test.path
-        runs = {package: PackageRun(batch, names) for package, names in patterns.items()}
+            name = test.id.rpartition(".")[2]
+            ids[test.affinity][name] = test.id
+            names[batch.launch.root / test.path].append(name)
+        runs = {package: PackageRun(batch, its) for package, its in ids.items()}
         builds = Builds()
-        chooser = await batch.upload("choose.sh", _chooser({directories[each]: patterns[each] for each in patterns}))
-        script = await batch.upload("go.sh", self._go_test(chooser, tuple(patterns)))
+        chooser = await batch.upload("choose.sh", _chooser(names))
+        script = await batch.upload("go.sh", self._go_test(chooser, tuple(runs)))
         async with await batch.start(("/bin/sh", str(script)), env={"PWD": str(batch.launch.root)}) as tool:
             async for line in tool.lines():
                 each = event(line)
@@ -163,7 +144,7 @@ class Go(BatchFramework[GoOptions]):
         """A script, as it can be longer than some backends let a command be. All that go says comes in its order."""
         mark = '"' if "'" in str(chooser) else "'"  # go knows both, but no way to escape them
         ours = ("-json", "-count=1", "-timeout=0", "-failfast=false", f"-exec=/bin/sh {mark}{chooser}{mark}")
-        argv = (*self._go.command, "test", *ours, *packages, *self._go.run_args)
+        argv = (*self._go, "test", *ours, *packages, *self._run_args)
         return f"exec {shlex.join(argv)} 2>&1\n".encode()
 
 
@@ -177,8 +158,8 @@ def _chooser(names: Mapping[PurePosixPath, Iterable[str]]) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _filters(group: Group, packages: tuple[str, ...]) -> _Filters:
-    """What a group's filters mean.
+def _filters(group: Group) -> tuple[Sequence[str], Callable[[str], bool]]:
+    """What a group's filters mean: packages, and which of their tests.
 
     Raises:
         DiscoveryError: something in them is no filter.
@@ -193,11 +174,9 @@ def _filters(group: Group, packages: tuple[str, ...]) -> _Filters:
         raise DiscoveryError(f"the filters of group '{group.name}': {error}. {_HOW}") from error
     if unknown:
         raise DiscoveryError(f"the filters of group '{group.name}': {shlex.join(unknown)}: {_HOW}")
-    return _Filters(
-        packages=tuple(found.packages) or packages,
-        run=_regex(group, found.run),
-        skip=_regex(group, found.skip) if found.skip else None,
-    )
+    run = _regex(group, found.run)
+    skip = _regex(group, found.skip) if found.skip else None
+    return found.packages, lambda name: bool(run.search(name)) and not (skip and skip.search(name))
 
 
 def _regex(group: Group, text: str) -> re.Pattern[str]:
@@ -211,24 +190,14 @@ def _regex(group: Group, text: str) -> re.Pattern[str]:
         raise DiscoveryError(f"the filters of group '{group.name}': {text}: {error}") from error
 
 
-def _may_hold(path: str, select: Sequence[str], root: PurePosixPath) -> bool:
+def _may_hold(path: str, group: Group, launch: Launch) -> bool:
     """Whether a package can have tests that were asked for."""
-    if not select or is_asked(path, path, select, Path(root)):
+    if is_selected(group, launch, path, path):
         return True
-    for one in select:
-        package, _, test = one.rpartition(".")
-        if _is_test(test) and (is_asked(path, path, (package,), Path(root)) if package else path == "."):
+    for one in group.select:
+        package, _, name = one.rpartition(".")
+        found = _NAME.fullmatch(name)
+        is_test = found is not None and not found[2][:1].islower()  # Go asks for that
+        if is_test and (is_asked(path, path, (package,), Path(launch.root)) if package else path == "."):
             return True
     return False
-
-
-def _is_test(name: str) -> bool:
-    """Whether Go takes a function of this name for a test: what follows the prefix must not be lower case."""
-    found = _NAME.fullmatch(name)
-    return found is not None and not found[2][:1].islower()
-
-
-def _test(group: Group, package: Package, name: str) -> Test:
-    id = name if package.path == "." else f"{package.path}.{name}"
-    file, line = package.tests[name] or (None, None)
-    return group.test(id, package.path, affinity=package.name, file=file, line=line)

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ...abc import Launch, Upload
 from ...errors import DiscoveryError
@@ -34,43 +34,30 @@ _GREP = r"""printf '%s\0' FILES | xargs -0 grep -HnsE '^([[:space:]]+\{"|var tes
 
 @define(kw_only=True)
 class Package:
-    """A package that has tests, or that cannot be loaded.
+    """A package that has tests, or that cannot be loaded."""
 
-    Attributes:
-        name: its import path.
-        path: its directory in the project's root; the import path, if it is not there.
-        error: why it cannot be loaded.
-        main: the file with the main program of its test binary.
-        tests: the names of its tests, with the number of the line and the file where each is defined, if known.
+    name: str  # its import path
+    path: str  # its directory in the project's root; the import path, if it is not there
+    error: str = ""  # why it cannot be loaded
+    main: str = ""  # the file with the main program of its test binary
+    tests: dict[str, tuple[str, int] | None] = field(factory=dict)  # where each is defined, by its name, if known
+
+
+async def list_packages(
+    launch: Launch, go: Sequence[str], run_args: Sequence[str], patterns: Sequence[str]
+) -> list[Package]:
+    """The packages that have tests, without their tests, and those that cannot be loaded; `run_args` of `go test`.
+
+    Raises:
+        DiscoveryError: go cannot list any; says what it printed.
     """
-
-    name: str
-    path: str
-    error: str = ""
-    main: str = ""
-    tests: dict[str, tuple[str, int] | None] = field(factory=dict)
-
-
-@frozen
-class GoCommand:
-    """The go command, as it is configured."""
-
-    command: Sequence[str]
-    run_args: Sequence[str]
-
-    async def packages(self, launch: Launch, patterns: Sequence[str]) -> list[Package]:
-        """The packages that have tests, without their tests, and those that cannot be loaded.
-
-        Raises:
-            DiscoveryError: go cannot list any; says what it printed.
-        """
-        argv = (*self.command, "list", "-e", "-test", _FIELDS, *_selecting(self.run_args), "--", *patterns)
-        # Directories are then told as the root is, whatever links lead to it.
-        lines = [line async for line in listing(launch, argv, "the packages", env={"PWD": str(launch.root)})]
-        found: dict[str, Package] = {}
-        for each in _objects(b"\n".join(lines).decode(errors="replace")):
-            _merge(found, each, launch.root)
-        return [package for package in found.values() if package.error or package.main]
+    argv = (*go, "list", "-e", "-test", _FIELDS, *_selecting(run_args), "--", *patterns)
+    # Directories are then told as the root is, whatever links lead to it.
+    lines = [line async for line in listing(launch, argv, "the packages", env={"PWD": str(launch.root)})]
+    found: dict[str, Package] = {}
+    for each in _objects(b"\n".join(lines).decode(errors="replace")):
+        _merge(found, each, launch.root)
+    return [package for package in found.values() if package.error or package.main]
 
 
 async def read_tests(launch: Launch, packages: Iterable[Package]) -> None:

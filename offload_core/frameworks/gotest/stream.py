@@ -7,45 +7,32 @@ messages under a heading `# import/path`.
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections import deque
 from typing import Any
 
 from attrs import define, field, frozen
 from typing_extensions import override
 
+from ...kit import cut
 from ..batch import MAX_TEXT
-from ..output import harmless
+from ..output import harmless, seconds
 
 _HEADING = re.compile(r"# \[?([^\s\]]+)")
 _NOT_BUILT = re.compile(rb"FAIL\t(\S+) \[(?:build|setup) failed\]$")
-_RESULT = re.compile(r"(ok  |FAIL|\?   )\t")
+RESULT = re.compile(r"(ok  |FAIL|\?   )\t")
+"""The line that go adds to the output of a package."""
 
 
 @frozen(kw_only=True)
 class Event:
-    """One event.
-
-    Attributes:
-        package: the import path.
-        test: the name, with `/` before each subtest; empty for the package itself.
-        output: a piece of output, mostly one line with its end.
-        seconds: how long what ended took.
-        build: the package that did not build, and so made this one fail.
-    """
+    """One event."""
 
     action: str
-    package: str = ""
-    test: str = ""
-    output: str = ""
-    seconds: float = 0.0
-    build: str = ""
-
-    @property
-    def top(self) -> str:
-        """The test that a subtest belongs to, or the test itself."""
-        return self.test.partition("/")[0]
+    package: str = ""  # its import path
+    test: str = ""  # its name, with `/` before each subtest; empty for the package itself
+    output: str = ""  # a piece of it, mostly one line with its end
+    seconds: float = 0.0  # that what ended took
+    build: str = ""  # the package that did not build, and so made this one fail
 
 
 def event(line: bytes) -> Event | None:
@@ -62,11 +49,11 @@ def event(line: bytes) -> Event | None:
         return None
     return Event(
         action=data["Action"],
-        package=_text(data, "Package") or _import_path(data, "ImportPath"),
+        package=_text(data, "Package") or _text(data, "ImportPath").partition(" ")[0],  # `p` of `p [p.test]`
         test=_text(data, "Test"),
         output=_text(data, "Output"),
-        seconds=_seconds(data.get("Elapsed")),
-        build=_import_path(data, "FailedBuild"),
+        seconds=seconds(data.get("Elapsed")),
+        build=_text(data, "FailedBuild").partition(" ")[0],
     )
 
 
@@ -75,45 +62,24 @@ def _text(data: dict[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _import_path(data: dict[str, Any], name: str) -> str:
-    """`p` of `p [p.test]`."""
-    return _text(data, name).partition(" ")[0]
-
-
-def _seconds(value: object) -> float:
-    known = isinstance(value, (int, float)) and math.isfinite(value) and value > 0
-    return float(value) if known else 0.0  # type: ignore[arg-type]
-
-
 @define
 class Text:
-    """Text that grows, of which head and tail are kept."""
+    """Text that grows, of which head and tail are kept: at least what a result can hold."""
 
-    _head: list[str] = field(factory=list)
-    _tail: deque[str] = field(factory=deque)
-    _room: int = MAX_TEXT // 2
-    _held: int = 0
-    _left_out: int = 0
+    _pieces: list[str] = field(factory=list)
+    _size: int = 0
 
     def add(self, piece: str) -> None:
         """Append."""
-        if not piece:
-            return
-        if self._room > 0:
-            self._head.append(piece)
-            self._room -= len(piece)
-            return
-        self._tail.append(piece)
-        self._held += len(piece)
-        while self._held > MAX_TEXT // 2 and len(self._tail) > 1:
-            gone = len(self._tail.popleft())
-            self._held -= gone
-            self._left_out += gone
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > 4 * MAX_TEXT:
+            self._pieces = [cut(str(self), 2 * MAX_TEXT)]
+            self._size = len(self._pieces[0])
 
     @override
     def __str__(self) -> str:
-        mark = f"\n[… {self._left_out} characters left out …]\n" if self._left_out else ""
-        return "".join((*self._head, mark, *self._tail))
+        return "".join(self._pieces)
 
 
 @define
@@ -144,8 +110,3 @@ def summary(said: str) -> str:
     """The first line that says something."""
     lines = (line.strip() for line in said.splitlines())
     return next((line for line in lines if line and not line.startswith("# ")), "")
-
-
-def is_result(output: str) -> bool:
-    """Whether a line is the one that go adds to the output of a package."""
-    return _RESULT.match(output) is not None

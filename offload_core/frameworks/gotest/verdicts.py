@@ -11,7 +11,7 @@ from attrs import define, field
 from ...abc import Outcome, Section
 from ...kit import cut
 from ..batch import Batch
-from .stream import Builds, Event, Text, is_result, summary
+from .stream import RESULT, Builds, Event, Text, summary
 
 SETTLE_SECS = 0.1
 """A test that calls `t.Parallel` pauses at once; one that has said nothing for so long runs."""
@@ -27,31 +27,21 @@ _DEATH = re.compile(r"^(panic: |fatal error: |signal: |SIG[A-Z]+: |exit status )
 
 @define
 class _Test:
-    """A test of the package: what it and its subtests have said.
-
-    Attributes:
-        own: its own output.
-        subtests: that of those that run.
-        failed: the output of those that have failed.
-        good: the output of those that have ended well.
-        failures: the subtests that failed without one in them that did, and what they said.
-    """
+    """A test of the package: what it and its subtests have said."""
 
     own: Text = field(factory=Text)
-    subtests: dict[str, Text] = field(factory=dict)
-    failed: Text = field(factory=Text)
-    good: Text = field(factory=Text)
-    failures: int = 0
-    first: tuple[str, str] | None = None
-    parents: set[str] = field(factory=set)
+    subtests: dict[str, Text] = field(factory=dict)  # those that run
+    failed: Text = field(factory=Text)  # all subtests that have failed
+    good: Text = field(factory=Text)  # all that have ended well
+    failures: int = 0  # subtests that failed without one in them that did
+    first: tuple[str, str] | None = None  # the first of these, and what it said
+    parents: set[str] = field(factory=set)  # subtests with one in them that failed
 
     def say(self, name: str, text: str) -> None:
-        """Output of the test or of a subtest."""
         if not _FRAME.match(text):
             (self.own if "/" not in name else self.subtests.setdefault(name, Text())).add(text)
 
     def end_subtest(self, event: Event) -> None:
-        """A subtest has ended."""
         said = str(self.subtests.pop(event.test, ""))
         if event.action == "fail":
             name = event.test.partition("/")[2]
@@ -64,7 +54,6 @@ class _Test:
             self.good.add(f"--- {event.action.upper()}: {event.test} ({event.seconds:.2f}s)\n{said}")
 
     def all(self) -> str:
-        """Everything that was said, as far as it is kept."""
         return "".join(map(str, (self.failed, self.own, *self.subtests.values())))
 
 
@@ -73,14 +62,11 @@ class PackageRun:
 
     The result of a test is told when the next thing happens: a failure can be a panic, which ends the process, and
     after the last test there may come something that fails the package.
-
-    Args:
-        names: the ids of the tests that were asked for, by their names.
     """
 
     def __init__(self, batch: Batch, names: Mapping[str, str]) -> None:
         self._batch = batch
-        self._names = dict(names)
+        self._names = dict(names)  # the ids of the tests that were asked for, by their names
         self._tests: dict[str, _Test] = {}
         self._own = Text()
         self._new = ""
@@ -102,13 +88,13 @@ class PackageRun:
         elif event.action == "output":
             self._settle()
             self._came_to_its_end = self._came_to_its_end or event.output in ("PASS\n", "FAIL\n")
-            if not is_result(event.output):
+            if not RESULT.match(event.output):
                 self._own.add(event.output)
         elif event.action in _OUTCOMES:
             self._last = event
 
     def _of_test(self, event: Event) -> None:
-        name = event.top
+        name = event.test.partition("/")[0]  # of the test that a subtest belongs to
         if self._ending is not None and self._ending.test != name:
             self._finish()
         is_frame = event.action == "output" and _FRAME.match(event.output)
@@ -170,8 +156,7 @@ class PackageRun:
     def end(self, builds: Builds, said: str) -> str | None:
         """The command has ended: every test that was asked for has its result, or the process of the package crashed.
 
-        Args:
-            said: the last messages of the command.
+        `said` are the last messages of the command.
 
         Returns:
             How it crashed, and in further lines what was said; None if it did not.
@@ -190,18 +175,14 @@ class PackageRun:
             what = "does not build there" if told else "failed before any test"
             death = _DEATH.search(own)
             why = death[0] if death else summary(told or own or said)
-            self._unreported(f"its package {what}: {why}", told or own or said)
+            self._batch.unreported(f"its package {what}: {why}", told or own or said, ids=self._names.values())
         elif last.action == "fail" and not self._failures and self._ending and self._ending.action != "fail":
             self._tell(self._ending, Outcome.ERROR, "its package failed after its tests", own, "")
         self._finish()
         silent = last.action == "fail" and not self._ended
         what = "its package failed without a word of it" if silent else "there is no such test in the package there"
-        self._unreported(what, own)
+        self._batch.unreported(what, own, ids=self._names.values())
         return None
-
-    def _unreported(self, message: str, details: str) -> None:
-        for id in self._names.values():
-            self._batch.finished(id, Outcome.ERROR, 0.0, message=message, details=details)
 
     def _crashed(self) -> str | None:
         """The process ended before its tests: while some ran, which are not told of here; between two; after the last.

@@ -6,29 +6,28 @@ import shlex
 import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from attrs import frozen
 from typing_extensions import override
 
-from ...abc import CollectionFailed, Discovered, Group, Health, Launch, Test, key, shell_words
+from ...abc import CollectionFailed, Discovered, Group, Launch, Test, key, shell_words
 from ...errors import DiscoveryError
 from ..batch import Batch, BatchFramework
-from ..selection import is_asked
-from ..tool import ListingFailed, Needed, checked, listing
+from ..selection import is_selected
+from ..tool import ListingFailed, Needed, listing
 from .catalogue import event_name, suites, targets, tests
 from .process import BUILD_FAILED, run
 
-_NEEDED = Needed("cargo-nextest", r"cargo-nextest (\d+)\.(\d+)\.(\d+)", (0, 9, 103))
-"""The first one that tells a result when it has it, and not at the end."""
-
-MAX_ID_CHARS = 200_000
-"""How long the ids of a batch may be together: the arguments of a program may have some MiB, with its environment."""
+_NEEDED = Needed(
+    name="cargo-nextest",
+    pattern=r"cargo-nextest (\d+)\.(\d+)\.(\d+)",
+    oldest=(0, 9, 103),  # the first one that tells a result when it has it, and not at the end
+    install="install cargo-nextest there: https://nexte.st/docs/installation",
+)
 
 _IGNORED_WORDS = ("--run-ignored", "--ignored", "--include-ignored")
 """A group's filters may say for themselves which of the ignored tests they want."""
-
-_INSTALL = "install cargo-nextest there: https://nexte.st/docs/installation"
 
 
 @frozen(kw_only=True)
@@ -64,8 +63,8 @@ class Nextest(BatchFramework[NextestOptions]):
     """Lists and runs tests with cargo-nextest 0.9.103 and newer."""
 
     Options = NextestOptions
-    start_secs: ClassVar[float] = 1.0
-    max_id_chars = MAX_ID_CHARS
+    needed = _NEEDED
+    max_id_chars = 200_000  # the arguments of a program may have some MiB, with its environment
 
     @classmethod
     @override
@@ -83,17 +82,25 @@ class Nextest(BatchFramework[NextestOptions]):
         return (*shlex.split(self.options.command), "--version")
 
     @override
-    async def check(self, launch: Launch) -> Health:
-        return await checked(launch, self.version_command(), f"{_INSTALL}, or correct `[framework] command`", _NEEDED)
-
-    @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
-        """Build the tests and list them; see `Framework.discover`. A binary that does not build is said to be one."""
-        async for found in self._list(group, launch):
-            path = found.path if not isinstance(found, Test) else found.id
-            binary = path.partition(" ")[0]  # no package's or target's name has a space
-            if not group.select or is_asked(path, binary, group.select, Path(launch.root)):
+        """Build the tests and list them all at once; if that does not build, one target after the other."""
+        alone: Mapping[str, str] = {}
+        try:
+            for found in await self._listed(group, launch):
                 yield found
+        except ListingFailed as error:
+            if "no such command" in str(error):
+                raise DiscoveryError(f"{error}\n  {_NEEDED.install}") from error
+            alone = await self._targets(launch) if error.ended.code == BUILD_FAILED else {}
+            if len(alone) < 2:
+                raise
+        for target, binaries in alone.items():
+            try:
+                for found in await self._listed(group, launch, target):
+                    yield found
+            except ListingFailed as error:
+                if _is_selected(group, launch, binaries):
+                    yield CollectionFailed(path=binaries, message="it does not build", details=str(error))
 
     @override
     async def run_batch(self, batch: Batch) -> None:
@@ -106,10 +113,7 @@ class Nextest(BatchFramework[NextestOptions]):
                 rounds.append(into := {})
             into[name] = test
         for each in rounds:
-            await run(batch, each, self._run_command)
-
-    def _run_command(self, *words: str) -> Sequence[str]:
-        return self.command("run", *words, *shlex.split(self.options.run_args))
+            await run(batch, each, self.command("run"), shlex.split(self.options.run_args))
 
     def command(self, subcommand: str, *words: str) -> tuple[str, ...]:
         """`cargo nextest SUBCOMMAND` as it is configured."""
@@ -121,25 +125,6 @@ class Nextest(BatchFramework[NextestOptions]):
         ]
         return (*shlex.split(options.command), subcommand, *build, *shlex.split(options.args), *words)
 
-    async def _list(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
-        """Everything at once; if that does not build, one target after the other."""
-        alone: Mapping[str, str] = {}
-        try:
-            for found in await self._listed(group, launch):
-                yield found
-        except ListingFailed as error:
-            if "no such command" in str(error):
-                raise DiscoveryError(f"{error}\n  {_INSTALL}") from error
-            alone = await self._targets(launch) if error.ended.code == BUILD_FAILED else {}
-            if len(alone) < 2:
-                raise
-        for target, binaries in alone.items():
-            try:
-                for found in await self._listed(group, launch, target):
-                    yield found
-            except ListingFailed as error:
-                yield CollectionFailed(path=binaries, message="it does not build", details=str(error))
-
     async def _listed(self, group: Group, launch: Launch, *words: str) -> list[Discovered]:
         # Listed with all others, an ignored test tells whether the group's filters select it.
         own = () if any(word.startswith(_IGNORED_WORDS) for word in group.filters) else ("--run-ignored", "all")
@@ -147,9 +132,10 @@ class Nextest(BatchFramework[NextestOptions]):
         skips = bool(own) and not self.options.include_ignored
         lines = [line async for line in listing(launch, argv, f"the tests of group '{group.name}'")]
         try:
-            return [found for suite in suites(b"\n".join(lines)) for found in tests(group, suite, skips)]
+            listed = [found for suite in suites(b"\n".join(lines)) for found in tests(group, suite, skips)]
         except ValueError as error:
             raise DiscoveryError(f"`{shlex.join(argv)}` printed something else: {error}") from error
+        return [found for found in listed if _is_selected(group, launch, getattr(found, "id", found.path))]
 
     async def _targets(self, launch: Launch) -> Mapping[str, str]:
         """What can be built one by one, as `targets` tells it; empty if cargo does not tell."""
@@ -160,3 +146,7 @@ class Nextest(BatchFramework[NextestOptions]):
         except (DiscoveryError, ValueError) as error:
             launch.log(f"{error}")
             return {}
+
+
+def _is_selected(group: Group, launch: Launch, path: str) -> bool:
+    return is_selected(group, launch, path, path.partition(" ")[0])  # no package's or target's name has a space

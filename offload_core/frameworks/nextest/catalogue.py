@@ -38,9 +38,8 @@ def tests(group: Group, suite: Mapping[str, Any], skips_ignored: bool) -> Iterat
         if case["ignored"] and skips_ignored:
             yield CollectionSkipped(path=id, message="#[ignore]")
         else:
-            yield group.test(
-                id, binary, affinity=f"{suite['package-name']}::{suite['binary-name']}"
-            )  # as events name it
+            affinity = f"{suite['package-name']}::{suite['binary-name']}"  # as events name it
+            yield group.test(id, binary, affinity=affinity)
 
 
 def _selected(case: Mapping[str, Any]) -> bool:

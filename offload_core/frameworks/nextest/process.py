@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from ...abc import Exit, Outcome, Test, Upload
+from ...abc import Exit, Test, Upload
 from ...errors import FrameworkUnusable
 from ..batch import Batch
 from ..tool import Tool, ToolCrashed
 from .catalogue import selector, test_name
-from .filterset import expressions
-from .stream import Event, Status, event, is_cancelled, outcome, status
+from .stream import CANCELLED, Event, Status, event, outcome, status
 
 BUILD_FAILED = 101
+
+MAX_CHARS = 100_000
+"""How long one expression may be: one argument of a program can have 128 KiB."""
+
+_SPECIAL = re.compile(r"[^A-Za-z0-9_:.]")
 
 # The expressions go by files, because a command that a provider is given must not be long. Standard error goes where
 # standard output goes, which keeps the order of both.
@@ -30,7 +34,6 @@ _WORDS = (
     *("--final-status-level", "none", "--success-output", "never", "--failure-output", "never"),
     *("--show-progress", "none"),
 )
-_ENVIRONMENT = {"NEXTEST_EXPERIMENTAL_LIBTEST_JSON": "1"}
 
 _FROM_OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"})
 """What a test dies of, too, when its sandbox is ended."""
@@ -48,16 +51,16 @@ _RAN = (0, 4, 100)
 _UNUSABLE = (2, 92, 95, 96, 102, 126, 127)
 """Wrong arguments, a wrong version, a wrong configuration, no manifest, no program."""
 
-MakeCommand = Callable[..., Sequence[str]]
-"""`nextest run`, as it is configured, with more arguments."""
 
-
-async def run(batch: Batch, tests: Mapping[str, Test], command: MakeCommand, *targets: str) -> None:
+async def run(
+    batch: Batch, tests: Mapping[str, Test], command: Sequence[str], run_args: Sequence[str], target: str = ""
+) -> None:
     """Run tests of a batch in one process; or each binary's in one, if a binary keeps nextest from running any.
 
     Args:
         tests: by their names in nextest's events.
-        targets: what is to be built; everything, if nothing is said.
+        command: `cargo nextest run`, and `run_args` more words for it, as they are configured.
+        target: what is to be built; everything, if nothing is said.
 
     Raises:
         ToolCrashed, FrameworkUnusable: as `BatchFramework.run_batch`.
@@ -68,16 +71,16 @@ async def run(batch: Batch, tests: Mapping[str, Test], command: MakeCommand, *ta
     directory = batch.directory / secrets.token_hex(4)
     files = [Upload(text.encode(), directory / f"{number:06}") for number, text in enumerate(expressions(names))]
     await batch.launch.executor.upload(files)
-    tool = await batch.start(("/bin/sh", "-c", _RUN, str(directory), *command(*targets, *_WORDS)), env=_ENVIRONMENT)
-    async with tool:
+    argv = ("/bin/sh", "-c", _RUN, str(directory), *command, *filter(None, [target]), *_WORDS, *run_args)
+    async with await batch.start(argv, env={"NEXTEST_EXPERIMENTAL_LIBTEST_JSON": "1"}) as tool:
         ended, cancelled = await _follow(batch, tests, tool)
-    left = [test for test in tests.values() if test.id in batch.left]
+    left = [test.id for test in tests.values() if test.id in batch.left]
     if not left:
         return
-    if ended.code in _OF_A_BINARY and not targets:
+    if ended.code in _OF_A_BINARY and not target:
         for binary in names:
             its = {name: test for name, test in tests.items() if test.path == binary}
-            await run(batch, its, command, selector(binary))
+            await run(batch, its, command, run_args, selector(binary))
         return
     if ended.code in _UNUSABLE:
         raise FrameworkUnusable(f"nextest cannot run as it is configured: {ended}: {_error(tool)}")
@@ -85,9 +88,7 @@ async def run(batch: Batch, tests: Mapping[str, Test], command: MakeCommand, *ta
         raise ToolCrashed(f"{'it was told to end' if cancelled else ''}\n{tool.tail()}")
     if ended.code == BUILD_FAILED and _KILLED.search(tool.tail()):
         raise ToolCrashed(f"the build was killed\n{tool.tail()}")
-    message = _why(ended, tool)
-    for test in left:
-        batch.finished(test.id, Outcome.ERROR, 0.0, message=message, details=tool.tail())
+    batch.unreported(_why(ended, tool), tool.tail(), ids=left)
 
 
 async def _follow(batch: Batch, tests: Mapping[str, Test], tool: Tool) -> tuple[Exit, bool]:
@@ -100,7 +101,7 @@ async def _follow(batch: Batch, tests: Mapping[str, Test], tool: Tool) -> tuple[
         if (found := event(line)) is None:
             if (how := status(line)) is not None:
                 told[how.id] = how
-            cancelled = cancelled or is_cancelled(line)
+            cancelled = cancelled or CANCELLED.fullmatch(line) is not None
             if not line.startswith('{"type":"suite"'):
                 tool.say(raw)
             continue
@@ -138,3 +139,24 @@ def _error(tool: Tool) -> str:
     """The line in which cargo or nextest says what is wrong; the rest is in the session's log."""
     lines = tool.tail().splitlines()
     return next((line for line in lines if line.startswith("error")), lines[-1] if lines else "it printed nothing")
+
+
+def expressions(names: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Expressions of nextest's filterset language that together select these tests, by their binary, and no others."""
+    for binary, tests in names.items():
+        prefix = f"binary_id(={_quoted(binary)})&("
+        part: list[str] = []
+        size = 0
+        for test in tests:
+            matcher = f"test(={_quoted(test)})"
+            if part and size + len(matcher) > MAX_CHARS:
+                yield prefix + "|".join(part) + ")"
+                part, size = [], 0
+            part.append(matcher)
+            size += len(matcher) + 1
+        yield prefix + "|".join(part) + ")"
+
+
+def _quoted(name: str) -> str:
+    """Escaped so that nothing in it means anything."""
+    return _SPECIAL.sub(lambda each: f"\\u{{{ord(each[0]):x}}}", name)

@@ -7,13 +7,13 @@ process died of. The line for people before the event does. Both come through on
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
 from ...abc import Outcome
+from ..output import seconds
 
 # A test's name stands in it as it is, even where that makes it no JSON: quotes and backslashes are not escaped. A very
 # long line comes in pieces, of which the first one tells enough.
@@ -23,7 +23,9 @@ _EVENT = re.compile(
 )
 _REPEATED = re.compile(r"(.*)#(\d{1,6})")
 _STATUS = re.compile(r" *(?P<attempt>TRY \d+ )?(?P<words>[A-Z].*?) \[ *[\d.]+s\] (?:\( *\d+/\d+\) )?(?P<id>.+)")
-_CANCELLED = re.compile(r" *Cancell?ing\b.*")
+CANCELLED = re.compile(r" *Cancell?ing\b.*")
+"""A line that says that nextest was told to end before its work."""
+
 _KNOWN_SHORT = frozenset({"FAIL", "FL+LK", "XFAIL", "LKFAIL", "TMT", "PASS", "LEAK", "TMPASS", "SLOW", "TRMNTG"})
 _PANIC = re.compile(r"panicked at (?P<where>.+):\n(?P<why>(?:(?!stack backtrace:|note: run with).*\n?)*)")
 _TIME_LIMIT = "time limit exceeded"
@@ -33,22 +35,15 @@ _IN_WORDS = {"LEAK-FAIL": _LEAKY, "LKFAIL": _LEAKY, "XFAIL": "its process could 
 
 @frozen(kw_only=True)
 class Event:
-    """One event of a test.
+    """One event of a test."""
 
-    Attributes:
-        kind: "started", "ok", "failed" or "ignored".
-        names: `package::binary$test`, and how often nextest itself has run it; where the name is not clear, all that
-            could be meant, likeliest first.
-        seconds: of the last attempt.
-        output: what it printed; of failed ones only.
-        reason: why it failed, where its output does not tell.
-    """
-
-    kind: str
+    kind: str  # "started", "ok", "failed" or "ignored"
+    # `package::binary$test`, and how often nextest itself has run it; where that is not clear, all that could be meant,
+    # likeliest first
     names: Sequence[tuple[str, int]]
-    seconds: float = 0.0
-    output: str = ""
-    reason: str = ""
+    seconds: float = 0.0  # of the last attempt
+    output: str = ""  # what it printed; of failed ones only
+    reason: str = ""  # why it failed, where its output does not tell
 
 
 @frozen
@@ -72,7 +67,7 @@ def event(line: str) -> Event | None:
     return Event(
         kind=fields.get("event", ""),
         names=[*names, *((_unescaped(each), attempts) for each, attempts in names)],
-        seconds=_seconds(fields.get("exec_time", "")),
+        seconds=seconds(fields.get("exec_time", "")),
         output=_unescaped(fields.get("stdout", "").removesuffix('"}')),
         reason=fields.get("reason", ""),
     )
@@ -83,15 +78,10 @@ def status(line: str) -> Status | None:
     found = _STATUS.fullmatch(line)
     if found is None:
         return None
-    words = found["words"]
-    if words.startswith(("SIG", "ABORT")):
-        return Status(found["id"], words, words)
-    return Status(found["id"], words, f"SIG{words}" if found["attempt"] and words not in _KNOWN_SHORT else "")
-
-
-def is_cancelled(line: str) -> bool:
-    """Whether a line says that nextest was told to end before its work."""
-    return _CANCELLED.fullmatch(line) is not None
+    words = died_of = found["words"]
+    if not words.startswith(("SIG", "ABORT")):
+        died_of = f"SIG{words}" if found["attempt"] and words not in _KNOWN_SHORT else ""
+    return Status(found["id"], words, died_of)
 
 
 def outcome(event: Event, attempts: int, told: Status | None) -> tuple[Outcome, str]:
@@ -130,11 +120,3 @@ def _unescaped(text: str) -> str:
         return str(json.loads(f'"{text}"', strict=False))
     except ValueError:
         return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        return 0.0
-    return seconds if math.isfinite(seconds) else 0.0

@@ -1,7 +1,7 @@
 """PYTEST_DONT_REWRITE. The part of Offload that runs inside pytest: one file, uploaded and loaded with `-p`.
 
 Standard library only, Python 3.8 and newer, pytest 7.0 and newer. Importing it takes over file descriptors 0 and 1;
-without its settings in the environment it does nothing. What it writes and reads is described in `session.py`.
+without its settings in the environment it does nothing. What it writes and reads is described in `warm.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import collections
 import contextlib
+import io
 import json
 import os
 import queue
@@ -27,21 +28,11 @@ EVENT_LIMIT = 1 << 24
 TESTS_PER_EVENT = 500
 
 # Options that would select, reorder, distribute or stop: Offload decides these.
+_OFF = ("distload", "looponfail", "lf", "failedfirst", "newfirst", "stepwise", "stepwise_skip", "usepdb", "trace")
 _NEUTRAL: Dict[str, Any] = {
-    "numprocesses": None,
-    "dist": "no",
-    "tx": [],
-    "distload": False,
-    "looponfail": False,
-    "maxfail": 0,
-    "lf": False,
-    "failedfirst": False,
-    "newfirst": False,
-    "stepwise": False,
-    "stepwise_skip": False,
-    "usepdb": False,
-    "trace": False,
-    "cov_fail_under": None,
+    **dict.fromkeys(_OFF, False),
+    **dict.fromkeys(("numprocesses", "cov_fail_under"), None),
+    **{"dist": "no", "tx": [], "maxfail": 0},
 }
 _NEUTRAL_BY_MODE: Dict[str, Dict[str, Any]] = {
     "session": {"markexpr": "", "keyword": "", "deselect": None, "collectonly": False},
@@ -195,8 +186,9 @@ def _text(report: Any) -> str:
     return _cut(report.longreprtext)
 
 
-def _sections(report: Any) -> List[Tuple[str, str]]:
-    return [(title, _cut(text)) for title, text in report.sections]
+def _failure(path: str, message: str, details: str, failed: bool = True) -> Dict[str, Any]:
+    """What came of reading a file that failed, or skipped itself."""
+    return {"path": path, "failed": failed, "message": message, "details": _cut(details)}
 
 
 def _neutralize(namespace: Any, mode: str) -> None:
@@ -211,24 +203,17 @@ def _neutralize(namespace: Any, mode: str) -> None:
 
 def verdict(reports: Iterable[Any]) -> Dict[str, Any]:
     """The event fields that all reports of one test make: outcome, duration, and what is not empty of the rest."""
-    main: Dict[str, Any] = {}
-    bad: List[Any] = []
-    sections: List[Tuple[str, str]] = []
-    duration = 0.0
-    last = None
+    kept: List[Any] = []
     for report in reports:
         if report.outcome == "rerun":  # pytest-rerunfailures: only the last try counts
-            main, bad, sections, duration, last = {}, [], [], 0.0, None
-            continue
-        sub = type(report) is not pytest.TestReport and hasattr(report, "context")
-        if report.outcome == "failed":
-            bad.append(report)
-        if sub:
-            sections.extend(report.sections)
-            continue
-        main[report.when] = last = report
-        duration += report.duration
-    event: Dict[str, Any] = {"outcome": "passed", "duration": duration}
+            kept = []
+        else:
+            kept.append(report)
+    phases = [report for report in kept if not _is_subtest(report)]
+    sections = [section for report in kept if _is_subtest(report) for section in report.sections]
+    bad = [report for report in kept if report.outcome == "failed"]
+    last = phases[-1] if phases else None
+    event: Dict[str, Any] = {"outcome": "passed", "duration": sum((report.duration for report in phases), 0.0)}
     if bad:
         event["outcome"] = "failed" if any(report.when == "call" for report in bad) else "error"
         event["message"] = _message(bad[0])
@@ -236,12 +221,16 @@ def verdict(reports: Iterable[Any]) -> Dict[str, Any]:
     elif last is None:
         event["outcome"], event["message"] = "error", "pytest reported nothing for this test"
     else:
-        _good(main, event)
+        _good({report.when: report for report in phases}, event)
     if last is not None and (last.sections or sections):
         event["output"] = [(title, _cut(text)) for title, text in (*last.sections, *sections) if text]
     if last is not None and last.user_properties:
         event["properties"] = [(str(name), _cut(str(value))) for name, value in last.user_properties]
     return event
+
+
+def _is_subtest(report: Any) -> bool:
+    return type(report) is not pytest.TestReport and hasattr(report, "context")
 
 
 def _good(main: Dict[str, Any], event: Dict[str, Any]) -> None:
@@ -332,12 +321,10 @@ class Collection:
     def reported(self, report: Any) -> None:
         """Remember a collector that failed or skipped itself."""
         if report.outcome != "passed":
-            self.failures[report.nodeid] = {
-                "path": report.nodeid,
-                "failed": report.outcome == "failed",
-                "message": _message(report),
-                "details": _cut("\n".join([_text(report)] + ["--- {} ---\n{}".format(*s) for s in _sections(report)])),
-            }
+            said = ["--- {} ---\n{}".format(title, _cut(text)) for title, text in report.sections]
+            details = "\n".join([_text(report), *said])
+            failed = report.outcome == "failed"
+            self.failures[report.nodeid] = _failure(report.nodeid, _message(report), details, failed)
 
     def items_of(self, path: str) -> List[pytest.Item]:
         """Read a file: import it, make its items. A failure of any kind is remembered, and is none of the session's."""
@@ -347,22 +334,16 @@ class Collection:
                 for item in self.session.genitems(collector):
                     items.append(item)  # what comes before a failure is kept
             except BaseException as error:  # pytest.exit() or sys.exit() while importing
-                self.failures[path] = {
-                    "path": path,
-                    "failed": True,
-                    "message": _one_line("{}: {}".format(type(error).__name__, error)),
-                    "details": _cut(traceback.format_exc()),
-                }
+                message = _one_line("{}: {}".format(type(error).__name__, error))
+                self.failures[path] = _failure(path, message, traceback.format_exc())
         return items
 
     def modified(self, items: List[pytest.Item]) -> List[pytest.Item]:
         """What all `pytest_collection_modifyitems` make of a copy of these items."""
-        changed = list(items)
-        self.session.items = changed
-        self.session.config.hook.pytest_collection_modifyitems(
-            session=self.session, config=self.session.config, items=changed
-        )
-        self.session.testscollected += len(changed)
+        session, changed = self.session, list(items)
+        session.items = changed
+        session.config.hook.pytest_collection_modifyitems(session=session, config=session.config, items=changed)
+        session.testscollected += len(changed)
         return changed
 
     def foreign_hook(self) -> bool:
@@ -376,30 +357,21 @@ def _distinct(items: List[Any], changed: List[Any]) -> Iterable[Any]:
     return {id(item): item for item in (*items, *changed)}.values()
 
 
-@contextlib.contextmanager
-def _as_collection(config: pytest.Config) -> Iterator[None]:
-    """The project's warning filters, which pytest applies around its own collection."""
+def _warning_filters(config: pytest.Config, hook: Any, when: Any, item: Any = None) -> Any:
+    """The project's own, which pytest applies around its own phases, as a context manager."""
     if not config.pluginmanager.hasplugin("warnings"):
-        yield
-        return
+        return contextlib.nullcontext()
     from _pytest.warnings import catch_warnings_for_item
 
-    with catch_warnings_for_item(config=config, ihook=config.hook, when="collect", item=None):
-        yield
+    return catch_warnings_for_item(config=config, ihook=hook, when=when, item=item)
 
 
 @contextlib.contextmanager
 def _as_teardown(item: Any) -> Iterator[None]:
     """What pytest has around the teardown phase of `item`: warning filters, capturing, the variable."""
     with contextlib.ExitStack() as stack:
-        manager = item.config.pluginmanager
-        if manager.hasplugin("warnings"):
-            from _pytest.warnings import catch_warnings_for_item
-
-            stack.enter_context(
-                catch_warnings_for_item(config=item.config, ihook=item.ihook, when="runtest", item=item)
-            )
-        capture = manager.getplugin("capturemanager")
+        stack.enter_context(_warning_filters(item.config, item.ihook, "runtest", item))
+        capture = item.config.pluginmanager.getplugin("capturemanager")
         if capture is not None:
             stack.enter_context(capture.item_capture("teardown", item))
         os.environ["PYTEST_CURRENT_TEST"] = item.nodeid.replace("\x00", "(null)") + " (teardown)"
@@ -444,12 +416,8 @@ class Selection:
         if not rests:
             return True
         rest = nodeid[len(base) :] if nodeid.startswith(base) else "::" + nodeid.partition("::")[2]
-        bare = rest.partition("[")[0]
-        candidates = [rest, bare]
-        while "::" in bare:
-            bare = bare.rpartition("::")[0]
-            candidates.append(bare)
-        for candidate in candidates:
+        parts = rest.partition("[")[0].split("::")
+        for candidate in (rest, *("::".join(parts[:end]) for end in range(len(parts), 0, -1))):
             if candidate in rests:
                 self.used[rests[candidate]] = True
                 return True
@@ -467,16 +435,25 @@ class Selection:
         return [entry for entry, used in self.used.items() if not used]
 
 
-class Discovery:
-    """Lists tests: file by file, or all at once where a hook must see them together."""
+class _Work:
+    """What this process is there for."""
 
     def __init__(self, channel: Channel, settings: Dict[str, Any]) -> None:
         self.channel = channel
-        self.stream = settings["stream"]
+        self.settings = settings
+        self.mode = settings["mode"]
         self.collection = Collection()
+
+
+class Discovery(_Work):
+    """Lists tests: file by file, or all at once where a hook must see them together."""
+
+    def __init__(self, channel: Channel, settings: Dict[str, Any]) -> None:
+        super().__init__(channel, settings)
         self.counts: Dict[str, int] = collections.defaultdict(int)
         self.told: Dict[str, bool] = {}
-        self.paths: Dict[int, str] = {}
+        # By the identity of an item: its file, and whether it is wanted.
+        self.places: Dict[int, Tuple[str, bool]] = {}
 
     def loop(self, session: Any) -> None:
         """Read every file that is wanted and tell what is in it."""
@@ -484,21 +461,17 @@ class Discovery:
         self.select = Selection(asked.get("select", ()))
         self.within = Selection(self.collection.within)
         self.tell_failures()
-        with _as_collection(session.config):
-            if self.stream or not self.collection.foreign_hook():
-                for items, wanted in self.batches():
-                    self.tell(items, wanted)
+        with _warning_filters(session.config, session.config.hook, "collect"):
+            if self.settings["stream"] or not self.collection.foreign_hook():
+                for items in self.batches():
+                    self.tell(items)
             else:
-                items, wanted = [], set()
-                for more, wanted_of_them in self.batches():
-                    items += more
-                    wanted |= wanted_of_them
-                self.tell(items, wanted)
+                self.tell([item for items in self.batches() for item in items])
         self.channel.emit({"event": "unmatched", "select": self.select.unused()})
         self.channel.emit({"event": "bye", "reason": ""})
 
-    def batches(self) -> Iterator[Tuple[List[Any], Any]]:
-        """The items of each file, and the identities of those wanted: by id, before any hook may change ids."""
+    def batches(self) -> Iterator[List[Any]]:
+        """The items of each file. Which are wanted is decided before any hook may change ids."""
         loose: Dict[str, List[Any]] = {}
         for item in self.collection.loose:
             loose.setdefault(item.nodeid.partition("::")[0], []).append(item)
@@ -510,14 +483,12 @@ class Discovery:
             items = loose.pop(path) if path in loose else self.collection.items_of(path)
             self.tell_failures()
             within, select = every
-            wanted = set()
             for item in items:
-                self.paths[id(item)] = path
-                if self.within.wants(item.nodeid, path, within) and self.select.wants(item.nodeid, path, select):
-                    wanted.add(id(item))
-            yield items, wanted
+                wanted = self.within.wants(item.nodeid, path, within) and self.select.wants(item.nodeid, path, select)
+                self.places[id(item)] = path, wanted
+            yield items
 
-    def tell(self, items: List[Any], wanted: Any) -> None:
+    def tell(self, items: List[Any]) -> None:
         """Emit what the hooks leave, in their order; the same id is counted in the order before the hooks."""
         changed = self.collection.modified(items)
         numbers = {}
@@ -526,10 +497,9 @@ class Discovery:
             self.counts[item.nodeid] += 1
         rows = []
         for item in _distinct(changed, []):  # a hook may list an item twice; one test has one verdict
-            path = self.paths.get(id(item))
-            if id(item) in wanted or path is None:  # None: a hook made it
+            path, wanted = self.places.get(id(item), (item.nodeid.partition("::")[0], True))  # or a hook made it
+            if wanted:
                 file, line, _ = item.location
-                path = path or item.nodeid.partition("::")[0]
                 rows.append((item.nodeid, numbers[id(item)], path, file, None if line is None else line + 1))
         for start in range(0, len(rows), TESTS_PER_EVENT):
             self.channel.emit({"event": "tests", "tests": rows[start : start + TESTS_PER_EVENT]})
@@ -606,20 +576,17 @@ class _Next(pytest.Item):
     module: Any = property(lambda self: getattr(self.parent, "module", None))
     fixturenames: Tuple[str, ...] = ()
 
-    def runtest(self) -> None:
-        """Never called."""
+    def runtest(self) -> None: ...  # never called
 
-    def reportinfo(self) -> Tuple[Any, None, str]:
-        """Never shown."""
+    def reportinfo(self) -> Tuple[Any, None, str]:  # never shown
         return self.path, None, self.name
 
 
-class Session:
+class Session(_Work):
     """Runs the tests it is asked to, in that order, in one pytest session."""
 
     def __init__(self, channel: Channel, settings: Dict[str, Any]) -> None:
-        self.channel = channel
-        self.collection = Collection()
+        super().__init__(channel, settings)
         self.requests = Requests(channel)
         self.index: Dict[str, Dict[str, List[Any]]] = {}
         self.reports: List[Any] = []
@@ -663,15 +630,13 @@ class Session:
     def run(self, key: str, nodeid: str, number: int, path: str) -> str:
         """Run one test. Returns why the session must end, if it must."""
         item = self.find(nodeid, number, path)
-        reason = ""
         if isinstance(item, dict):
             self.hold({"event": "started", "key": key})
             self.hold(dict(item, event="finished", key=key, duration=0.0))
-            return reason
+            return ""
         if self.before is not None and self.before[1].parent is not item.parent:
             self.release()
-            reason = self.tear_down(item)
-            if reason:
+            if reason := self.tear_down(item):
                 return reason  # this test has not started: the core runs it in the next session
         if self.next is None or self.next.parent is not item.parent:
             self.next = _Next.from_parent(item.parent, name="next")
@@ -723,7 +688,7 @@ class Session:
         path = path if path in self.collection.files else nodeid.partition("::")[0]
         if path not in self.index and path in self.collection.files:
             self.release(self.channel.line({"event": "module", "path": path}))
-            with _as_collection(self.session.config):
+            with _warning_filters(self.session.config, self.session.config.hook, "collect"):
                 self.index[path] = self.indexed(self.collection.items_of(path), path)
         for source in (path, ""):
             found = self.index.get(source, {}).get(nodeid, ())
@@ -737,13 +702,7 @@ class Session:
             changed = self.collection.modified(items)
         except BaseException as error:
             message = "pytest_collection_modifyitems failed on this file: {}: {}".format(type(error).__name__, error)
-            details = _cut(traceback.format_exc())
-            self.collection.failures[path] = {
-                "path": path,
-                "failed": True,
-                "message": _one_line(message),
-                "details": details,
-            }
+            self.collection.failures[path] = _failure(path, _one_line(message), traceback.format_exc())
             return {}
         index: Dict[str, List[Any]] = collections.defaultdict(list)
         for item in _distinct(items, changed):
@@ -754,10 +713,9 @@ class Session:
         """Why there is no such item: its collector failed or skipped itself, or the id is not known here."""
         failures = self.collection.failures
         for name in sorted(failures, key=len, reverse=True):
-            inside = name in ("", ".", path) or any(nodeid.startswith(name + end) for end in ("::", "["))
-            if inside or path.startswith(
-                (name[: -len("__init__.py")] if name.endswith("/__init__.py") else name + "/")
-            ):
+            directory = name[: -len("__init__.py")] if name.endswith("/__init__.py") else name + "/"
+            inside = name in ("", ".", path) or nodeid.startswith((name + "::", name + "["))
+            if inside or path.startswith(directory):
                 failure = failures[name]
                 outcome = "error" if failure["failed"] else "skipped"
                 return {"outcome": outcome, "message": failure["message"], "details": failure["details"]}
@@ -773,21 +731,13 @@ class Session:
         return {"outcome": "error", "message": _one_line("not found in the sandbox: " + what), "details": details}
 
 
-class _Sink:
+class _Sink(io.TextIOBase):
     """A file for progress that nobody reads: every dot would wake up the core."""
 
     encoding = "utf-8"
 
     def write(self, text: str) -> int:
-        """Drop it."""
         return len(text)
-
-    def flush(self) -> None:
-        """Nothing to do."""
-
-    def isatty(self) -> bool:
-        """It is not."""
-        return False
 
 
 @contextlib.contextmanager
@@ -813,29 +763,15 @@ def _quiet_terminal(config: pytest.Config) -> Iterator[None]:
 class _WorkerFixtures:
     """What pytest-xdist's fixtures answer in its own workers."""
 
-    def __init__(self, settings: Dict[str, Any]) -> None:
-        self.settings = settings
-
     @pytest.fixture(scope="session")
     def worker_id(self) -> str:
         """The name of this worker."""
-        return "gw{}".format(self.settings["worker"])
+        return "gw{}".format(_work.settings["worker"])
 
     @pytest.fixture(scope="session")
     def testrun_uid(self) -> str:
         """The same in all workers of a run."""
-        return str(self.settings["run"])
-
-
-class _State:
-    """The one thing this module keeps."""
-
-    def __init__(self, settings: Dict[str, Any]) -> None:
-        self.mode: str = settings["mode"]
-        self.settings = settings
-        self.channel = Channel(settings["token"])
-        kind = Discovery if self.mode == "discover" else Session
-        self.work: Any = kind(self.channel, settings)
+        return str(_work.settings["run"])
 
 
 def _start() -> Any:
@@ -845,28 +781,28 @@ def _start() -> Any:
     settings = json.loads(raw)
     own = settings["directory"]
     sys.path[:] = [entry for entry in sys.path if entry != own]
-    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    inherited = os.environ.pop("PYTHONPATH", "").split(os.pathsep)
     if own in inherited:
         inherited.remove(own)
+    if any(inherited):
         os.environ["PYTHONPATH"] = os.pathsep.join(inherited)
-        if not os.environ["PYTHONPATH"]:
-            del os.environ["PYTHONPATH"]
     for name, value in settings["environ"].items():
         os.environ.setdefault(name, value)
     for directory in (os.environ.get("TMPDIR"), os.path.dirname(os.environ.get("COVERAGE_FILE", ""))):
         if directory:
             with contextlib.suppress(OSError):
                 os.makedirs(directory, exist_ok=True)
-    state = _State(settings)
+    kind = Discovery if settings["mode"] == "discover" else Session
+    work = kind(Channel(settings["token"]), settings)
     # Not threading.Thread: tests may count threads.
-    _thread.start_new_thread(state.channel.beat, ())
-    return state
+    _thread.start_new_thread(work.channel.beat, ())
+    return work
 
 
-_state = _start()
+_work = _start()
 
-if _state is not None:
-    _collection: Collection = _state.work.collection
+if _work is not None:
+    _collection: Collection = _work.collection
 
     def pytest_addoption(parser: pytest.Parser) -> None:
         """`-o cache_dir=…` must be known even if the cache provider is off."""
@@ -876,22 +812,22 @@ if _state is not None:
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_load_initial_conftests(early_config: Any) -> Iterator[None]:
         """Reset options before plugins such as pytest-cov read them."""
-        _neutralize(early_config.known_args_namespace, _state.mode)
+        _neutralize(early_config.known_args_namespace, _work.mode)
         yield
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
         """Reset options before anything acts on them; say goodbye when pytest has wholly ended."""
-        _neutralize(config.option, _state.mode)
+        _neutralize(config.option, _work.mode)
         _collection.strip_arguments(config)
         yield
-        if _state.mode == "session" and _state.work.reason is not None:
-            _state.channel.emit({"event": "bye", "reason": _state.work.reason})
+        if _work.mode == "session" and _work.reason is not None:
+            _work.channel.emit({"event": "bye", "reason": _work.reason})
 
     def pytest_configure(config: pytest.Config) -> None:
         """Answer for xdist's fixtures, if it is there: registered after it, so these come first."""
         if config.pluginmanager.hasplugin("xdist"):
-            config.pluginmanager.register(_WorkerFixtures(_state.settings), "offload-worker-fixtures")
+            config.pluginmanager.register(_WorkerFixtures(), "offload-worker-fixtures")
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_collection(session: Any) -> Iterator[None]:
@@ -911,11 +847,11 @@ if _state is not None:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(session: Any) -> bool:
         """List, or run what is asked for."""
-        _state.work.loop(session)
+        _work.loop(session)
         return True
 
-    if _state.mode == "session":
+    if _work.mode == "session":
 
         def pytest_runtest_logreport(report: Any) -> None:
             """Gather the reports of the test that runs."""
-            _state.work.reports.append(report)
+            _work.reports.append(report)

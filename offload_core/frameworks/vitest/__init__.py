@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
-import secrets
 import shlex
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,39 +16,35 @@ from attrs import frozen
 from typing_extensions import override
 
 from ...abc import (
-    Collection,
     CollectionFailed,
-    Command,
     Discovered,
-    Exit,
-    Framework,
     Group,
     Health,
     Launch,
-    TestSession,
+    ModuleStarted,
+    Outcome,
+    Process,
+    SessionEvent,
+    TestFinished,
+    TestStarted,
     Upload,
     key,
     shell_words,
 )
-from ...errors import DiscoveryError, ExecFailed
-from ..output import harmless
-from ..pytest.wire import Wire
+from ...errors import ProviderError
+from ..output import seconds
 from ..selection import is_asked
-from ..tool import Needed, checked
-from .session import VitestSession
+from ..tool import ListingFailed, Needed, ToolCrashed, checked, read_file
+from ..warm import WarmFramework, WarmSession, warn_unmatched
 
-_COMMAND = "npx --no-install vitest"
 _LOCKS = {
     "pnpm-lock.yaml": "pnpm exec vitest",
     "yarn.lock": "yarn vitest",
     "bun.lock": "bunx vitest",
     "bun.lockb": "bunx vitest",
 }
-_NEEDED = Needed("Vitest", r"vitest/(\d+)\.(\d+)", (2, 0))
-_SHOWN_LINES = 30
+_NEEDED = Needed("Vitest", r"vitest/(\d+)\.(\d+)", (2, 0), "install Vitest (`npm install -D vitest`)")
 _MAX_CHARS = 30_000
-_CORRECT = "correct `[framework] command`"
-_INSTALL = f"install Vitest (`npm install -D vitest`), or {_CORRECT}"
 _NO_FILES = "No test files found"
 
 
@@ -56,7 +52,9 @@ _NO_FILES = "No test files found"
 class VitestOptions:
     """`[framework] type = "vitest"`."""
 
-    command: str = key(_COMMAND, "How Vitest is started, split as a shell would.", validator=shell_words)
+    command: str = key(
+        "npx --no-install vitest", "How Vitest is started, split as a shell would.", validator=shell_words
+    )
     run_args: str = key(
         "",
         "More arguments for Vitest, for discovery and sessions alike, split as a shell would.",
@@ -67,54 +65,104 @@ class VitestOptions:
     )
 
 
-class Vitest(Framework[VitestOptions]):
+class VitestSession(WarmSession):
+    """A warm Vitest in a sandbox.
+
+    Test processes note what they begin and end in a file, because whatever kills them may kill the reporter, too:
+    after such an end, what it had not told is read from there.
+    """
+
+    def __init__(self, process: Process, marker: str, launch: Launch) -> None:
+        super().__init__(process, marker, launch)
+        self._began = _directory(launch) / "began.jsonl"
+        self._ended: dict[str, bool] = {}
+        self._untold: deque[SessionEvent] | None = None
+        self._killed = False
+
+    @override
+    async def kill(self) -> None:
+        self._killed = True
+        await super().kill()
+
+    @override
+    async def __anext__(self) -> SessionEvent:
+        if self._untold is None:
+            try:
+                return self._noted(await super().__anext__())
+            except StopAsyncIteration:
+                self._untold = deque() if self._complete or self._killed else await self._read()
+        if not self._untold:
+            raise StopAsyncIteration
+        return self._untold.popleft()
+
+    def _noted(self, event: SessionEvent) -> SessionEvent:
+        if isinstance(event, TestStarted | TestFinished):
+            self._ended[event.key] = isinstance(event, TestFinished)
+        return event
+
+    async def _read(self) -> deque[SessionEvent]:
+        """What had begun or ended and was not told, from the file."""
+        events: deque[SessionEvent] = deque()
+        try:
+            noted = await read_file(self._launch, self._began) or b""
+        except (ProviderError, ToolCrashed) as error:
+            self._launch.log(f"{self._began} could not be read: {error}")
+            return events
+        for line in noted.split(b"\n"):
+            try:
+                event = self._typed(*json.loads(line))
+            except (ValueError, TypeError, AttributeError, RecursionError):
+                continue  # also the line that it was at
+            if event is not None:
+                events.append(self._noted(event))
+        return events
+
+    def _typed(
+        self, kind: str, what: str, outcome: str = "", message: str = "", ms: float = 0.0
+    ) -> SessionEvent | None:
+        match kind:
+            case "m":
+                file = PurePosixPath(what.partition("\0")[2])
+                return ModuleStarted(str(file.relative_to(self._launch.root)))
+            case "t" if what not in self._ended:
+                return TestStarted(what)
+            case "e" if not self._ended.get(what):
+                return TestFinished(key=what, outcome=Outcome(outcome), duration=seconds(ms) / 1000, message=message)
+            case _:
+                return None
+
+
+class Vitest(WarmFramework[VitestOptions]):
     """Lists and runs tests with Vitest 2.0 and newer."""
 
     Options = VitestOptions
-    contract = 2
+    Session = VitestSession
+    title = "Vitest"
+    variable = "OFFLOAD_VITEST"
     start_secs = 0.25
     module_secs = 1.0
 
     @override
     async def discover(self, group: Group, launch: Launch) -> AsyncIterator[Discovered]:
-        marker = secrets.token_hex(12)
-        command = await self._command(launch, "discover", marker, group.filters or _files(group, launch))
-        try:
-            process = await launch.executor.exec(command)
-        except ExecFailed as error:
-            raise DiscoveryError(f"Vitest could not be started for group '{group.name}': {error}") from error
-        wire = Wire(process, marker, launch.log, lambda event: False)
-        complete = False
         unmatched = set(group.select)
         try:
-            await wire.close_stdin()
-            while (event := await wire.next()) is not None:
-                match event["event"]:
-                    case "tests":
-                        for id, number, path, module, line in event["tests"]:
-                            test = group.test(id, path, affinity=module, number=number, file=path, line=line)
-                            unmatched.difference_update(asked := _chosen(group, launch, test.id, test.path))
-                            if asked:
-                                yield test
-                    case "failed" if _chosen(group, launch, event["path"], event["file"]):
-                        yield CollectionFailed(path=event["path"], message=event["message"], details=event["details"])
-                    case "bye":
-                        complete = True
-            ended = await wire.wait()
-        finally:
-            if not wire.over:
-                await asyncio.shield(wire.kill())
-        said = wire.tail()
-        if not complete and _NO_FILES not in said:
-            raise DiscoveryError(_explained(group, command, ended, said))
+            async with aclosing(self.listed(group, launch, group.filters or _files(group, launch))) as events:
+                async for event in events:
+                    match event["event"]:
+                        case "tests":
+                            for id, number, path, module, line in event["tests"]:
+                                unmatched.difference_update(asked := _chosen(group, launch, id, path))
+                                if asked:
+                                    yield group.test(id, path, affinity=module, number=number, file=path, line=line)
+                        case "failed" if _chosen(group, launch, event["path"], event["file"]):
+                            yield CollectionFailed(
+                                path=event["path"], message=event["message"], details=event["details"]
+                            )
+        except ListingFailed as error:
+            if _NO_FILES not in error.ended.reason:
+                raise
         for one in sorted(unmatched):
-            launch.log(f"warning: nothing in group '{group.name}' matches {harmless(one.encode(errors='replace'))}")
-
-    @override
-    async def open(self, launch: Launch, collection: Collection) -> TestSession:
-        marker = secrets.token_hex(12)
-        command = await self._command(launch, "session", marker, ())
-        return VitestSession(await launch.executor.exec(command), marker, launch, _directory(launch))
+            warn_unmatched(group, launch, one)
 
     @classmethod
     @override
@@ -127,36 +175,32 @@ class Vitest(Framework[VitestOptions]):
 
     @override
     async def check(self, launch: Launch) -> Health:
-        argv = (*shlex.split(self.options.command), "--version")
-        return await checked(launch, argv, _INSTALL, _NEEDED)
+        return await checked(launch, (*shlex.split(self.options.command), "--version"), _NEEDED)
 
-    async def _command(self, launch: Launch, mode: str, marker: str, words: tuple[str, ...]) -> Command:
+    @override
+    async def install(self, launch: Launch) -> PurePosixPath:
         directory = _directory(launch)
-        reporter = directory / "reporter"
-        await launch.executor.upload([Upload(Path(__file__).with_name("reporter"), reporter)])
-        settings = {
-            "mode": mode,
-            "token": marker,
-            "directory": str(directory),
-            "reporter": str(reporter),
-            "root": str(launch.root),
-        }
+        await launch.executor.upload([Upload(Path(__file__).with_name("reporter"), directory / "reporter")])
+        return directory
+
+    @override
+    def settings(self, launch: Launch, directory: PurePosixPath) -> Mapping[str, Any]:
+        return {"reporter": str(directory / "reporter"), "root": str(launch.root)}
+
+    @override
+    def argv(self, launch: Launch, directory: PurePosixPath, words: Sequence[str]) -> tuple[str, ...]:
         more = shlex.split(self.options.run_args)
-        coverage = () if any(word.startswith("--coverage") for word in more) else ("--coverage.enabled=false",)
-        argv = (
-            *shlex.split(self.options.command),
-            "run",
-            f"--reporter={reporter / 'reporter.mjs'}",
-            "--watch=false",
-            *coverage,
-            *more,
-            *words,
-        )
-        return Command(
-            argv=argv,
-            cwd=launch.root,
-            env={"TMPDIR": str(launch.scratch / "tmp"), **launch.env, "OFFLOAD_VITEST": json.dumps(settings)},
-        )
+        own = [f"--reporter={directory / 'reporter' / 'reporter.mjs'}", "--watch=false"]
+        if not any(word.startswith("--coverage") for word in more):
+            own.append("--coverage.enabled=false")
+        return (*shlex.split(self.options.command), "run", *own, *more, *words)
+
+    @override
+    def remedy(self, argv: Sequence[str], code: int | None, said: str) -> str:
+        if code in (126, 127) or "canceled due to missing packages" in said:
+            what = f"`{argv[0]}` or what it starts is not there"
+            return f"{what}: {_NEEDED.install}, or correct `[framework] command`."
+        return "Run the command by hand, without the option --reporter, to see what Vitest says."
 
 
 def _directory(launch: Launch) -> PurePosixPath:
@@ -180,19 +224,3 @@ def _files(group: Group, launch: Launch) -> tuple[str, ...]:
             return ()
         files[os.path.relpath(root / file, root)] = None
     return tuple(files) if sum(map(len, files)) < _MAX_CHARS and "." not in files else ()
-
-
-def _explained(group: Group, command: Command, ended: Exit, said: str) -> str:
-    lines = "\n".join(f"    {line}" for line in said.splitlines()[-_SHOWN_LINES:])
-    how = str(Exit(ended.code, ended.signal))
-    return (
-        f"Vitest could not list the tests of group '{group.name}': {how}\n"
-        f"  command: {shlex.join(command.argv)}\n  its last lines:\n{lines}\n  {_todo(command.argv, ended, said)}"
-    )
-
-
-def _todo(argv: tuple[str, ...], ended: Exit, said: str) -> str:
-    """What to do about a Vitest that does not start."""
-    if ended.code in (126, 127) or "canceled due to missing packages" in said:
-        return f"`{argv[0]}` or what it starts is not there: {_INSTALL}."
-    return "Run the command by hand, without the option --reporter, to see what Vitest says."

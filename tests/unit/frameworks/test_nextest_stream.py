@@ -9,7 +9,7 @@ import pytest
 
 from offload_core.abc import Outcome
 from offload_core.frameworks.nextest import Nextest
-from offload_core.frameworks.nextest.filterset import MAX_CHARS, expressions
+from offload_core.frameworks.nextest.process import MAX_CHARS, expressions
 from offload_core.frameworks.nextest.stream import event, outcome, status
 
 

@@ -15,7 +15,7 @@ from offload_core.abc import Command, Exit, Process
 from offload_core.frameworks import pytest as framework
 from offload_core.frameworks.output import MAX_LOG_BYTES, TAIL_BYTES, Lines, harmless
 from offload_core.frameworks.pytest import Pytest, PytestOptions
-from offload_core.frameworks.pytest.wire import Wire
+from offload_core.frameworks.wire import Wire
 
 
 class Canned(Process):
@@ -164,6 +164,6 @@ def test_plugin_is_old_python() -> None:
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
     assert imported <= {
-        *("__future__", "_thread", "collections", "contextlib", "difflib", "fcntl", "json", "os", "queue", "resource"),
-        *("sys", "time", "traceback", "typing", "pytest", "_pytest"),
+        *("__future__", "_thread", "collections", "contextlib", "difflib", "fcntl", "io", "json", "os", "queue"),
+        *("resource", "sys", "time", "traceback", "typing", "pytest", "_pytest"),
     }

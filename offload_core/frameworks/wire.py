@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve
 
-from ...abc import ByteStream, Exit, Process
-from ...errors import ProviderError
-from ..output import MAX_LOG_BYTES, MAX_TAIL_LINES, TAIL_BYTES, Lines, harmless
+from ..abc import ByteStream, Exit, Process
+from ..errors import ProviderError
+from ..kit import settle
+from .output import MAX_LOG_BYTES, TAIL_BYTES, Lines, Log, harmless
 
 _MAX_WAITING = 1000
 _GRACE_SECS = 2.0
@@ -28,7 +28,7 @@ class Wire:
     Both streams are read from the start by tasks that end with the streams, or shortly after the process.
 
     Attributes:
-        finished: set when no event comes any more.
+        finished: done when no event comes any more.
 
     Args:
         marker: what its events' lines carry.
@@ -48,30 +48,25 @@ class Wire:
         self._max_event_bytes = max_event_bytes
         self._process = process
         self._marker = marker.encode() + b" "
-        self._log = log
+        self._log = Log(log)
         self._take = take
-        self._events: deque[dict[str, Any]] = deque()
-        self._changed = asyncio.Event()
+        self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
         self._chunks = 0
-        self._last: deque[str] = deque(maxlen=MAX_TAIL_LINES)
-        self.finished = asyncio.Event()
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pumps = {
-            asyncio.create_task(self._events_from(process.stdout), name="pytest events"),
-            asyncio.create_task(self._log_from(process.stderr), name="pytest output"),
+            asyncio.create_task(self._events_from(self._counted(process.stdout)), name="session events"),
+            asyncio.create_task(self._log.read(self._counted(process.stderr)), name="session output"),
         }
-        self._end = asyncio.create_task(self._supervise(), name="pytest process")
+        self._end = asyncio.create_task(self._supervise(), name="session process")
 
     async def next(self) -> dict[str, Any] | None:
         """The next event, or None when there are no more. Cancelling loses none."""
-        while not self._events:
-            if self.finished.is_set():
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-        event = self._events.popleft()
-        if len(self._events) < _MAX_WAITING:
+        event = await self._events.get()
+        if event is None:
+            self._events.put_nowait(None)  # for whoever asks again
+        if self._events.qsize() < _MAX_WAITING:
             self._room.set()
         return event
 
@@ -80,7 +75,7 @@ class Wire:
         """Whether the process has ended and everything was read."""
         return self._end.done()
 
-    async def send(self, request: dict[str, Any]) -> None:
+    async def send(self, request: Mapping[str, Any]) -> None:
         """Write a request. Raises what `Process.write` does."""
         await self._process.write(json.dumps(request).encode() + b"\n")
 
@@ -110,15 +105,13 @@ class Wire:
 
     def tail(self) -> str:
         """The last lines of its output, or of a crash its report from the start; at most `TAIL_BYTES`."""
-        lines = list(self._last)
+        lines = list(self._log.last)
         crashes = [index for index, line in enumerate(lines) if line.startswith("Fatal Python error")]
-        if crashes:
-            return "\n".join(lines[crashes[-1] :])[:TAIL_BYTES].strip()
-        return "\n".join(lines)[-TAIL_BYTES:].strip()
+        return "\n".join(lines[crashes[-1] :])[:TAIL_BYTES].strip() if crashes else self._log.tail()
 
     def _finish(self) -> None:
-        self.finished.set()
-        self._changed.set()
+        settle(self.finished, None)
+        self._events.put_nowait(None)
 
     async def _supervise(self) -> Exit | ProviderError:
         ended: Exit | ProviderError
@@ -136,7 +129,7 @@ class Wire:
             pump.cancel()
         for failure in await asyncio.gather(*self._pumps, return_exceptions=True):
             if isinstance(failure, Exception):
-                self._say(f"its output could not be read: {failure!r}")
+                self._log.say(f"its output could not be read: {failure!r}")
         self._finish()
         return ended
 
@@ -144,11 +137,10 @@ class Wire:
         lines = Lines(self._max_event_bytes)
         try:
             async for chunk in stream:
-                self._chunks += 1
                 for line in lines.feed(chunk):
                     self._line(line)
                 await asyncio.sleep(_GATHER_SECS if len(chunk) < _BULK_BYTES else 0)
-                if len(self._events) >= _MAX_WAITING:
+                if self._events.qsize() >= _MAX_WAITING:
                     self._room.clear()
                     await self._room.wait()
             for line in lines.end():
@@ -156,25 +148,15 @@ class Wire:
         finally:
             self._finish()
 
-    async def _log_from(self, stream: ByteStream) -> None:
-        lines = Lines(MAX_LOG_BYTES)
+    async def _counted(self, stream: ByteStream) -> ByteStream:
         async for chunk in stream:
             self._chunks += 1
-            self._say(*map(harmless, lines.feed(chunk)))
-            await asyncio.sleep(0)  # also if the stream never makes anybody wait
-        self._say(*map(harmless, lines.end()))
-
-    def _say(self, *lines: str) -> None:
-        """Lines that came together are logged together: a test may write millions."""
-        if lines:
-            self._last.extend(line[-TAIL_BYTES:] for line in lines[-MAX_TAIL_LINES:])
-            self._log("\n".join(lines))
+            yield chunk
 
     def _line(self, line: bytes) -> None:
         before, marker, text = line.rpartition(self._marker)
         if not marker:
-            self._other(text)
-            return
+            return self._other(text)
         if before:
             self._other(before)
         try:
@@ -184,16 +166,13 @@ class Wire:
             if self._take(event):
                 return
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            self._say(f"an event that is none ({error}): {harmless(text[:200])}")
+            self._log.say(f"an event that is none ({error}): {harmless(text[:200])}")
             return
-        self._events.append(event)
-        self._changed.set()
+        self._events.put_nowait(event)
 
     def _other(self, line: bytes) -> None:
-        if len(line) > MAX_LOG_BYTES:
-            self._say(f"{harmless(line[:MAX_LOG_BYTES])} [… {len(line)} bytes in all]")
-        else:
-            self._say(harmless(line))
+        more = f" [… {len(line)} bytes in all]" if len(line) > MAX_LOG_BYTES else ""
+        self._log.say(harmless(line[:MAX_LOG_BYTES]) + more)
 
 
 _TEXTS = ("message", "details", "output", "properties")
