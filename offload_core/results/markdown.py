@@ -19,8 +19,6 @@ from .accounting import Accounting
 from .console import count, duration, incident, money
 from .sanitize import name_line, one_line, printable
 
-"""The name of the file."""
-
 MAX_BYTES = 900_000
 """GitHub takes at most 1 MiB from one step."""
 

@@ -11,27 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ...events import (
-    AttemptAmended,
-    AttemptDropped,
-    AttemptFinished,
-    DiscoveryFinished,
-    DiscoveryStarted,
-    Event,
-    Incident,
-    Interrupted,
-    ModuleCollected,
-    PrepareFinished,
-    PrepareProgress,
-    PrepareStarted,
-    RetryWaiting,
-    RunStarted,
-    SessionEnded,
-    Stamped,
-    TestBegan,
-    TestNotRun,
-    Warned,
-)
+from ... import events
 from ...ledger import Record
 from ..accounting import Accounting
 from ..sanitize import name_line, one_line
@@ -92,7 +72,7 @@ class Console:
         self._stop = threading.Event()
         self._ticker: threading.Thread | None = None
 
-    def __call__(self, stamped: Stamped) -> None:
+    def __call__(self, stamped: events.Stamped) -> None:
         """Say what there is to say about an event."""
         with self._lock:
             self._last = (stamped.at, self._clock())
@@ -158,7 +138,7 @@ class Console:
         record = self.accounting.records.get(running.test)
         return record.test.id if record else running.test
 
-    def _after(self, event: Event) -> None:
+    def _after(self, event: events.Event) -> None:
         """Called after each event was handled."""
 
     def _on_tick(self) -> None:
@@ -174,54 +154,54 @@ class Console:
         while not self._stop.wait(self._tick_secs):
             self.tick()
 
-    def _handle(self, event: Event, at: float) -> None:
+    def _handle(self, event: events.Event, at: float) -> None:
         match event:
-            case TestBegan():
+            case events.TestBegan():
                 self.running[event.test, event.number] = Running(at, event.test, event.sandbox, event.session)
-            case AttemptFinished():
+            case events.AttemptFinished():
                 self.running.pop((event.attempt.test, event.attempt.number), None)
                 self._attempt(self.accounting.records[event.attempt.test], event.attempt.number)
-            case AttemptDropped():
+            case events.AttemptDropped():
                 self.running.pop((event.test, event.number), None)
-            case AttemptAmended():
+            case events.AttemptAmended():
                 self._attempt(self.accounting.records[event.test], event.number)
-            case ModuleCollected():
+            case events.ModuleCollected():
                 self._print_failure(self.accounting.records[event.key])
-            case TestNotRun():
+            case events.TestNotRun():
                 self._print_failure(self.accounting.records[event.test])
-            case SessionEnded():
+            case events.SessionEnded():
                 for key in [key for key, each in self.running.items() if each.session == event.session]:
                     del self.running[key]
             case _:
                 self._handle_rest(event, at)
 
-    def _handle_rest(self, event: Event, at: float) -> None:
+    def _handle_rest(self, event: events.Event, at: float) -> None:
         match event:
-            case Incident():
+            case events.Incident():
                 text = wording.incident_event(event, self.accounting.records)
                 self.notice("incident", f"[incident] {text}", "warn")
-            case Warned(message):
+            case events.Warned(message):
                 self.notice("warning", f"warning: {one_line(message, wording.MAX_LINE)}", "warn")
-            case RetryWaiting():
+            case events.RetryWaiting():
                 place = f" {name_line(event.sandbox)}" if event.sandbox else ""
                 error = one_line(event.error, 300)
                 said = f"{event.operation}{place} failed ({error}); attempt {event.attempt + 1} in {event.wait:.1f}s"
                 self.notice("retry", f"[retry] {said}", "dim")
-            case Interrupted():
+            case events.Interrupted():
                 self.notice("interrupted", "Interrupted: sandboxes are ended, reports are written.", "warn")
-            case RunStarted():
+            case events.RunStarted():
                 said = f"{event.framework} on {event.provider}, up to {wording.count(event.max_parallel, 'sandbox')}"
                 self._phase("run", f"[offload] run {event.run_id}: {said}")
-            case DiscoveryStarted(group=group):
+            case events.DiscoveryStarted(group=group):
                 self._begin(f"discovering {name_line(group)}", at, "discover", name_line(group))
-            case DiscoveryFinished(group=group, count=count, error=error):
+            case events.DiscoveryFinished(group=group, count=count, error=error):
                 notes = f"failed: {one_line(error)}" if error else wording.count(count, "test")
                 self._end(f"discovering {name_line(group)}", at, "discover", name_line(group), notes)
-            case PrepareStarted(provider=provider):
+            case events.PrepareStarted(provider=provider):
                 self._begin("preparing the image", at, "prepare", provider)
-            case PrepareProgress(line):
+            case events.PrepareProgress(line):
                 self._phase("prepare", f"[prepare]   {one_line(line)}")
-            case PrepareFinished(image_id=image, error=error):
+            case events.PrepareFinished(image_id=image, error=error):
                 notes = f"failed: {one_line(error)}" if error else one_line(image)
                 provider = self.accounting.started.provider if self.accounting.started else "image"
                 self._end("preparing the image", at, "prepare", provider, notes)

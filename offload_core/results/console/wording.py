@@ -19,12 +19,7 @@ MAX_LINE = 2000
 MAX_NAMES = 20
 """Names listed of any kind of thing at the end."""
 
-WORDS = {
-    Outcome.FAILED: "FAILED",
-    Outcome.ERROR: "ERROR",
-    Outcome.TIMED_OUT: "TIMED OUT",
-    Outcome.CRASHED: "CRASHED",
-}
+WORDS = {Outcome.FAILED: "FAILED", Outcome.ERROR: "ERROR", Outcome.TIMED_OUT: "TIMED OUT", Outcome.CRASHED: "CRASHED"}
 
 
 def duration(seconds: float) -> str:

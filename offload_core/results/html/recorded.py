@@ -6,21 +6,8 @@ from collections.abc import Iterable
 
 from attrs import define, evolve, field
 
+from ... import events
 from ...abc import Attempt, Section
-from ...events import (
-    AttemptAmended,
-    AttemptDropped,
-    AttemptFinished,
-    Incident,
-    SandboxEnd,
-    SandboxEnded,
-    SandboxReady,
-    SandboxStarting,
-    SessionEnded,
-    SessionOpened,
-    Stamped,
-    TestBegan,
-)
 from ...kit import cut
 from ..accounting import Accounting
 from ..sanitize import one_line, printable
@@ -54,7 +41,7 @@ class Lane:
     starting: float
     ready: float | None = None
     ended: float | None = None
-    how: SandboxEnd | None = None
+    how: events.SandboxEnd | None = None
     reason: str = ""
     sessions: dict[str, Session] = field(factory=dict)
 
@@ -97,35 +84,35 @@ class Recorded:
     accounting: Accounting = field(factory=Accounting)
     lanes: dict[str, Lane] = field(factory=dict)
     executions: dict[str, dict[int, Execution]] = field(factory=dict)
-    incidents: list[tuple[float, Incident]] = field(factory=list)
+    incidents: list[tuple[float, events.Incident]] = field(factory=list)
     _held: dict[bool, _Held] = field(
         init=False, factory=lambda: {True: _Held(FAILED_BUDGET), False: _Held(OTHER_BUDGET)}
     )
 
     @classmethod
-    def of(cls, events: Iterable[Stamped]) -> Recorded:
+    def of(cls, journal: Iterable[events.Stamped]) -> Recorded:
         """All of a journal."""
         recorded = cls()
-        for stamped in events:
+        for stamped in journal:
             recorded.take(stamped)
         return recorded
 
-    def take(self, stamped: Stamped) -> None:
+    def take(self, stamped: events.Stamped) -> None:
         """Take one event into account."""
         at, event = stamped.at, stamped.event
         match event:
-            case AttemptFinished(attempt, again):
-                event = AttemptFinished(_bounded(attempt, self._held[attempt.outcome.bad]), again)
+            case events.AttemptFinished(attempt, again):
+                event = events.AttemptFinished(_bounded(attempt, self._held[attempt.outcome.bad]), again)
                 self._ended(attempt.test, attempt.number, at).again = again
-            case AttemptAmended():
+            case events.AttemptAmended():
                 details = self._held[True].text(event.details)
                 event = evolve(event, message=one_line(event.message, MAX_MESSAGE), details=details)
-            case TestBegan():
+            case events.TestBegan():
                 by_number = self.executions.setdefault(event.test, {})
                 by_number[event.number] = Execution(event.number, event.sandbox, at, hedge=event.hedge)
-            case AttemptDropped():
+            case events.AttemptDropped():
                 self._ended(event.test, event.number, at).dropped = True
-            case Incident():
+            case events.Incident():
                 self.incidents.append((at, event))
             case _:
                 self._lane(event, at)
@@ -140,16 +127,16 @@ class Recorded:
 
     def _lane(self, event: object, at: float) -> None:
         match event:
-            case SandboxStarting(sandbox=name):
+            case events.SandboxStarting(sandbox=name):
                 self.lanes[name] = Lane(name, at)
-            case SandboxReady(sandbox=name):
+            case events.SandboxReady(sandbox=name):
                 self._named(name, at).ready = at
-            case SandboxEnded(sandbox=name):
+            case events.SandboxEnded(sandbox=name):
                 lane = self._named(name, at)
                 lane.ended, lane.how, lane.reason = at, event.how, event.reason
-            case SessionOpened(sandbox=name):
+            case events.SessionOpened(sandbox=name):
                 self._named(name, at).sessions[event.session] = Session(at)
-            case SessionEnded(sandbox=name):
+            case events.SessionEnded(sandbox=name):
                 session = self._named(name, at).sessions.setdefault(event.session, Session(at))
                 session.ended, session.complete = at, event.complete
             case _:
