@@ -131,6 +131,11 @@ class Ledger:
         return +self._verdicts
 
     @property
+    def failed(self) -> int:
+        """How many tests are decided, and fail the run."""
+        return sum(number for state, number in self._verdicts.items() if state.bad)
+
+    @property
     def decided(self) -> int:
         """How many tests have their verdict."""
         return self._verdicts.total()

@@ -17,9 +17,10 @@ from ..errors import ReportError
 from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting
-from .console import Line, Printer, count, incident
+from .console import Line, Printer
 from .markdown import MAX_BYTES, message_of, ranked
 from .sanitize import name_line, one_line
+from .words import count, incident, words
 
 MAX_ANNOTATIONS = 10
 """GitHub shows no more of one step."""
@@ -127,20 +128,20 @@ def _of_the_run(summary: Mapping[str, Any]) -> Iterator[str]:
 def _of_a_test(record: Record, base: Path) -> str:
     return command(
         "error",
-        message_of(record) or record.state.value.replace("_", " "),
+        message_of(record) or words(record.state),
         file=_file(record.test.file, base),
         line=record.test.line if record.test.file else None,
-        title=f"{record.state.value.replace('_', ' ').upper()} {name_line(record.test.id, 200)}",
+        title=f"{words(record.state).upper()} {name_line(record.test.id, 200)}",
     )
 
 
 def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
     for each in summary["flaky"]:
         title = f"{State.FLAKY.value.upper()} {name_line(each['id'], 200)}"
-        said = one_line(each["message"] or "") or "it failed, then passed"
+        said = one_line(each["message"]) or "it failed, then passed"
         yield command("warning", said, title=title)
     for each in summary["incidents"]:
-        yield command("warning", incident(each["kind"], each), title="Infrastructure")
+        yield command("warning", incident(each), title="Infrastructure")
 
 
 def _file(file: str | None, base: Path) -> str:

@@ -70,12 +70,8 @@ def _element(record: Record) -> str:
     """The child element that says how a test ended; empty for one that passed."""
     state = record.state
     if state.bad:
-        return _kind(_bad_attempts(record)[0])
+        return _kind(record.bad_attempts[0])
     return "skipped" if state in (State.SKIPPED, State.XFAILED, State.NOT_RUN) else ""
-
-
-def _bad_attempts(record: Record) -> list[Attempt]:
-    return [attempt for attempt in record.attempts if attempt.outcome.bad]
 
 
 def _kind(attempt: Attempt) -> str:
@@ -94,10 +90,10 @@ def _testcase(record: Record, accounting: Accounting) -> Iterator[str]:
     if state is State.NOT_RUN:
         yield f"<skipped message={_quoted(f'not run: {accounting.why_not_run(record)}')}/>"
     elif state is State.FLAKY:
-        for bad in _bad_attempts(record):
+        for bad in record.bad_attempts:
             yield from _rerun(f"flaky{_kind(bad).capitalize()}", bad)
     elif state.bad:
-        first, *others = _bad_attempts(record)
+        first, *others = record.bad_attempts
         yield f"<{_kind(first)}{_described(first)}>{_text(first.details)}</{_kind(first)}>"
         for bad in others:
             yield from _rerun(f"rerun{_kind(bad).capitalize()}", bad)
@@ -106,7 +102,7 @@ def _testcase(record: Record, accounting: Accounting) -> Iterator[str]:
         yield f'<skipped type="{kind}" message={_quoted(printable(attempt.message))}>{_text(attempt.details)}</skipped>'
     if attempt:
         # With several bad attempts, the outputs of the others stand in their own elements.
-        yield from _output(_bad_attempts(record)[0] if state.bad else attempt)
+        yield from _output(record.bad_attempts[0] if state.bad else attempt)
     yield "</testcase>\n"
 
 

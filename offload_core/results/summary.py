@@ -11,6 +11,7 @@ from typing import Any
 
 from ..abc import State
 from ..config.schema import DEFAULT_FILE
+from ..events import Incident
 from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting, ExitCode
@@ -64,13 +65,13 @@ def summarize(
         "wall_seconds": round(accounting.now, 3),
         "discovery_seconds": round(accounting.discovered_at, 3),
         "sandboxes": _sandboxes(accounting),
-        "incidents": _incidents(accounting),
+        "incidents": [incident_entry(accounting, each) for each in accounting.incidents],
         "discovery_errors": accounting.discovery_errors,
         "warnings": accounting.warnings,
         "failures": failures,
         "flaky": [_failure(record) for record in records if record.state is State.FLAKY],
         "not_run": not_run,
-        "slowest": _slowest(records),
+        "slowest": [{**_name(record), "seconds": round(seconds, 3)} for seconds, record in accounting.slowest(SLOWEST)],
         "cost": cost_of(accounting.costs),
         "artefacts": [
             {"sandbox": each.sandbox, "session": each.session, "files": list(each.files), "size": each.size}
@@ -111,6 +112,18 @@ def rerun_command(accounting: Accounting) -> str:
     return shlex.join(words)
 
 
+def incident_entry(accounting: Accounting, incident: Incident) -> dict[str, Any]:
+    """An incident as the summary has it, with tests by their id."""
+    return {
+        "kind": incident.kind.value,
+        "sandbox": incident.sandbox,
+        "session": incident.session,
+        "reason": incident.reason,
+        "requeued": list(map(accounting.id_of, incident.requeued)),
+        "suspects": list(map(accounting.id_of, incident.suspects)),
+    }
+
+
 def summary_json(summary: Mapping[str, Any]) -> str:
     """The text of `summary.json`. ASCII, so that text no encoding can carry is still there."""
     return json.dumps(summary, indent=2) + "\n"
@@ -130,7 +143,7 @@ def _name(record: Record) -> dict[str, Any]:
 
 def _failure(record: Record) -> dict[str, Any]:
     """A test that failed at least once, with the last attempt that did."""
-    attempt = next(each for each in reversed(record.attempts) if each.outcome.bad)
+    attempt = record.bad_attempts[-1]
     return {
         **_name(record),
         "state": record.state.value,
@@ -153,26 +166,3 @@ def _sandboxes(accounting: Accounting) -> dict[str, int]:
         **{how: ended[how] for how in ("terminated", "dead", "lost", "not_created")},
         "not_ended_yet": len(accounting.sandboxes_alive) + len(accounting.sandboxes_starting),
     }
-
-
-def _incidents(accounting: Accounting) -> list[dict[str, Any]]:
-    def ids(keys: Iterable[str]) -> list[str]:
-        return [accounting.records[key].test.id if key in accounting.records else key for key in keys]
-
-    return [
-        {
-            "kind": incident.kind.value,
-            "sandbox": incident.sandbox,
-            "session": incident.session,
-            "reason": incident.reason,
-            "requeued": ids(incident.requeued),
-            "suspects": ids(incident.suspects),
-        }
-        for incident in accounting.incidents
-    ]
-
-
-def _slowest(records: Iterable[Record]) -> list[dict[str, Any]]:
-    run = [(attempt.duration, record) for record in records if (attempt := record.deciding)]
-    run.sort(key=lambda each: each[0], reverse=True)
-    return [{**_name(record), "seconds": round(seconds, 3)} for seconds, record in run[:SLOWEST]]

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
-from attrs import frozen
-
 from ... import events
 from ...ledger import Record
 from ..accounting import Accounting
 from ..sanitize import name_line, one_line
+from ..summary import incident_entry
+from ..words import count, duration, incident
 from . import wording
 from .printer import Line, Printer
 
@@ -24,16 +24,8 @@ MAX_FAILURES = 1000
 """Failures printed at all; the rest is in the reports."""
 MAX_NOTICES = 50
 """Notices printed of one kind."""
-
-
-@frozen
-class Running:
-    """An attempt under way, since `at` seconds."""
-
-    at: float
-    test: str
-    sandbox: str
-    session: str
+MAX_WAITED_FOR = 3
+"""Running tests named in a line about what the run waits for."""
 
 
 class Console:
@@ -45,6 +37,10 @@ class Console:
         full_text: where texts that are cut here can be read in full.
         tick_secs: how often `tick` is called from a thread of its own, from the first event on; None for never.
         clock: seconds, for what is said when no event comes.
+
+    Attributes:
+        running: the attempts under way by test and number, with the second that each began at.
+        phases: what the run is doing, with the second that it began at.
     """
 
     def __init__(
@@ -60,7 +56,7 @@ class Console:
         self.accounting = accounting
         self.results = results
         self.notices = notices
-        self.running: dict[tuple[str, int], Running] = {}
+        self.running: dict[tuple[str, int], tuple[float, events.TestBegan]] = {}
         self.phases: dict[str, float] = {}
         self._full_text = full_text
         self._printed: set[str] = set()
@@ -77,7 +73,6 @@ class Console:
         with self._lock:
             self._last = (stamped.at, self._clock())
             self._handle(stamped.event, stamped.at)
-            self._after(stamped.event)
         if self._tick_secs is not None and self._ticker is None and not self._stop.is_set():
             self._ticker = threading.Thread(target=self._keep_ticking, name="console", daemon=True)
             self._ticker.start()
@@ -119,27 +114,23 @@ class Console:
         elif self._said[kind] == MAX_NOTICES + 1:
             self.notices.write([Line(f"[{kind}] more of these are not printed; the journal has all", "dim")])
 
-    def waiting_for(self, limit: int = 3) -> str:
+    def waiting_for(self) -> str:
         """What the run waits for, in words."""
-        parts = [f"{phase} ({wording.duration(self.now - at)})" for phase, at in self.phases.items()]
+        parts = [f"{phase} ({duration(self.now - at)})" for phase, at in self.phases.items()]
         if starting := len(self.accounting.sandboxes_starting):
-            parts.append(f"{wording.count(starting, 'sandbox')} starting")
-        if self.running:
+            parts.append(f"{count(starting, 'sandbox')} starting")
+        if number := len(self.running):
             shown = ", ".join(
-                f"{name_line(self.test_id(each))} ({wording.duration(self.now - each.at)} in {name_line(each.sandbox)})"
-                for each in islice(self.running.values(), limit)
+                f"{self.name_of(test)} ({duration(self.now - at)} in {name_line(test.sandbox)})"
+                for at, test in islice(self.running.values(), MAX_WAITED_FOR)
             )
-            more = f" and {len(self.running) - limit} more" if len(self.running) > limit else ""
-            parts.append(f"{wording.count(len(self.running), 'test')} running: {shown}{more}")
+            more = f" and {number - MAX_WAITED_FOR} more" if number > MAX_WAITED_FOR else ""
+            parts.append(f"{count(number, 'test')} running: {shown}{more}")
         return "; ".join(parts) or "nothing that is known"
 
-    def test_id(self, running: Running) -> str:
-        """The id of a running test."""
-        record = self.accounting.records.get(running.test)
-        return record.test.id if record else running.test
-
-    def _after(self, event: events.Event) -> None:
-        """Called after each event was handled."""
+    def name_of(self, running: events.TestBegan) -> str:
+        """The id of a running test, on one line."""
+        return name_line(self.accounting.id_of(running.test))
 
     def _on_tick(self) -> None:
         """Called by `tick`."""
@@ -157,7 +148,7 @@ class Console:
     def _handle(self, event: events.Event, at: float) -> None:
         match event:
             case events.TestBegan():
-                self.running[event.test, event.number] = Running(at, event.test, event.sandbox, event.session)
+                self.running[event.test, event.number] = at, event
             case events.AttemptFinished():
                 self.running.pop((event.attempt.test, event.attempt.number), None)
                 self._attempt(self.accounting.records[event.attempt.test], event.attempt.number)
@@ -170,7 +161,7 @@ class Console:
             case events.TestNotRun():
                 self._print_failure(self.accounting.records[event.test])
             case events.SessionEnded():
-                for key in [key for key, each in self.running.items() if each.session == event.session]:
+                for key in [key for key, (_, test) in self.running.items() if test.session == event.session]:
                     del self.running[key]
             case _:
                 self._handle_rest(event, at)
@@ -178,8 +169,7 @@ class Console:
     def _handle_rest(self, event: events.Event, at: float) -> None:
         match event:
             case events.Incident():
-                text = wording.incident_event(event, self.accounting.records)
-                self.notice("incident", f"[incident] {text}", "warn")
+                self.notice("incident", f"[incident] {incident(incident_entry(self.accounting, event))}", "warn")
             case events.Warned(message):
                 self.notice("warning", f"warning: {one_line(message, wording.MAX_LINE)}", "warn")
             case events.RetryWaiting():
@@ -190,12 +180,12 @@ class Console:
             case events.Interrupted():
                 self.notice("interrupted", "Interrupted: sandboxes are ended, reports are written.", "warn")
             case events.RunStarted():
-                said = f"{event.framework} on {event.provider}, up to {wording.count(event.max_parallel, 'sandbox')}"
+                said = f"{event.framework} on {event.provider}, up to {count(event.max_parallel, 'sandbox')}"
                 self._phase("run", f"[offload] run {event.run_id}: {said}")
             case events.DiscoveryStarted(group=group):
                 self._begin(f"discovering {name_line(group)}", at, "discover", name_line(group))
-            case events.DiscoveryFinished(group=group, count=count, error=error):
-                notes = f"failed: {one_line(error)}" if error else wording.count(count, "test")
+            case events.DiscoveryFinished(group=group, error=error):
+                notes = f"failed: {one_line(error)}" if error else count(event.count, "test")
                 self._end(f"discovering {name_line(group)}", at, "discover", name_line(group), notes)
             case events.PrepareStarted(provider=provider):
                 self._begin("preparing the image", at, "prepare", provider)
@@ -213,7 +203,7 @@ class Console:
         self._phase(kind, f"[{kind}] starting: {name}")
 
     def _end(self, phase: str, at: float, kind: str, name: str, notes: str) -> None:
-        took = f"took {wording.duration(at - self.phases.pop(phase, at))}"
+        took = f"took {duration(at - self.phases.pop(phase, at))}"
         self._phase(kind, f"[{kind}] finished: {name} [{f'{notes}, ' if notes else ''}{took}]")
 
     def _attempt(self, record: Record, number: int) -> None:
@@ -229,7 +219,7 @@ class Console:
         self._printed.add(record.test.key)
         printed = len(self._printed)
         if printed <= MAX_FULL_FAILURES:
-            self.results.write(wording.failure(record, self._full_text))
+            self.results.write(wording.failure(record, attempt, self._full_text))
         elif printed <= MAX_FAILURES:
             self.results.write([wording.failure_head(record, attempt)])
         elif printed == MAX_FAILURES + 1:

@@ -16,7 +16,7 @@ from typing_extensions import override
 from ...abc import State
 from ...events import SandboxEnd
 from ..sanitize import name_line
-from . import wording
+from ..words import duration
 from .base import Console
 from .printer import Line
 
@@ -100,10 +100,10 @@ class LiveConsole(Console):
         yield self._counts(width)
         yield self._sandboxes(width)
         rows = max(0, min(MAX_RUNNING, self._terminal.height - 5))
-        for running in islice(self.running.values(), rows):
-            elapsed = f"  {wording.duration(self.now - running.at):>7}  "
-            place = f"  {name_line(running.sandbox, 40)}" if width >= 80 else ""
-            id = shortened(name_line(self.test_id(running)), width - len(elapsed) - cell_len(place))
+        for at, test in islice(self.running.values(), rows):
+            elapsed = f"  {duration(self.now - at):>7}  "
+            place = f"  {name_line(test.sandbox, 40)}" if width >= 80 else ""
+            id = shortened(self.name_of(test), width - len(elapsed) - cell_len(place))
             yield _line(width, (elapsed, "cyan"), (id, ""), (place, "dim"))
         if (more := len(self.running) - rows) > 0:
             yield _line(width, (f"           and {more} more running", "dim"))
@@ -113,17 +113,12 @@ class LiveConsole(Console):
         total, decided = len(accounting.records), accounting.decided
         open_end = "+" if any(phase.startswith("discovering") for phase in self.phases) else ""
         share = decided / total if total else 0.0
-        right = f"  {decided:,} of {total:,}{open_end}  {wording.duration(self.now)}"
+        right = f"  {decided:,} of {total:,}{open_end}  {duration(self.now)}"
         room = max(0, min(60, width - len(right) - 7))
         full, empty = ("#", "-") if self._terminal.options.ascii_only else ("━", "─")
         done = int(room * share)
-        return _line(
-            width,
-            (f"{int(share * 100):4}%  ", "bold"),
-            (full * done, "green"),
-            (empty * (room - done), "dim"),
-            (right, ""),
-        )
+        bar = (full * done, "green"), (empty * (room - done), "dim")
+        return _line(width, (f"{int(share * 100):4}%  ", "bold"), *bar, (right, ""))
 
     def _counts(self, width: int) -> Text:
         accounting = self.accounting
@@ -131,7 +126,7 @@ class LiveConsole(Console):
         waiting = len(accounting.records) - accounting.decided
         parts = [
             ("passed", verdicts[State.PASSED] + verdicts[State.XPASSED], "green"),
-            ("failed", sum(number for state, number in verdicts.items() if state.bad), "bold red"),
+            ("failed", accounting.failed, "bold red"),
             ("retrying", waiting - accounting.counts()[State.NOT_RUN], "yellow"),
             ("flaky", verdicts[State.FLAKY], "yellow"),
             ("skipped", verdicts[State.SKIPPED] + verdicts[State.XFAILED], "dim"),

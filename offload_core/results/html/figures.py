@@ -84,25 +84,6 @@ def _end(lane: Lane, end: float) -> float:
 
 
 @frozen
-class SlowTest:
-    """A test among the slowest, by its place in the order of discovery."""
-
-    index: int
-    id: str
-    seconds: float
-
-
-def slowest_tests(accounting: Accounting) -> list[SlowTest]:
-    """The tests whose deciding attempt took longest."""
-    found = [
-        SlowTest(index, record.test.id, record.deciding.duration)
-        for index, record in enumerate(accounting.records.values())
-        if record.deciding
-    ]
-    return sorted(found, key=lambda test: test.seconds, reverse=True)[:SLOWEST]
-
-
-@frozen
 class SlowModule:
     """A module among the slowest: `seconds` for all attempts at its tests, `longest` for the longest of them."""
 

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...abc import State
-from ...events import Stamped
+from ...events import Incident, Stamped
 from ...kit import cut
 from ..accounting import Accounting
-from ..console import count, duration, incident, money
 from ..sanitize import name_line, one_line, printable
+from ..summary import incident_entry
+from ..words import count, duration, incident, money, total_cost, words
 from .data import embedded, page_data
-from .figures import Spent, bound_of, by_lane, in_all, slowest_modules, slowest_tests, spent
+from .figures import SLOWEST, Spent, bound_of, by_lane, in_all, slowest_modules, spent
 from .recorded import Recorded
 
 if TYPE_CHECKING:
@@ -71,11 +72,14 @@ def _page(recorded: Recorded, summary: Mapping[str, Any]) -> dict[str, Any]:
         "tone": _tone(accounting, summary["exit_code"]),
         "states": [(state.value, summary["counts"][state.value]) for state in WORST_FIRST],
         "facts": _facts(accounting, summary),
-        "failures": _failures(accounting),
+        "records": accounting.records,
+        "index": {key: index for index, key in enumerate(accounting.records)},
+        "failed": [record for record in accounting.records.values() if record.state.bad],
+        "first_failures": FIRST_FAILURES,
         "cost": _cost(summary.get("cost")),
         "bound": bound_of(recorded),
-        "incidents": list(_incidents(recorded)),
-        "slowest_tests": slowest_tests(accounting),
+        "incidents": [(at, each, _incident(accounting, each)) for at, each in recorded.incidents],
+        "slowest_tests": accounting.slowest(SLOWEST),
         "slowest_modules": slowest_modules(accounting),
         **_sandboxes(recorded),
         # all of these are ours or escaped for where they stand
@@ -109,7 +113,7 @@ def _cost(cost: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not cost:
         return None
     return {
-        "amount": " and ".join(money(amount, currency) for currency, amount in cost["by_currency"].items()),
+        "amount": total_cost(cost),
         "leaves_out": cost["leaves_out"],
         "sandboxes": {name: money(each["amount"], each["currency"]) for name, each in cost["sandboxes"].items()},
     }
@@ -122,36 +126,9 @@ def _tone(accounting: Accounting, exit_code: int) -> str:
     return "bad" if any(state.bad for state in accounting.counts()) else "warn"
 
 
-def _failures(accounting: Accounting) -> dict[str, Any]:
-    """How many tests failed, and the first of them."""
-    found = [
-        {"index": index, "id": record.test.id, "state": record.state.value, "message": record.deciding.message}
-        for index, record in enumerate(accounting.records.values())
-        if record.state.bad and record.deciding
-    ]
-    return {"total": len(found), "first": found[:FIRST_FAILURES]}
-
-
-def _incidents(recorded: Recorded) -> Iterator[dict[str, Any]]:
-    """What each incident was, with the tests it concerned by their places in the order of discovery."""
-    places = {key: index for index, key in enumerate(recorded.accounting.records)}
-    records = recorded.accounting.records
-
-    def tests(keys: Iterable[str]) -> list[dict[str, Any]]:
-        return [{"index": places[key], "id": records[key].test.id} for key in keys if key in places]
-
-    for at, each in recorded.incidents:
-        requeued, suspects = tests(each.requeued), tests(each.suspects)
-        what = {"sandbox": each.sandbox, "session": each.session, "reason": each.reason}
-        yield {
-            "at": at,
-            "kind": each.kind.value,
-            "sandbox": each.sandbox,
-            "text": incident(each.kind.value, {**what, "requeued": (), "suspects": ()}),
-            "requeued": requeued,
-            "suspects": suspects,
-            "details": each.details,
-        }
+def _incident(accounting: Accounting, event: Incident) -> str:
+    """In words, without the tests it concerned: the page has links to them."""
+    return incident({**incident_entry(accounting, event), "requeued": (), "suspects": ()})
 
 
 def _sandboxes(recorded: Recorded) -> dict[str, Any]:
@@ -195,7 +172,7 @@ def _environment() -> jinja2.Environment:
         "name": name_line,
         "line": one_line,
         "text": lambda text: printable(cut(text, MAX_TEXT)),
-        "words": lambda text: text.replace("_", " "),
+        "words": words,
         "count": count,
         "share": lambda part, whole: f"{100 * part / whole:.1f}" if whole else "0",
     }
