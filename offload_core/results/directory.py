@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from ..errors import ConfigError, ReportError
+from ..errors import ConfigError, ReportError, os_error_as
 
 JOURNAL = "events.jsonl"
 PREVIOUS_JOURNAL = "events.previous.jsonl"
@@ -62,9 +63,7 @@ class OutputDirectory:
         self._lock = lock
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -105,14 +104,12 @@ class OutputDirectory:
             ReportError: that could not be done.
         """
         path = self.path / name
-        try:
+        with os_error_as(ReportError, f"{path} could not be written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             if name not in self._claimed and self._inside(name):
                 with (self.path / MANIFEST).open("a", encoding="utf-8") as manifest:
                     manifest.write(f"{name}\n")
                 self._claimed.add(name)
-        except OSError as error:
-            raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
         return path
 
     def owns(self, path: Path) -> bool:
@@ -132,12 +129,10 @@ class OutputDirectory:
             ReportError: it could not be written.
         """
         path = self.path / name
-        try:
+        with os_error_as(ReportError, f"{path} could not be written"):
             if name in NOT_CHOSEN and name not in self._claimed:
                 self._move_aside(name, self.notes)  # before the manifest lists it: what is listed may be removed
             replace_file(self.claim(name), chunks)
-        except OSError as error:
-            raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
         return path
 
     def _listed(self) -> set[str]:
@@ -177,8 +172,11 @@ class OutputDirectory:
         return ConfigError(f"the output directory {self.path} ([report] output_dir) cannot be used: {why}")
 
 
-def replace_file(path: Path, chunks: Iterable[str]) -> None:
+def replace_file(path: Path, chunks: Iterable[str], *, durable: bool = False) -> None:
     """Write a whole file, UTF-8, so that it is either there as a whole or as it was before.
+
+    Args:
+        durable: for what has to last: it is on the disk when this returns, with the permissions that it had.
 
     Raises:
         OSError: it could not be written.
@@ -187,6 +185,11 @@ def replace_file(path: Path, chunks: Iterable[str]) -> None:
     try:
         with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
             out.writelines(chunks)
+            if durable:
+                out.flush()
+                os.fsync(out.fileno())
+        if durable and path.exists():
+            shutil.copymode(path, draft)
         draft.replace(path)
     except BaseException:
         with suppress(OSError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..abc import State
-from ..errors import ReportError
+from ..errors import ReportError, os_error_as
 from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting
@@ -72,14 +72,12 @@ class GitHubActions:
         if not name:
             return
         path = Path(name)
-        try:
+        with os_error_as(ReportError, f"the step summary {path} could not be written"):
             there = path.stat().st_size if path.exists() else 0
             room = min(MAX_BYTES, STEP_SUMMARY_BYTES - there)
             if room > 0:
                 with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
                     out.writelines(make(room))
-        except OSError as error:
-            raise ReportError(f"the step summary {path} could not be written: {error.strerror or error}") from error
 
     def _base(self) -> Path:
         """The project's root relative to the checkout, which the names of files in annotations begin at."""

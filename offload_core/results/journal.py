@@ -90,20 +90,13 @@ class AppendOnlyFile:
         self.close()
 
 
-class JournalWriter:
-    """A consumer that writes a new journal at `path`."""
-
-    def __init__(self, path: Path, failures: list[ReportError]) -> None:
-        self._file = AppendOnlyFile(path, failures)
+class JournalWriter(AppendOnlyFile):
+    """A consumer that writes a new journal."""
 
     def __call__(self, stamped: Stamped) -> None:
         """Append the event."""
         if type(stamped.event) not in NOT_IN_JOURNAL:
-            self._file.append(encoded(stamped))
-
-    def close(self) -> None:
-        """Idempotent."""
-        self._file.close()
+            self.append(encoded(stamped))
 
 
 def read_journal(path: Path, note: Callable[[str], None] = lambda text: None) -> Iterator[Stamped]:

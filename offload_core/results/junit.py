@@ -38,21 +38,17 @@ def junit_xml(accounting: Accounting) -> Iterator[str]:
     groups: dict[str, list[Record]] = {name: [] for name in names}
     for record in accounting.records.values():
         groups.setdefault(record.test.group, []).append(record)
-    total: Counter[str] = Counter()
-    suites = []
-    for name, records in groups.items():
-        counts = Counter(_element(record) for record in records)
-        total += counts
-        seconds = sum(attempt.duration for record in records for attempt in record.attempts)
-        suites.append((name, records, _attributes(name, len(records), counts, seconds)))
+    counts = {name: Counter(map(_element, records)) for name, records in groups.items()}
+    total = sum(counts.values(), Counter[str]())
     yield '<?xml version="1.0" encoding="utf-8"?>\n'
     yield f"<testsuites {_attributes('offload', len(accounting.records), total, accounting.now)}>\n"
     timestamp = ""
     if accounting.started:
         when = datetime.fromtimestamp(accounting.started.epoch, UTC)
         timestamp = f' timestamp="{when.isoformat(timespec="seconds")}"'
-    for _, records, attributes in suites:
-        yield f"<testsuite {attributes}{timestamp}>\n"
+    for name, records in groups.items():
+        seconds = sum(attempt.duration for record in records for attempt in record.attempts)
+        yield f"<testsuite {_attributes(name, len(records), counts[name], seconds)}{timestamp}>\n"
         for record in records:
             yield "".join(_testcase(record, accounting))
         yield "</testsuite>\n"

@@ -30,7 +30,6 @@ class Session:
 
     opened: float
     ended: float | None = None
-    complete: bool = False
 
 
 @define
@@ -50,7 +49,6 @@ class Lane:
 class Execution:
     """A test that ran in a sandbox. `end` is None while it has not ended; `dropped`: it did not count."""
 
-    number: int
     sandbox: str
     start: float
     end: float | None = None
@@ -109,7 +107,7 @@ class Recorded:
                 event = evolve(event, message=one_line(event.message, MAX_MESSAGE), details=details)
             case events.TestBegan():
                 by_number = self.executions.setdefault(event.test, {})
-                by_number[event.number] = Execution(event.number, event.sandbox, at, hedge=event.hedge)
+                by_number[event.number] = Execution(event.sandbox, at, hedge=event.hedge)
             case events.AttemptDropped():
                 self._ended(event.test, event.number, at).dropped = True
             case events.Incident():
@@ -121,7 +119,7 @@ class Recorded:
     def _ended(self, test: str, number: int, at: float) -> Execution:
         by_number = self.executions.setdefault(test, {})
         # what has ended without having begun did so in no sandbox that is known
-        execution = by_number.setdefault(number, Execution(number, "", at))
+        execution = by_number.setdefault(number, Execution("", at))
         execution.end = at if execution.end is None else execution.end
         return execution
 
@@ -137,8 +135,7 @@ class Recorded:
             case events.SessionOpened(sandbox=name):
                 self._named(name, at).sessions[event.session] = Session(at)
             case events.SessionEnded(sandbox=name):
-                session = self._named(name, at).sessions.setdefault(event.session, Session(at))
-                session.ended, session.complete = at, event.complete
+                self._named(name, at).sessions.setdefault(event.session, Session(at)).ended = at
             case _:
                 pass
 
