@@ -7,26 +7,11 @@ reports ask it what to say, and a journal that is read again gives the same answ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from attrs import define, evolve, field
 
 from . import events
 from .abc import Attempt, Outcome, State, Test
-
-
-def state_of(attempts: Iterable[Attempt]) -> State | None:
-    """The state that attempts make, or None while there is no evidence.
-
-    Lost attempts say nothing. The last of the others decides; a good end after a bad one is `flaky`.
-    """
-    telling = [attempt.outcome for attempt in attempts if attempt.outcome is not Outcome.LOST]
-    if not telling:
-        return None
-    last = telling[-1]
-    if last.good and any(outcome.bad for outcome in telling):
-        return State.FLAKY
-    return State(last.value)
 
 
 @define
@@ -48,8 +33,14 @@ class Record:
 
     @property
     def state(self) -> State:
-        """The one state it is in now; `not_run` until there is evidence."""
-        return state_of(self.attempts) or State.NOT_RUN
+        """The one state it is in now; `not_run` until there is evidence.
+
+        Lost attempts say nothing. The last of the others decides; a good end after a bad one is `flaky`.
+        """
+        last = self.deciding
+        if last is None:
+            return State.NOT_RUN
+        return State.FLAKY if last.outcome.good and self.bad_attempts else State(last.outcome.value)
 
     @property
     def decided(self) -> bool:

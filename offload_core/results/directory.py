@@ -39,7 +39,7 @@ class OutputDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
-        self._lock: FileLock | None = None
+        self._lock = FileLock(path / LOCK, timeout=0)
         self._claimed: set[str] = set()
 
     def __enter__(self) -> OutputDirectory:
@@ -48,10 +48,9 @@ class OutputDirectory:
         Raises:
             ConfigError: it is not a directory, cannot be written, or another run holds it.
         """
-        lock = FileLock(self.path / LOCK, timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            self._lock.acquire()
             self._claimed = self._listed()
         except Timeout:
             raise ConfigError(
@@ -60,13 +59,10 @@ class OutputDirectory:
             ) from None
         except (OSError, NotImplementedError) as error:
             raise self._unusable(error) from error
-        self._lock = lock
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        self._lock.release()
 
     def begin(self) -> list[str]:
         """Make room for a new run: rotate the journal and remove the other files of the run before.
@@ -198,7 +194,11 @@ def replace_file(path: Path, chunks: Iterable[str], *, durable: bool = False) ->
 
 
 def _is_journal(path: Path) -> bool:
-    return path.is_file() and _head(path).startswith(b'{"at":') and b'"RunStarted"' in _head(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(4096)
+    return head.startswith(b'{"at":') and b'"RunStarted"' in head
 
 
 def _has_results(path: Path) -> bool:
@@ -207,8 +207,3 @@ def _has_results(path: Path) -> bool:
         return False
     with path.open("rb") as lines:
         return any(b'"event":"AttemptFinished"' in line[:100] for line in lines)
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(4096)

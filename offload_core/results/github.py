@@ -127,7 +127,7 @@ def _of_a_test(record: Record, base: Path) -> str:
     return command(
         "error",
         message_of(record) or words(record.state),
-        file=_file(record.test.file, base),
+        file=name_line(str(base / record.test.file)) if record.test.file else "",
         line=record.test.line if record.test.file else None,
         title=f"{words(record.state).upper()} {name_line(record.test.id, 200)}",
     )
@@ -140,7 +140,3 @@ def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
         yield command("warning", said, title=title)
     for each in summary["incidents"]:
         yield command("warning", incident(each), title="Infrastructure")
-
-
-def _file(file: str | None, base: Path) -> str:
-    return name_line(str(base / file)) if file else ""

@@ -119,7 +119,6 @@ def read_journal(path: Path, note: Callable[[str], None] = lambda text: None) ->
 
 def _decoded(path: Path, lines: Iterator[bytes], note: Callable[[str], None]) -> Iterator[Stamped]:
     converter = _converter()
-    first = True
     for number, raw in enumerate(lines, 1):
         if not raw.endswith(b"\n"):
             note(f"{path}, line {number}: cut short, skipped")
@@ -129,9 +128,8 @@ def _decoded(path: Path, lines: Iterator[bytes], note: Callable[[str], None]) ->
             at, name = float(line["at"]), line["event"]
         except (ValueError, TypeError, KeyError):
             raise ReportError(f"{path}, line {number}: not an event of Offload's journal") from None
-        if first:
+        if number == 1:
             _check_schema(path, line)
-            first = False
         if name not in EVENTS:
             continue
         try:

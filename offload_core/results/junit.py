@@ -143,8 +143,6 @@ def _output(attempt: Attempt) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    if not text:
-        return ""
     return escape(xml_legal(printable(cut(text, MAX_TEXT))))
 
 

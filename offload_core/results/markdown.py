@@ -72,7 +72,7 @@ def message_of(record: Record) -> str:
 def code(text: str) -> str:
     """A code span that shows `text`, on one line, whatever is in it."""
     line = name_line(text) or " "
-    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    fence = _fence(line, 1)
     space = " " if line.strip(" ") != line or line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{space}{line}{space}{fence}"
 
@@ -80,8 +80,12 @@ def code(text: str) -> str:
 def block(text: str) -> str:
     """A code block that shows `text`, whatever is in it."""
     shown = printable(text).strip("\n")
-    fence = "`" * max(max(map(len, re.findall("`+", shown)), default=0) + 1, 3)
+    fence = _fence(shown, 3)
     return f"{fence}text\n{shown}\n{fence}\n"
+
+
+def _fence(text: str, least: int) -> str:
+    return "`" * max([least, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
 
 
 def _parts(accounting: Accounting, summary: Mapping[str, Any]) -> Iterator[str]:

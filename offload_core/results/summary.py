@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..abc import State
 from ..config.schema import DEFAULT_FILE
-from ..events import Incident
+from ..events import CostEstimated, Incident
 from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting, ExitCode
-from .cost import cost_of
 
 SCHEMA = 1
 """The version of `summary.json`; raised when a key is removed or changes its meaning."""
 SLOWEST = 5
 MAX_MESSAGE = 4096
+DIGITS = 6
+"""Decimal places of amounts: a second of a sandbox is a tiny part of a unit."""
 
 MEANINGS: Mapping[int, str] = {
     ExitCode.OK: "every test passed, was skipped, or failed as expected",
@@ -35,7 +37,7 @@ MEANINGS: Mapping[int, str] = {
 
 
 def summarize(
-    accounting: Accounting, exit_code: int, *, reports: Mapping[str, str], report_failures: Iterable[str] = ()
+    accounting: Accounting, exit_code: int, *, reports: Mapping[str, str], report_failures: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What `summary.json` holds, as plain values. Times in seconds, tests by their id.
 
@@ -46,12 +48,8 @@ def summarize(
     records = accounting.records.values()
     counts = accounting.counts()
     failures = [_failure(record) for record in records if record.state.bad]
-    not_run = [
-        {**_name(record), "reason": accounting.why_not_run(record)}
-        for record in records
-        if record.state is State.NOT_RUN
-    ]
-    report_failures = list(report_failures)
+    unknown = [record for record in records if record.state is State.NOT_RUN]
+    not_run = [{**_name(record), "reason": accounting.why_not_run(record)} for record in unknown]
     return {
         "schema": SCHEMA,
         **_run(accounting),
@@ -79,11 +77,11 @@ def summarize(
         ],
         "rerun": rerun_command(accounting) if failures or not_run else None,
         "reports": dict(reports),
-        "report_failures": report_failures,
+        "report_failures": list(report_failures),
     }
 
 
-def verdict(accounting: Accounting, exit_code: int, report_failures: Iterable[str] = ()) -> str:
+def verdict(accounting: Accounting, exit_code: int, report_failures: Sequence[str] = ()) -> str:
     """One sentence on the run."""
     counts = accounting.counts()
     if accounting.interrupted:
@@ -96,7 +94,7 @@ def verdict(accounting: Accounting, exit_code: int, report_failures: Iterable[st
         return f"No test failed, but {counts[State.NOT_RUN]} of {len(accounting.records)} were not run."
     if not counts:
         return "No tests were found."
-    if list(report_failures):
+    if report_failures:
         return "All tests passed, but not every report could be written."
     if counts[State.FLAKY] and exit_code != ExitCode.OK:
         return f"All tests passed, {counts[State.FLAKY]} only when run again (flaky)."
@@ -121,6 +119,36 @@ def incident_entry(accounting: Accounting, incident: Incident) -> dict[str, Any]
         "reason": incident.reason,
         "requeued": list(map(accounting.id_of, incident.requeued)),
         "suspects": list(map(accounting.id_of, incident.suspects)),
+    }
+
+
+def cost_of(costs: Iterable[CostEstimated]) -> dict[str, Any] | None:
+    """What `summary.json` holds as `cost`; None if the provider states no prices.
+
+    `amount` and `currency` are those of the whole run, both None if there are several currencies: they are not added
+    up. `sandboxes` has the amount, currency and seconds of each, `leaves_out` what the numbers leave out, in words.
+    """
+    costs = list(costs)
+    if not costs:
+        return None
+    sums: dict[str, float] = defaultdict(float)
+    for each in costs:
+        sums[each.cost.currency] += each.cost.amount
+    by_currency = {currency: round(amount, DIGITS) for currency, amount in sums.items()}
+    currency, amount = next(iter(by_currency.items())) if len(by_currency) == 1 else (None, None)
+    return {
+        "amount": amount,
+        "currency": currency,
+        "by_currency": by_currency,
+        "leaves_out": "; ".join(dict.fromkeys(each.cost.leaves_out for each in costs if each.cost.leaves_out)),
+        "sandboxes": {
+            each.sandbox: {
+                "amount": round(each.cost.amount, DIGITS),
+                "currency": each.cost.currency,
+                "seconds": round(each.seconds, 3),
+            }
+            for each in costs
+        },
     }
 
 

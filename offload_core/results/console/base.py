@@ -99,6 +99,7 @@ class Console:
             for record in self.accounting.records.values():
                 self._print_failure(record)
             self.results.write(wording.ending(summary))
+            self._on_close()
 
     @property
     def now(self) -> float:

@@ -88,12 +88,6 @@ class LiveConsole(Console):
         self._lines.flush()
         self._live.update(display, refresh=True)
 
-    @override
-    def finish(self, summary: Any) -> None:
-        super().finish(summary)
-        with suppress(OSError):
-            self._lines.flush()
-
     def _display(self) -> Iterator[Text]:
         width = self._terminal.width - 1
         yield self._progress(width)

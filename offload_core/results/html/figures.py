@@ -14,6 +14,10 @@ from ..accounting import Accounting
 from .recorded import Execution, Lane, Recorded
 
 SLOWEST = 10
+PARTS = ("creating", "opening", "testing", "rest")
+"""Of a sandbox's life: until it was ready; starting test sessions; while at least one test ran, those that did not count
+too; between tests, idle, and ending.
+"""
 
 
 @frozen(kw_only=True)
@@ -105,30 +109,8 @@ def slowest_modules(accounting: Accounting) -> list[SlowModule]:
     return sorted(found, key=lambda module: module.seconds, reverse=True)[:SLOWEST]
 
 
-@frozen(kw_only=True)
-class Spent:
-    """Where the life of one sandbox, or of several, went. Seconds; `creating`, `opening`, `testing` and `rest` add up.
-
-    Attributes:
-        creating: from the order until it was ready.
-        opening: starting test sessions.
-        testing: while at least one test ran, those that did not count too.
-        rest: between tests, idle, and ending.
-    """
-
-    creating: float
-    opening: float
-    testing: float
-    rest: float
-
-    @property
-    def life(self) -> float:
-        """All of it."""
-        return self.creating + self.opening + self.testing + self.rest
-
-
-def spent(lane: Lane, executions: Sequence[Execution], end: float) -> Spent:
-    """Where a sandbox's life went, if the run ended at `end`."""
+def spent(lane: Lane, executions: Sequence[Execution], end: float) -> dict[str, float]:
+    """The seconds of each of `PARTS`, which add up to a sandbox's life, if the run ended at `end`."""
     ended = _end(lane, end)
     ready = ended if lane.ready is None else lane.ready
     opening, free = 0.0, ready
@@ -141,17 +123,7 @@ def spent(lane: Lane, executions: Sequence[Execution], end: float) -> Spent:
         until = max(until, stop)
     creating = ready - lane.starting
     rest = max(0.0, ended - lane.starting - creating - opening - testing)
-    return Spent(creating=creating, opening=opening, testing=testing, rest=rest)
-
-
-def in_all(several: Sequence[Spent]) -> Spent:
-    """The sums."""
-    return Spent(
-        creating=sum(one.creating for one in several),
-        opening=sum(one.opening for one in several),
-        testing=sum(one.testing for one in several),
-        rest=sum(one.rest for one in several),
-    )
+    return dict(zip(PARTS, (creating, opening, testing, rest), strict=True))
 
 
 def by_lane(recorded: Recorded) -> dict[str, list[Execution]]:

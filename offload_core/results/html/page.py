@@ -20,7 +20,7 @@ from ..sanitize import name_line, one_line, printable
 from ..summary import incident_entry
 from ..words import count, duration, incident, money, total_cost, words
 from .data import embedded, page_data
-from .figures import SLOWEST, Spent, bound_of, by_lane, in_all, slowest_modules, spent
+from .figures import PARTS, SLOWEST, bound_of, by_lane, slowest_modules, spent
 from .recorded import Recorded
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def html_report(events: Iterable[Stamped], summary: Mapping[str, Any]) -> Iterat
 def _page(recorded: Recorded, summary: Mapping[str, Any]) -> dict[str, Any]:
     from markupsafe import Markup
 
-    accounting = recorded.accounting
+    accounting, lanes = recorded.accounting, _sandboxes(recorded)
     style, script = _part("report.css"), "".join(_part(f"js/{name}.js") for name in SCRIPTS)
     return {
         "summary": summary,
@@ -81,7 +81,8 @@ def _page(recorded: Recorded, summary: Mapping[str, Any]) -> dict[str, Any]:
         "incidents": [(at, each, _incident(accounting, each)) for at, each in recorded.incidents],
         "slowest_tests": accounting.slowest(SLOWEST),
         "slowest_modules": slowest_modules(accounting),
-        **_sandboxes(recorded),
+        "lanes": lanes,
+        "spent": {part: sum(row["spent"][part] for row in lanes) for part in PARTS},
         # all of these are ours or escaped for where they stand
         "style": Markup(style),
         "script": Markup(script),
@@ -131,15 +132,13 @@ def _incident(accounting: Accounting, event: Incident) -> str:
     return incident({**incident_entry(accounting, event), "requeued": (), "suspects": ()})
 
 
-def _sandboxes(recorded: Recorded) -> dict[str, Any]:
-    """Where the time of each sandbox went, and of all together."""
+def _sandboxes(recorded: Recorded) -> list[dict[str, Any]]:
+    """Each sandbox, and where its time went."""
     executions, end = by_lane(recorded), recorded.accounting.now
-    rows = [
+    return [
         {"lane": lane, "tests": len(executions[name]), "spent": spent(lane, executions[name], end)}
         for name, lane in recorded.lanes.items()
     ]
-    total: Spent = in_all([row["spent"] for row in rows])  # type: ignore[misc]
-    return {"lanes": rows, "spent": total}
 
 
 def _seconds(seconds: float) -> str:

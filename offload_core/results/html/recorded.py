@@ -14,10 +14,8 @@ from ..sanitize import one_line, printable
 
 LIMITS = (64 * 1024, 16 * 1024, 4096, 1024, 256, 0)
 """Characters that a text may be cut to."""
-FAILED_BUDGET = 1_500_000
-"""Bytes of the file for what attempts that failed said."""
-OTHER_BUDGET = 500_000
-"""Bytes of the file for what all other attempts said."""
+BUDGETS = {True: 1_500_000, False: 500_000}
+"""Bytes of the file for what attempts that failed said, and for what all others did."""
 MARK = "\n[… characters left out …]\n"
 """Stands for what was cut. A text may be cut twice, so it tells no number."""
 MAX_MESSAGE = 1000
@@ -84,7 +82,7 @@ class Recorded:
     executions: dict[str, dict[int, Execution]] = field(factory=dict)
     incidents: list[tuple[float, events.Incident]] = field(factory=list)
     _held: dict[bool, _Held] = field(
-        init=False, factory=lambda: {True: _Held(FAILED_BUDGET), False: _Held(OTHER_BUDGET)}
+        init=False, factory=lambda: {bad: _Held(budget) for bad, budget in BUDGETS.items()}
     )
 
     @classmethod
