@@ -28,15 +28,13 @@ NOT_IN_JOURNAL = frozenset({LogLine, PrepareProgress})
 """Output, which goes to `logs/` and to the console."""
 
 
-@cache
-def _names(cls: type[attrs.AttrsInstance]) -> tuple[str, ...]:
-    return tuple(attribute.name for attribute in attrs.fields(cls))
+_fields = cache(attrs.fields_dict)
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
     """One level of an attrs object; the encoder asks again for what is nested."""
     cls: type[attrs.AttrsInstance] = type(value)
-    return {name: getattr(value, name) for name in _names(cls)}
+    return {name: getattr(value, name) for name in _fields(cls)}
 
 
 # ASCII only: a lone surrogate, as in undecodable output, has no UTF-8 form, but it has an escape.

@@ -54,13 +54,11 @@ def ranked(accounting: Accounting) -> list[Record]:
     say the same, the others after the first.
     """
     bad = [record for record in accounting.records.values() if record.state.bad]
-    said: set[tuple[State, str]] = set()
-    order: list[tuple[bool, int, Record]] = []
+    first: dict[tuple[State, str], str] = {}
     for record in bad:
-        what = (record.state, message_of(record))
-        order.append((what in said, _RANKS[record.state], record))
-        said.add(what)
-    return [record for _, _, record in sorted(order, key=lambda each: each[:2])]
+        first.setdefault((record.state, message_of(record)), record.test.key)
+    firsts = set(first.values())
+    return sorted(bad, key=lambda record: (record.test.key not in firsts, _RANKS[record.state]))
 
 
 def message_of(record: Record) -> str:

@@ -91,29 +91,7 @@ class Reporter:
         """
         self._console.close()
         self._close_files()
-        journal = self._directory.path / JOURNAL
-        if journal.exists():
-            self._written["journal"] = str(journal)
-        if self._options.junit:
-            self._write("junit", self._options.junit_file, lambda: junit_xml(self.accounting))
-        if self._trace:
-            self._write("trace", TRACE, lambda: trace_json(read_journal(journal)))
-        if self._logs.written:
-            self._written["logs"] = str(self._directory.path / LOGS)
-        for kind, write in (also or {}).items():
-            try:
-                if (path := write()) is not None:
-                    self._written[kind] = str(path)
-            except ReportError as error:
-                self.failures.append(error)
-        if self._options.html:
-            told = self._summary(exit_code)
-            self._write("html", self._options.html_file, lambda: html_report(read_journal(journal), told))
-        page = self._summary(exit_code)
-        self._write("markdown", SUMMARY_MARKDOWN, lambda: summary_markdown(self.accounting, page))
-        self._tell_github(page)
-        self._written["summary"] = str(self._directory.path / SUMMARY)  # it lists itself
-        self._write("summary", SUMMARY, lambda: [summary_json(self._summary(exit_code))])
+        self._write_all(exit_code, also or {})
         self._tell_failures()
         for note in self._directory.notes:
             self._warn(note)
@@ -124,6 +102,35 @@ class Reporter:
         if self._github is not None:
             self._github.annotate(self.accounting, summary)
         return self._final(exit_code)
+
+    def _write_all(self, exit_code: int, also: Mapping[str, Callable[[], Path | None]]) -> None:
+        journal = self._directory.path / JOURNAL
+        if journal.exists():
+            self._written["journal"] = str(journal)
+        if self._options.junit:
+            self._write("junit", self._options.junit_file, lambda: junit_xml(self.accounting))
+        if self._trace:
+            self._write("trace", TRACE, lambda: trace_json(read_journal(journal)))
+        if self._logs.written:
+            self._written["logs"] = str(self._directory.path / LOGS)
+        for kind, write in also.items():
+            try:
+                if (path := write()) is not None:
+                    self._written[kind] = str(path)
+            except ReportError as error:
+                self.failures.append(error)
+        if self._options.html:
+            told = self._summary(exit_code)
+            self._write("html", self._options.html_file, lambda: html_report(read_journal(journal), told))
+        page = self._summary(exit_code)
+        self._write("markdown", SUMMARY_MARKDOWN, lambda: summary_markdown(self.accounting, page))
+        if self._github is not None:
+            try:
+                self._github.summarize(lambda room: summary_markdown(self.accounting, page, room))
+            except ReportError as error:
+                self._console.notice("github", f"warning: {error}", "warn")
+        self._written["summary"] = str(self._directory.path / SUMMARY)  # it lists itself
+        self._write("summary", SUMMARY, lambda: [summary_json(self._summary(exit_code))])
 
     def _consume(self, stamped: Stamped) -> None:
         self.accounting.apply(stamped.event, stamped.at)
@@ -172,13 +179,6 @@ class Reporter:
             reports=self._written,
             report_failures=[str(failure) for failure in self.failures],
         )
-
-    def _tell_github(self, summary: dict[str, Any]) -> None:
-        if self._github is not None:
-            try:
-                self._github.summarize(lambda room: summary_markdown(self.accounting, summary, room))
-            except ReportError as error:
-                self._console.notice("github", f"warning: {error}", "warn")
 
     def _final(self, exit_code: int) -> int:
         if self.failures and exit_code in (ExitCode.OK, ExitCode.FLAKY):

@@ -269,7 +269,6 @@ def _metadata(what: str, pid: int, lane: int, name: str) -> JsonEvent:
 
 def _named(pid: int, name: str, lanes: dict[int, str]) -> Iterator[JsonEvent]:
     yield _metadata("process_name", pid, 0, name)
-    order = _metadata("process_sort_index", pid, 0, "")
-    yield {**order, "args": {"sort_index": pid}}
+    yield {**_metadata("process_sort_index", pid, 0, ""), "args": {"sort_index": pid}}
     for lane, its_name in lanes.items():
         yield _metadata("thread_name", pid, lane, its_name)

@@ -139,7 +139,7 @@ class Console:
     def _on_close(self) -> None:
         """Called by `close`, perhaps more than once."""
 
-    def _phase(self, name: str, text: str) -> None:
+    def _phase(self, text: str) -> None:
         """A line about a phase that begins or ends."""
 
     def _keep_ticking(self) -> None:
@@ -182,7 +182,7 @@ class Console:
                 self.notice("interrupted", "Interrupted: sandboxes are ended, reports are written.", "warn")
             case events.RunStarted():
                 said = f"{event.framework} on {event.provider}, up to {count(event.max_parallel, 'sandbox')}"
-                self._phase("run", f"[offload] run {event.run_id}: {said}")
+                self._phase(f"[offload] run {event.run_id}: {said}")
             case events.DiscoveryStarted(group=group):
                 self._begin(f"discovering {name_line(group)}", at, "discover", name_line(group))
             case events.DiscoveryFinished(group=group, error=error):
@@ -191,7 +191,7 @@ class Console:
             case events.PrepareStarted(provider=provider):
                 self._begin("preparing the image", at, "prepare", provider)
             case events.PrepareProgress(line):
-                self._phase("prepare", f"[prepare]   {one_line(line)}")
+                self._phase(f"[prepare]   {one_line(line)}")
             case events.PrepareFinished(image_id=image, error=error):
                 notes = f"failed: {one_line(error)}" if error else one_line(image)
                 provider = self.accounting.started.provider if self.accounting.started else "image"
@@ -201,11 +201,11 @@ class Console:
 
     def _begin(self, phase: str, at: float, kind: str, name: str) -> None:
         self.phases[phase] = at
-        self._phase(kind, f"[{kind}] starting: {name}")
+        self._phase(f"[{kind}] starting: {name}")
 
     def _end(self, phase: str, at: float, kind: str, name: str, notes: str) -> None:
         took = f"took {duration(at - self.phases.pop(phase, at))}"
-        self._phase(kind, f"[{kind}] finished: {name} [{f'{notes}, ' if notes else ''}{took}]")
+        self._phase(f"[{kind}] finished: {name} [{f'{notes}, ' if notes else ''}{took}]")
 
     def _attempt(self, record: Record, number: int) -> None:
         if record.decided:

@@ -18,7 +18,7 @@ from ...events import SandboxEnd
 from ..sanitize import name_line
 from ..words import duration
 from .base import Console
-from .printer import Line
+from .printer import Line, Printer
 
 REFRESH_SECS = 0.2
 MAX_RUNNING = 10
@@ -27,15 +27,15 @@ MAX_RUNNING = 10
 _RICH_STYLES = {"bad": "bold red", "warn": "yellow", "good": "green", "strong": "bold", "dim": "dim", "": ""}
 
 
-class LivePrinter:
+class LivePrinter(Printer):
     """Lines above the display. They are kept until `flush`, so that many cost one redraw."""
 
     def __init__(self, console: RichConsole) -> None:
         self._console = console
         self._kept = Text()
 
+    @override
     def write(self, lines: Iterable[Line]) -> None:
-        """Write them above the display."""
         for line in lines:
             self._kept.append(f"{line.text}\n", _RICH_STYLES[line.style] or None)
 
@@ -58,8 +58,7 @@ class LiveConsole(Console):
         super().__init__(*args, **kwargs)
         self._terminal = terminal
         self._lines = lines
-        self._live: Live | None = None
-        self._redirect_stdout = stdout.isatty()
+        self._live = Live(console=terminal, auto_refresh=False, transient=True, redirect_stdout=stdout.isatty())
 
     @override
     def _on_tick(self) -> None:
@@ -69,21 +68,13 @@ class LiveConsole(Console):
     @override
     def _on_close(self) -> None:
         with suppress(OSError):
-            if self._live is not None:
-                self._live.stop()
-                self._live = None
+            self._live.stop()
             self._lines.flush()
 
     def _draw(self) -> None:
         display = Group(*self._display())
-        if self._live is None:
-            self._live = Live(
-                display,
-                console=self._terminal,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=self._redirect_stdout,
-            )
+        if not self._live.is_started:
+            self._live.update(display)
             self._live.start()
         self._lines.flush()
         self._live.update(display, refresh=True)

@@ -32,7 +32,7 @@ class PlainConsole(Console):
         self._spoke = self._clock()
 
     @override
-    def _phase(self, name: str, text: str) -> None:
+    def _phase(self, text: str) -> None:
         self.notices.write([Line(text)])
         self._spoke = self._clock()
 

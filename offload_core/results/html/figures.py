@@ -15,9 +15,7 @@ from .recorded import Execution, Lane, Recorded
 
 SLOWEST = 10
 PARTS = ("creating", "opening", "testing", "rest")
-"""Of a sandbox's life: until it was ready; starting test sessions; while at least one test ran, those that did not count
-too; between tests, idle, and ending.
-"""
+"""Of a sandbox's life: until it was ready; starting sessions; while any test ran, also in vain; idle, and ending."""
 
 
 @frozen(kw_only=True)

@@ -12,12 +12,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import asdict
+
 from ...abc import State
-from ...events import Incident, Stamped
+from ...events import Stamped
 from ...kit import cut
 from ..accounting import Accounting
 from ..sanitize import name_line, one_line, printable
-from ..summary import incident_entry
 from ..words import count, duration, incident, money, total_cost, words
 from .data import embedded, page_data
 from .figures import PARTS, SLOWEST, bound_of, by_lane, slowest_modules, spent
@@ -76,9 +77,8 @@ def _page(recorded: Recorded, summary: Mapping[str, Any]) -> dict[str, Any]:
         "index": {key: index for index, key in enumerate(accounting.records)},
         "failed": [record for record in accounting.records.values() if record.state.bad],
         "first_failures": FIRST_FAILURES,
-        "cost": _cost(summary.get("cost")),
         "bound": bound_of(recorded),
-        "incidents": [(at, each, _incident(accounting, each)) for at, each in recorded.incidents],
+        "incidents": recorded.incidents,
         "slowest_tests": accounting.slowest(SLOWEST),
         "slowest_modules": slowest_modules(accounting),
         "lanes": lanes,
@@ -109,27 +109,11 @@ def _facts(accounting: Accounting, summary: Mapping[str, Any]) -> list[tuple[str
     ]
 
 
-def _cost(cost: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The estimate in words, for the run and for each sandbox; None where there is none."""
-    if not cost:
-        return None
-    return {
-        "amount": total_cost(cost),
-        "leaves_out": cost["leaves_out"],
-        "sandboxes": {name: money(each["amount"], each["currency"]) for name, each in cost["sandboxes"].items()},
-    }
-
-
 def _tone(accounting: Accounting, exit_code: int) -> str:
     """`good`, `warn` or `bad`."""
     if accounting.finished is not None and not exit_code:
         return "good"
     return "bad" if any(state.bad for state in accounting.counts()) else "warn"
-
-
-def _incident(accounting: Accounting, event: Incident) -> str:
-    """In words, without the tests it concerned: the page has links to them."""
-    return incident({**incident_entry(accounting, event), "requeued": (), "suspects": ()})
 
 
 def _sandboxes(recorded: Recorded) -> list[dict[str, Any]]:
@@ -173,6 +157,9 @@ def _environment() -> jinja2.Environment:
         "text": lambda text: printable(cut(text, MAX_TEXT)),
         "words": words,
         "count": count,
+        "incident": lambda event: incident({**asdict(event), "requeued": (), "suspects": ()}),  # the page links to them
+        "money": money,
+        "total_cost": total_cost,
         "share": lambda part, whole: f"{100 * part / whole:.1f}" if whole else "0",
     }
     return environment
