@@ -7,6 +7,8 @@ declare whether an operation that failed this way may be tried again; a provider
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import attrs
@@ -39,6 +41,15 @@ class DiscoveryError(FrameworkError):
 
 class ReportError(OffloadError):
     """A journal or a report could not be written or read (exit code 3)."""
+
+
+@contextmanager
+def os_error_as(kind: type[OffloadError], problem: str) -> Iterator[None]:
+    """Raise an `OSError` of the block as `kind`: the problem, and what the system says of it."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{problem}: {error.strerror or error}") from error
 
 
 @attrs.define(eq=False, init=False)

@@ -294,34 +294,14 @@ class RunFinished:
     reason: str = ""
 
 
-Event = (
-    RunStarted
-    | DiscoveryStarted
-    | TestDiscovered
-    | ModuleCollected
-    | DiscoveryFinished
-    | PrepareStarted
-    | PrepareProgress
-    | PrepareFinished
-    | SandboxStarting
-    | SandboxReady
-    | SandboxEnded
-    | SessionOpened
-    | SessionEnded
-    | TestBegan
-    | AttemptFinished
-    | AttemptAmended
-    | AttemptDropped
-    | TestNotRun
-    | Incident
-    | ArtefactsCollected
-    | CostEstimated
-    | RetryWaiting
-    | Warned
-    | LogLine
-    | Interrupted
-    | RunFinished
-)
+DiscoveryEvent = DiscoveryStarted | ModuleCollected | DiscoveryFinished
+PrepareEvent = PrepareStarted | PrepareProgress | PrepareFinished
+SandboxEvent = SandboxStarting | SandboxReady | SandboxEnded
+SessionEvent = SessionOpened | SessionEnded | ArtefactsCollected | LogLine
+AttemptEvent = AttemptFinished | AttemptAmended | AttemptDropped
+TestEvent = TestDiscovered | TestBegan | AttemptEvent | TestNotRun
+RunEvent = RunStarted | Incident | RetryWaiting | Warned | CostEstimated | Interrupted | RunFinished
+Event = RunEvent | DiscoveryEvent | PrepareEvent | SandboxEvent | SessionEvent | TestEvent
 
 
 @frozen

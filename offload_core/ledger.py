@@ -7,35 +7,11 @@ reports ask it what to say, and a journal that is read again gives the same answ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from attrs import define, evolve, field
 
+from . import events
 from .abc import Attempt, Outcome, State, Test
-from .events import (
-    AttemptAmended,
-    AttemptDropped,
-    AttemptFinished,
-    Event,
-    ModuleCollected,
-    TestBegan,
-    TestDiscovered,
-    TestNotRun,
-)
-
-
-def state_of(attempts: Iterable[Attempt]) -> State | None:
-    """The state that attempts make, or None while there is no evidence.
-
-    Lost attempts say nothing. The last of the others decides; a good end after a bad one is `flaky`.
-    """
-    telling = [attempt.outcome for attempt in attempts if attempt.outcome is not Outcome.LOST]
-    if not telling:
-        return None
-    last = telling[-1]
-    if last.good and any(outcome.bad for outcome in telling):
-        return State.FLAKY
-    return State(last.value)
 
 
 @define
@@ -57,8 +33,14 @@ class Record:
 
     @property
     def state(self) -> State:
-        """The one state it is in now; `not_run` until there is evidence."""
-        return state_of(self.attempts) or State.NOT_RUN
+        """The one state it is in now; `not_run` until there is evidence.
+
+        Lost attempts say nothing. The last of the others decides; a good end after a bad one is `flaky`.
+        """
+        last = self.deciding
+        if last is None:
+            return State.NOT_RUN
+        return State.FLAKY if last.outcome.good and self.bad_attempts else State(last.outcome.value)
 
     @property
     def decided(self) -> bool:
@@ -69,6 +51,11 @@ class Record:
     def owed(self) -> bool:
         """Whether the run still has to find a verdict."""
         return self.not_run is None and not self.decided
+
+    @property
+    def bad_attempts(self) -> list[Attempt]:
+        """Those that are evidence against the test."""
+        return [attempt for attempt in self.attempts if attempt.outcome.bad]
 
     @property
     def deciding(self) -> Attempt | None:
@@ -85,24 +72,28 @@ class Ledger:
     _verdicts: Counter[State] = field(factory=Counter)
     _owed: int = 0
 
-    def apply(self, event: Event, at: float = 0.0) -> None:
+    def apply(self, event: events.Event, at: float = 0.0) -> None:
         """Take one event into account, which happened at this second of the run. Others than of tests are ignored.
 
         Raises:
             KeyError: it tells of a test that was never listed.
         """
         match event:
-            case AttemptFinished() | AttemptAmended() | AttemptDropped() | TestNotRun():
+            case events.AttemptFinished() | events.AttemptAmended() | events.AttemptDropped() | events.TestNotRun():
                 self._test(event)
-            case TestBegan():
+            case events.TestBegan():
                 record = self.records[event.test]
                 record.begun = max(record.begun, event.number)
-            case TestDiscovered(test):
+            case events.TestDiscovered(test):
                 self._add(Record(test))
-            case ModuleCollected():
-                self._module(event, at)
+            case events.ModuleCollected():
+                self._add(_module(event, at))
             case _:
                 pass
+
+    def id_of(self, key: str) -> str:
+        """The id of a test; the key itself if it was never listed."""
+        return self.records[key].test.id if key in self.records else key
 
     # -- what is owed ---------------------------------------------------------------------------------------------
 
@@ -118,8 +109,7 @@ class Ledger:
 
     def failures(self, key: str) -> int:
         """Attempts that count against a test's retries: a crash does not, it is judged by evidence."""
-        bad = [attempt for attempt in self.records[key].attempts if attempt.outcome.bad]
-        return sum(attempt.outcome is not Outcome.CRASHED for attempt in bad)
+        return sum(attempt.outcome is not Outcome.CRASHED for attempt in self.records[key].bad_attempts)
 
     # -- what is decided ------------------------------------------------------------------------------------------
 
@@ -132,29 +122,33 @@ class Ledger:
         return +self._verdicts
 
     @property
+    def failed(self) -> int:
+        """How many tests are decided, and fail the run."""
+        return sum(number for state, number in self._verdicts.items() if state.bad)
+
+    @property
     def decided(self) -> int:
         """How many tests have their verdict."""
         return self._verdicts.total()
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _test(self, event: AttemptFinished | AttemptAmended | AttemptDropped | TestNotRun) -> None:
-        record = self.records[event.attempt.test if isinstance(event, AttemptFinished) else event.test]
+    def _test(self, event: events.AttemptEvent | events.TestNotRun) -> None:
+        record = self.records[event.attempt.test if isinstance(event, events.AttemptFinished) else event.test]
         self._count(record, -1)
         match event:
-            case AttemptFinished():
+            case events.AttemptFinished():
                 record.attempts.append(event.attempt)
                 record.begun = max(record.begun, event.attempt.number)
                 record.again = event.again
-            case AttemptAmended():
+            case events.AttemptAmended():
                 record.attempts = [
-                    amended(attempt, event) if attempt.number == event.number else attempt
-                    for attempt in record.attempts
+                    _amended(each, event) if each.number == event.number else each for each in record.attempts
                 ]
                 record.again = record.again or event.again
-            case AttemptDropped():
-                record.attempts = [attempt for attempt in record.attempts if attempt.number != event.number]
-            case TestNotRun():
+            case events.AttemptDropped():
+                record.attempts = [each for each in record.attempts if each.number != event.number]
+            case events.TestNotRun():
                 record.not_run = event.reason
                 record.again = False
         self._count(record, +1)
@@ -170,23 +164,24 @@ class Ledger:
         if state is not State.NOT_RUN and not record.again:
             self._verdicts[state] += by
 
-    def _module(self, event: ModuleCollected, at: float) -> None:
-        test = Test(key=event.key, id=event.path, group=event.group, path=event.path, affinity=event.path)
-        attempt = Attempt(
-            test=event.key,
-            number=1,
-            sandbox="",
-            session="discovery",
-            outcome=Outcome.ERROR if event.failed else Outcome.SKIPPED,
-            start=at,
-            duration=0.0,
-            message=event.message,
-            details=event.details,
-        )
-        self._add(Record(test, [attempt]))
+
+def _module(event: events.ModuleCollected, at: float) -> Record:
+    attempt = Attempt(
+        test=event.key,
+        number=1,
+        sandbox="",
+        session="discovery",
+        outcome=Outcome.ERROR if event.failed else Outcome.SKIPPED,
+        start=at,
+        duration=0.0,
+        message=event.message,
+        details=event.details,
+    )
+    test = Test(key=event.key, id=event.path, group=event.group, path=event.path, affinity=event.path)
+    return Record(test, [attempt])
 
 
-def amended(attempt: Attempt, event: AttemptAmended) -> Attempt:
+def _amended(attempt: Attempt, event: events.AttemptAmended) -> Attempt:
     """The attempt with a late teardown failure: a good one becomes an error, a bad one keeps its outcome."""
     details = "\n".join(part for part in (attempt.details, event.details) if part)
     if attempt.outcome.bad:

@@ -91,7 +91,7 @@ def _write_beside(rebuilt: Rebuilt, wanted: Iterable[str]) -> None:
 
 
 def _write_to(output: str, format: Format, rebuilt: Rebuilt) -> None:
-    from ..errors import ReportError
+    from ..errors import ReportError, os_error_as
     from ..results.directory import replace_file
 
     chunks: Any = format.make(rebuilt)
@@ -101,13 +101,11 @@ def _write_to(output: str, format: Format, rebuilt: Rebuilt) -> None:
         return
     path = Path(output)
     special = path.exists() and not path.is_file()  # asked before links are resolved: those to pipes lead nowhere
-    try:
+    with os_error_as(ReportError, f"{output} could not be written"):
         if special:
             with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
                 out.writelines(chunks)
         else:
             replace_file(path.resolve(), chunks)
-    except OSError as error:
-        raise ReportError(f"{output} could not be written: {error.strerror or error}") from error
     if not special:  # it may be the standard output
         click.echo(output)

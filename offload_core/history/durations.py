@@ -78,10 +78,8 @@ def _glance(line: str) -> float | None:
     if end != len(line) - 1:
         raise ValueError("not the end")
     ok = [secs for _, _, secs in values["ok"]]
-    if fail := [secs for _, _, secs in values["fail"]]:
-        secs = _expected(ok, fail, min(values["f"] / values["n"], 1.0))
-    else:
-        secs = _quantile(ok) if ok else None
+    fail = [secs for _, _, secs in values["fail"]]
+    secs = _expected(ok, fail, min(values["f"] / values["n"], 1.0) if fail else 0.0)
     if secs is not None and not 0 <= secs < inf:
         raise ValueError("not a duration")
     return secs

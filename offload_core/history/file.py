@@ -6,16 +6,15 @@ written as it was: a run needs few of many tests, and changes few.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attrs import define, field
 
-from ..errors import ReportError
+from ..errors import ReportError, os_error_as
+from ..results.directory import replace_file
 from .entry import Entry, Key, decode, encode
 from .merging import without_base
 
@@ -112,20 +111,8 @@ def write_history(history: History) -> None:
             "file, or restore it with your version control"
         )
     path = history.path.resolve()
-    draft = path.with_name(f".{path.name}.tmp")
-    try:
-        with draft.open("wb") as out:
-            out.writelines(f"{line}\n".encode() for _, line in sorted(history.lines.items()))
-            out.flush()
-            os.fsync(out.fileno())
-        if path.exists():
-            shutil.copymode(path, draft)
-        draft.replace(path)
-    except OSError as error:
-        raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+    with os_error_as(ReportError, f"{path} could not be written"):
+        replace_file(path, (f"{line}\n" for _, line in sorted(history.lines.items())), durable=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from .reservoir import kept
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NAME_LENGTH = 4
+_TELL_NOTHING = (Outcome.SKIPPED, Outcome.LOST)
 
 
 def record_run(path: Path, config: str, accounting: Accounting, size: int) -> bool:
@@ -59,14 +60,10 @@ def _added(accounting: Accounting, config: str) -> dict[Key, list[Attempt]]:
     """The attempts that tell something, by test; one id in several groups is one test here."""
     found: dict[Key, list[Attempt]] = {}
     for record in accounting.records.values():
-        attempts = [each for each in record.attempts if each.sandbox and _tells(each.outcome)]
+        attempts = [each for each in record.attempts if each.sandbox and each.outcome not in _TELL_NOTHING]
         if attempts:
             found.setdefault((config, record.test.id), []).extend(attempts)
     return found
-
-
-def _tells(outcome: Outcome) -> bool:
-    return outcome not in (Outcome.SKIPPED, Outcome.LOST)
 
 
 def _sample(run: str, epoch: float, attempt: Attempt) -> Sample:

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import IntEnum
+from operator import itemgetter
 
 from attrs import define, field
 from typing_extensions import override
 
+from .. import events
 from ..abc import State
-from ..events import (
-    ArtefactsCollected,
-    CostEstimated,
-    DiscoveryFinished,
-    Event,
-    Incident,
-    IncidentKind,
-    Interrupted,
-    RunFinished,
-    RunStarted,
-    SandboxEnded,
-    SandboxReady,
-    SandboxStarting,
-    Warned,
-)
 from ..ledger import Ledger, Record
 
 
@@ -40,6 +27,9 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+_DEATHS = (events.IncidentKind.SANDBOX_DEAD, events.IncidentKind.SANDBOX_LOST)
+
+
 @define
 class Accounting(Ledger):
     """The ledger of a run, and what else its verdict depends on.
@@ -52,68 +42,71 @@ class Accounting(Ledger):
         sandboxes_peak: the most that were alive at once.
     """
 
-    incidents: list[Incident] = field(factory=list)
+    incidents: list[events.Incident] = field(factory=list)
     warnings: list[str] = field(factory=list)
-    started: RunStarted | None = None
-    finished: RunFinished | None = None
-    interrupted: Interrupted | None = None
+    started: events.RunStarted | None = None
+    finished: events.RunFinished | None = None
+    interrupted: events.Interrupted | None = None
     sandboxes_starting: set[str] = field(factory=set)
     sandboxes_alive: set[str] = field(factory=set)
     sandboxes_ready: int = 0
     sandboxes_peak: int = 0
     sandboxes_replaced: int = 0
     sandboxes_ended: Counter[str] = field(factory=Counter)
-    artefacts: list[ArtefactsCollected] = field(factory=list)
-    costs: list[CostEstimated] = field(factory=list)
+    artefacts: list[events.ArtefactsCollected] = field(factory=list)
+    costs: list[events.CostEstimated] = field(factory=list)
     discovery_errors: dict[str, str] = field(factory=dict)
     discovered_at: float = 0.0
     now: float = 0.0
 
     @override
-    def apply(self, event: Event, at: float = 0.0) -> None:
+    def apply(self, event: events.Event, at: float = 0.0) -> None:
         """Take one event into account. Events it does not need are ignored."""
         self.now = max(self.now, at)
         match event:
-            case DiscoveryFinished():
+            case events.DiscoveryFinished():
                 self.discovered_at = at
                 if event.error:
                     self.discovery_errors[event.group] = event.error
-            case Incident():
+            case events.Incident():
                 self.incidents.append(event)
-            case Warned(message):
+            case events.Warned(message):
                 self.warnings.append(message)
-            case ArtefactsCollected():
+            case events.ArtefactsCollected():
                 self.artefacts.append(event)
-            case CostEstimated():
+            case events.CostEstimated():
                 self.costs.append(event)
-            case SandboxStarting() | SandboxReady() | SandboxEnded():
+            case events.SandboxStarting() | events.SandboxReady() | events.SandboxEnded():
                 self._sandbox(event)
-            case RunStarted():
+            case events.RunStarted():
                 self.started = event
-            case RunFinished():
+            case events.RunFinished():
                 self.finished = event
-            case Interrupted():
+            case events.Interrupted():
                 self.interrupted = event
             case _:
                 super().apply(event, at)
 
-    def _sandbox(self, event: SandboxStarting | SandboxReady | SandboxEnded) -> None:
+    def _sandbox(self, event: events.SandboxEvent) -> None:
         self.sandboxes_starting.discard(event.sandbox)
         match event:
-            case SandboxStarting():
+            case events.SandboxStarting():
                 self.sandboxes_starting.add(event.sandbox)
                 # told by the incident: the replacement may start before the dead one is cleared away
-                died = sum(
-                    each.kind in (IncidentKind.SANDBOX_DEAD, IncidentKind.SANDBOX_LOST) for each in self.incidents
-                )
+                died = sum(each.kind in _DEATHS for each in self.incidents)
                 self.sandboxes_replaced += self.sandboxes_replaced < died
-            case SandboxReady():
+            case events.SandboxReady():
                 self.sandboxes_alive.add(event.sandbox)
                 self.sandboxes_ready += 1
                 self.sandboxes_peak = max(self.sandboxes_peak, len(self.sandboxes_alive))
-            case SandboxEnded():
+            case events.SandboxEnded():
                 self.sandboxes_alive.discard(event.sandbox)
                 self.sandboxes_ended[event.how.value] += 1
+
+    def slowest(self, limit: int) -> list[tuple[float, Record]]:
+        """The tests whose deciding attempts took longest, with their seconds."""
+        found = [(attempt.duration, record) for record in self.records.values() if (attempt := record.deciding)]
+        return sorted(found, key=itemgetter(0), reverse=True)[:limit]
 
     def why_not_run(self, record: Record) -> str:
         """In words, why a test has no verdict."""

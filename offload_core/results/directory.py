@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from ..errors import ConfigError, ReportError
+from ..errors import ConfigError, ReportError, os_error_as
 
 JOURNAL = "events.jsonl"
 PREVIOUS_JOURNAL = "events.previous.jsonl"
@@ -38,7 +39,7 @@ class OutputDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
-        self._lock: FileLock | None = None
+        self._lock = FileLock(path / LOCK, timeout=0)
         self._claimed: set[str] = set()
 
     def __enter__(self) -> OutputDirectory:
@@ -47,10 +48,9 @@ class OutputDirectory:
         Raises:
             ConfigError: it is not a directory, cannot be written, or another run holds it.
         """
-        lock = FileLock(self.path / LOCK, timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            self._lock.acquire()
             self._claimed = self._listed()
         except Timeout:
             raise ConfigError(
@@ -59,15 +59,10 @@ class OutputDirectory:
             ) from None
         except (OSError, NotImplementedError) as error:
             raise self._unusable(error) from error
-        self._lock = lock
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
     def begin(self) -> list[str]:
         """Make room for a new run: rotate the journal and remove the other files of the run before.
@@ -105,14 +100,12 @@ class OutputDirectory:
             ReportError: that could not be done.
         """
         path = self.path / name
-        try:
+        with os_error_as(ReportError, f"{path} could not be written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             if name not in self._claimed and self._inside(name):
                 with (self.path / MANIFEST).open("a", encoding="utf-8") as manifest:
                     manifest.write(f"{name}\n")
                 self._claimed.add(name)
-        except OSError as error:
-            raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
         return path
 
     def owns(self, path: Path) -> bool:
@@ -132,12 +125,10 @@ class OutputDirectory:
             ReportError: it could not be written.
         """
         path = self.path / name
-        try:
+        with os_error_as(ReportError, f"{path} could not be written"):
             if name in NOT_CHOSEN and name not in self._claimed:
                 self._move_aside(name, self.notes)  # before the manifest lists it: what is listed may be removed
             replace_file(self.claim(name), chunks)
-        except OSError as error:
-            raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
         return path
 
     def _listed(self) -> set[str]:
@@ -177,8 +168,11 @@ class OutputDirectory:
         return ConfigError(f"the output directory {self.path} ([report] output_dir) cannot be used: {why}")
 
 
-def replace_file(path: Path, chunks: Iterable[str]) -> None:
+def replace_file(path: Path, chunks: Iterable[str], *, durable: bool = False) -> None:
     """Write a whole file, UTF-8, so that it is either there as a whole or as it was before.
+
+    Args:
+        durable: for what has to last: it is on the disk when this returns, with the permissions that it had.
 
     Raises:
         OSError: it could not be written.
@@ -187,6 +181,11 @@ def replace_file(path: Path, chunks: Iterable[str]) -> None:
     try:
         with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
             out.writelines(chunks)
+            if durable:
+                out.flush()
+                os.fsync(out.fileno())
+        if durable and path.exists():
+            shutil.copymode(path, draft)
         draft.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -195,7 +194,11 @@ def replace_file(path: Path, chunks: Iterable[str]) -> None:
 
 
 def _is_journal(path: Path) -> bool:
-    return path.is_file() and _head(path).startswith(b'{"at":') and b'"RunStarted"' in _head(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(4096)
+    return head.startswith(b'{"at":') and b'"RunStarted"' in head
 
 
 def _has_results(path: Path) -> bool:
@@ -204,8 +207,3 @@ def _has_results(path: Path) -> bool:
         return False
     with path.open("rb") as lines:
         return any(b'"event":"AttemptFinished"' in line[:100] for line in lines)
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(4096)

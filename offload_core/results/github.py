@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ..abc import State
-from ..errors import ReportError
+from ..errors import ReportError, os_error_as
 from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting
-from .console import Line, Printer, count, incident
+from .console import Line, Printer
 from .markdown import MAX_BYTES, message_of, ranked
 from .sanitize import name_line, one_line
+from .words import count, incident, words
 
 MAX_ANNOTATIONS = 10
 """GitHub shows no more of one step."""
@@ -71,14 +72,12 @@ class GitHubActions:
         if not name:
             return
         path = Path(name)
-        try:
+        with os_error_as(ReportError, f"the step summary {path} could not be written"):
             there = path.stat().st_size if path.exists() else 0
             room = min(MAX_BYTES, STEP_SUMMARY_BYTES - there)
             if room > 0:
                 with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
                     out.writelines(make(room))
-        except OSError as error:
-            raise ReportError(f"the step summary {path} could not be written: {error.strerror or error}") from error
 
     def _base(self) -> Path:
         """The project's root relative to the checkout, which the names of files in annotations begin at."""
@@ -127,21 +126,17 @@ def _of_the_run(summary: Mapping[str, Any]) -> Iterator[str]:
 def _of_a_test(record: Record, base: Path) -> str:
     return command(
         "error",
-        message_of(record) or record.state.value.replace("_", " "),
-        file=_file(record.test.file, base),
+        message_of(record) or words(record.state),
+        file=name_line(str(base / record.test.file)) if record.test.file else "",
         line=record.test.line if record.test.file else None,
-        title=f"{record.state.value.replace('_', ' ').upper()} {name_line(record.test.id, 200)}",
+        title=f"{words(record.state).upper()} {name_line(record.test.id, 200)}",
     )
 
 
 def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
     for each in summary["flaky"]:
         title = f"{State.FLAKY.value.upper()} {name_line(each['id'], 200)}"
-        said = one_line(each["message"] or "") or "it failed, then passed"
+        said = one_line(each["message"]) or "it failed, then passed"
         yield command("warning", said, title=title)
     for each in summary["incidents"]:
-        yield command("warning", incident(each["kind"], each), title="Infrastructure")
-
-
-def _file(file: str | None, base: Path) -> str:
-    return name_line(str(base / file)) if file else ""
+        yield command("warning", incident(each), title="Infrastructure")

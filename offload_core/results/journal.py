@@ -28,15 +28,13 @@ NOT_IN_JOURNAL = frozenset({LogLine, PrepareProgress})
 """Output, which goes to `logs/` and to the console."""
 
 
-@cache
-def _names(cls: type[attrs.AttrsInstance]) -> tuple[str, ...]:
-    return tuple(attribute.name for attribute in attrs.fields(cls))
+_fields = cache(attrs.fields_dict)
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
     """One level of an attrs object; the encoder asks again for what is nested."""
     cls: type[attrs.AttrsInstance] = type(value)
-    return {name: getattr(value, name) for name in _names(cls)}
+    return {name: getattr(value, name) for name in _fields(cls)}
 
 
 # ASCII only: a lone surrogate, as in undecodable output, has no UTF-8 form, but it has an escape.
@@ -90,20 +88,13 @@ class AppendOnlyFile:
         self.close()
 
 
-class JournalWriter:
-    """A consumer that writes a new journal at `path`."""
-
-    def __init__(self, path: Path, failures: list[ReportError]) -> None:
-        self._file = AppendOnlyFile(path, failures)
+class JournalWriter(AppendOnlyFile):
+    """A consumer that writes a new journal."""
 
     def __call__(self, stamped: Stamped) -> None:
         """Append the event."""
         if type(stamped.event) not in NOT_IN_JOURNAL:
-            self._file.append(encoded(stamped))
-
-    def close(self) -> None:
-        """Idempotent."""
-        self._file.close()
+            self.append(encoded(stamped))
 
 
 def read_journal(path: Path, note: Callable[[str], None] = lambda text: None) -> Iterator[Stamped]:
@@ -126,7 +117,6 @@ def read_journal(path: Path, note: Callable[[str], None] = lambda text: None) ->
 
 def _decoded(path: Path, lines: Iterator[bytes], note: Callable[[str], None]) -> Iterator[Stamped]:
     converter = _converter()
-    first = True
     for number, raw in enumerate(lines, 1):
         if not raw.endswith(b"\n"):
             note(f"{path}, line {number}: cut short, skipped")
@@ -136,9 +126,8 @@ def _decoded(path: Path, lines: Iterator[bytes], note: Callable[[str], None]) ->
             at, name = float(line["at"]), line["event"]
         except (ValueError, TypeError, KeyError):
             raise ReportError(f"{path}, line {number}: not an event of Offload's journal") from None
-        if first:
+        if number == 1:
             _check_schema(path, line)
-            first = False
         if name not in EVENTS:
             continue
         try:

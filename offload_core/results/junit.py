@@ -38,21 +38,17 @@ def junit_xml(accounting: Accounting) -> Iterator[str]:
     groups: dict[str, list[Record]] = {name: [] for name in names}
     for record in accounting.records.values():
         groups.setdefault(record.test.group, []).append(record)
-    total: Counter[str] = Counter()
-    suites = []
-    for name, records in groups.items():
-        counts = Counter(_element(record) for record in records)
-        total += counts
-        seconds = sum(attempt.duration for record in records for attempt in record.attempts)
-        suites.append((name, records, _attributes(name, len(records), counts, seconds)))
+    counts = {name: Counter(map(_element, records)) for name, records in groups.items()}
+    total = sum(counts.values(), Counter[str]())
     yield '<?xml version="1.0" encoding="utf-8"?>\n'
     yield f"<testsuites {_attributes('offload', len(accounting.records), total, accounting.now)}>\n"
     timestamp = ""
     if accounting.started:
         when = datetime.fromtimestamp(accounting.started.epoch, UTC)
         timestamp = f' timestamp="{when.isoformat(timespec="seconds")}"'
-    for _, records, attributes in suites:
-        yield f"<testsuite {attributes}{timestamp}>\n"
+    for name, records in groups.items():
+        seconds = sum(attempt.duration for record in records for attempt in record.attempts)
+        yield f"<testsuite {_attributes(name, len(records), counts[name], seconds)}{timestamp}>\n"
         for record in records:
             yield "".join(_testcase(record, accounting))
         yield "</testsuite>\n"
@@ -70,12 +66,8 @@ def _element(record: Record) -> str:
     """The child element that says how a test ended; empty for one that passed."""
     state = record.state
     if state.bad:
-        return _kind(_bad_attempts(record)[0])
+        return _kind(record.bad_attempts[0])
     return "skipped" if state in (State.SKIPPED, State.XFAILED, State.NOT_RUN) else ""
-
-
-def _bad_attempts(record: Record) -> list[Attempt]:
-    return [attempt for attempt in record.attempts if attempt.outcome.bad]
 
 
 def _kind(attempt: Attempt) -> str:
@@ -94,10 +86,10 @@ def _testcase(record: Record, accounting: Accounting) -> Iterator[str]:
     if state is State.NOT_RUN:
         yield f"<skipped message={_quoted(f'not run: {accounting.why_not_run(record)}')}/>"
     elif state is State.FLAKY:
-        for bad in _bad_attempts(record):
+        for bad in record.bad_attempts:
             yield from _rerun(f"flaky{_kind(bad).capitalize()}", bad)
     elif state.bad:
-        first, *others = _bad_attempts(record)
+        first, *others = record.bad_attempts
         yield f"<{_kind(first)}{_described(first)}>{_text(first.details)}</{_kind(first)}>"
         for bad in others:
             yield from _rerun(f"rerun{_kind(bad).capitalize()}", bad)
@@ -106,7 +98,7 @@ def _testcase(record: Record, accounting: Accounting) -> Iterator[str]:
         yield f'<skipped type="{kind}" message={_quoted(printable(attempt.message))}>{_text(attempt.details)}</skipped>'
     if attempt:
         # With several bad attempts, the outputs of the others stand in their own elements.
-        yield from _output(_bad_attempts(record)[0] if state.bad else attempt)
+        yield from _output(record.bad_attempts[0] if state.bad else attempt)
     yield "</testcase>\n"
 
 
@@ -151,8 +143,6 @@ def _output(attempt: Attempt) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    if not text:
-        return ""
     return escape(xml_legal(printable(cut(text, MAX_TEXT))))
 
 

@@ -75,11 +75,6 @@ def durations(accounting: Accounting) -> dict[str, float]:
     return seconds
 
 
-def sandboxes_used(accounting: Accounting) -> int | None:
-    """The most sandboxes that were alive at once, None if there was none."""
-    return accounting.sandboxes_peak or None
-
-
 def read_last_run(directory: Path, junit_file: str = "junit.xml") -> LastRun:
     """What an output directory tells, before a new run begins in it. Never raises; `notes` has what went wrong.
 
@@ -101,13 +96,13 @@ def read_last_run(directory: Path, junit_file: str = "junit.xml") -> LastRun:
     seconds: dict[str, float] = {}
     for run in reversed(runs):
         seconds |= durations(run)
-    complete = runs[0].finished is not None and runs[0].interrupted is None
-    for run in runs[:1] if complete else reversed(runs):
         left |= last_failed(run)
+    if runs[0].finished is not None and runs[0].interrupted is None:
+        left = last_failed(runs[0])
     return LastRun(
         failed=tuple(name for name, bad in left.items() if bad),
         durations=seconds,
-        sandboxes=sandboxes_used(runs[0]),
+        sandboxes=runs[0].sandboxes_peak or None,
         notes=tuple(notes),
     )
 

@@ -62,19 +62,17 @@ class SandboxLogs:
         self._open.clear()
 
     def _write(self, name: str, at: float, line: str) -> None:
-        fresh = name not in self._sizes
         size = self._sizes.get(name, 0)
         if size >= self._max_bytes:
             return
-        data = b"".join(
-            f"[{at:9.3f}] {part}\n".encode(errors="backslashreplace") for part in printable(line).split("\n")
-        )
+        text = "".join(f"[{at:9.3f}] {part}\n" for part in printable(line).split("\n"))
+        data = text.encode(errors="backslashreplace")
         self._sizes[name] = size + len(data)
         if size + len(data) >= self._max_bytes:
             data += f"[this log ends here: Offload keeps {self._max_bytes >> 20} MiB of a session]\n".encode()
-        self._log(name, fresh).append(data)
+        self._log(name, fresh=not size).append(data)
 
-    def _log(self, name: str, fresh: bool) -> AppendOnlyFile:
+    def _log(self, name: str, *, fresh: bool) -> AppendOnlyFile:
         if name in self._open:
             self._open.move_to_end(name)
             return self._open[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -16,10 +16,8 @@ from ..abc import State
 from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting
-from .console import count, duration, incident, money
 from .sanitize import name_line, one_line, printable
-
-"""The name of the file."""
+from .words import by_reason, count, duration, incident, tone, total_cost, words
 
 MAX_BYTES = 900_000
 """GitHub takes at most 1 MiB from one step."""
@@ -32,6 +30,7 @@ MAX_TEXT = 8_000
 
 _LEFT_OUT = "\n… and more, which has no room here; it is in the other reports.\n"
 
+_SIGNS = {"good": "✅", "warn": "⚠️", "bad": "❌"}
 _RANKS = {State.ERROR: 0, State.CRASHED: 1, State.TIMED_OUT: 2, State.FAILED: 3}
 
 
@@ -55,13 +54,11 @@ def ranked(accounting: Accounting) -> list[Record]:
     say the same, the others after the first.
     """
     bad = [record for record in accounting.records.values() if record.state.bad]
-    said: set[tuple[State, str]] = set()
-    order: list[tuple[bool, int, Record]] = []
+    first: dict[tuple[State, str], str] = {}
     for record in bad:
-        what = (record.state, message_of(record))
-        order.append((what in said, _RANKS[record.state], record))
-        said.add(what)
-    return [record for _, _, record in sorted(order, key=lambda each: each[:2])]
+        first.setdefault((record.state, message_of(record)), record.test.key)
+    firsts = set(first.values())
+    return sorted(bad, key=lambda record: (record.test.key not in firsts, _RANKS[record.state]))
 
 
 def message_of(record: Record) -> str:
@@ -73,7 +70,7 @@ def message_of(record: Record) -> str:
 def code(text: str) -> str:
     """A code span that shows `text`, on one line, whatever is in it."""
     line = name_line(text) or " "
-    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    fence = _fence(line, 1)
     space = " " if line.strip(" ") != line or line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{space}{line}{space}{fence}"
 
@@ -81,8 +78,12 @@ def code(text: str) -> str:
 def block(text: str) -> str:
     """A code block that shows `text`, whatever is in it."""
     shown = printable(text).strip("\n")
-    fence = "`" * max(max(map(len, re.findall("`+", shown)), default=0) + 1, 3)
+    fence = _fence(shown, 3)
     return f"{fence}text\n{shown}\n{fence}\n"
+
+
+def _fence(text: str, least: int) -> str:
+    return "`" * max([least, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
 
 
 def _parts(accounting: Accounting, summary: Mapping[str, Any]) -> Iterator[str]:
@@ -92,11 +93,15 @@ def _parts(accounting: Accounting, summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"\n## Tests that could not be listed\n\nGroup {code(group)}:\n\n{block(cut(error, MAX_TEXT))}"
     yield from _failures(ranked(accounting))
     yield from _listed("Flaky tests", [_test(each) for each in summary["flaky"]])
-    yield from _not_run(summary["not_run"])
-    yield from _listed("Infrastructure", [code(incident(each["kind"], each)) for each in summary["incidents"]])
+    for reason, names in by_reason(summary["not_run"]).items():
+        yield f"\n## {count(len(names), 'test')} not run\n\n{code(reason)}\n\n"
+        yield from _items(list(map(code, names)))
+    yield from _listed("Infrastructure", [code(incident(each)) for each in summary["incidents"]])
     slowest = [f"{duration(each['seconds'])} {code(each['id'])}" for each in summary["slowest"]]
     yield from _listed("Slowest tests", slowest)
-    yield from _cost(summary["cost"])
+    if cost := summary["cost"]:
+        without = f", without {_unmarked(cost['leaves_out'])}" if cost["leaves_out"] else ""
+        yield f"\nEstimated cost: {total_cost(cost)}{without}.\n"
     if files := sum(len(each["files"]) for each in summary["artefacts"]):
         yield f"\n{count(files, 'file')} of the tests brought from sandboxes.\n"
     if summary["rerun"]:
@@ -104,8 +109,7 @@ def _parts(accounting: Accounting, summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _heading(summary: Mapping[str, Any]) -> str:
-    sign = {0: "✅", 2: "⚠️", 3: "⚠️"}.get(summary["exit_code"], "❌")
-    return f"{sign} {html.escape(_unmarked(summary['verdict']))}"
+    return f"{_SIGNS[tone(summary['exit_code'])]} {html.escape(_unmarked(summary['verdict']))}"
 
 
 def _unmarked(text: str) -> str:
@@ -114,7 +118,7 @@ def _unmarked(text: str) -> str:
 
 
 def _numbers(summary: Mapping[str, Any]) -> Iterator[str]:
-    counts = [f"{number} {state.replace('_', ' ')}" for state, number in summary["counts"].items() if number]
+    counts = [f"{number} {words(state)}" for state, number in summary["counts"].items() if number]
     sandboxes = summary["sandboxes"]
     yield f"{count(summary['total'], 'test')}: {', '.join(counts) or 'none'}.\n\n"
     died = f", {sandboxes['dead'] + sandboxes['lost']} of them died" if sandboxes["dead"] + sandboxes["lost"] else ""
@@ -129,8 +133,7 @@ def _failures(records: list[Record]) -> Iterator[str]:
     yield f"\n## {count(len(records), 'test')} failed\n\n"
     for record in records[:MAX_DETAILS]:
         yield _failure(record)
-    names = (f"{record.state.value.replace('_', ' ')} {code(record.test.id)}" for record in records[MAX_DETAILS:])
-    yield from _items(list(names))
+    yield from _items([f"{words(record.state)} {code(record.test.id)}" for record in records[MAX_DETAILS:]])
 
 
 def _failure(record: Record) -> str:
@@ -141,31 +144,15 @@ def _failure(record: Record) -> str:
     if attempt:
         texts += [f"--- {section.title} ---\n{section.text}" for section in attempt.output if section.text.strip()]
     text = cut("\n".join(part.strip("\n") for part in texts if part), MAX_TEXT)
-    state = record.state.value.replace("_", " ").upper()
     name = html.escape(name_line(record.test.id))
+    state = words(record.state).upper()
     head = f"<details><summary>{state} <code>{name}</code> ({html.escape(one_line(record.test.group))})</summary>"
     return f"{head}\n\n{block(text)}\n</details>\n\n"
 
 
 def _test(failure: Mapping[str, Any]) -> str:
-    said = one_line(failure["message"] or "", 200)
+    said = one_line(failure["message"], 200)
     return code(failure["id"]) + (f": {code(said)}" if said else "")
-
-
-def _not_run(tests: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    by_reason: dict[str, list[str]] = {}
-    for test in tests:
-        by_reason.setdefault(one_line(test["reason"]), []).append(code(test["id"]))
-    for reason, names in by_reason.items():
-        yield f"\n## {count(len(names), 'test')} not run\n\n{code(reason)}\n\n"
-        yield from _items(names)
-
-
-def _cost(cost: Mapping[str, Any] | None) -> Iterator[str]:
-    if cost is not None:
-        amounts = " and ".join(money(amount, currency) for currency, amount in cost["by_currency"].items())
-        without = f", without {_unmarked(cost['leaves_out'])}" if cost["leaves_out"] else ""
-        yield f"\nEstimated cost: {amounts}{without}.\n"
 
 
 def _listed(title: str, items: list[str]) -> Iterator[str]:

@@ -46,8 +46,8 @@ class Rebuilt:
     def summary(self) -> dict[str, Any]:
         """What `summary.json` holds; its reports are those that stand beside the journal now."""
         directory = self.journal.parent
-        first = {kind: self.names[kind] for kind in ("junit", "trace")}
-        kinds = {"journal": JOURNAL, **first, "logs": LOGS, **self.names}
+        names = self.names
+        kinds = {"journal": JOURNAL, "junit": names["junit"], "trace": names["trace"], "logs": LOGS, **names}
         reports = {kind: str(directory / name) for kind, name in kinds.items() if (directory / name).exists()}
         reports["summary"] = str(directory / SUMMARY)
         return summarize(self.accounting, self.exit_code, reports=reports)

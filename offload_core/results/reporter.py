@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..config.schema import ReportTable
@@ -71,13 +70,12 @@ class Reporter:
             self._github = GitHubActions(console.environ, project_dir, self._console.results)
             self._github.begin()
         self._told = 0
+        self._written: dict[str, str] = {}
 
     def __enter__(self) -> Reporter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._console.close()
         self._close_files()
         if self._github is not None:
@@ -93,37 +91,46 @@ class Reporter:
         """
         self._console.close()
         self._close_files()
-        written: dict[str, str] = {}
-        if (journal := self._directory.path / JOURNAL).exists():
-            written["journal"] = str(journal)
-        if self._options.junit:
-            self._write("junit", self._options.junit_file, written, lambda: junit_xml(self.accounting))
-        if self._trace:
-            self._write("trace", TRACE, written, lambda: trace_json(read_journal(self._directory.path / JOURNAL)))
-        if self._logs.written:
-            written["logs"] = str(self._directory.path / LOGS)
-        for kind, write in (also or {}).items():
-            try:
-                if (path := write()) is not None:
-                    written[kind] = str(path)
-            except ReportError as error:
-                self.failures.append(error)
-        if self._options.html:
-            told = self._summary(exit_code, {})
-            self._write("html", self._options.html_file, written, lambda: html_report(read_journal(journal), told))
-        page = self._summary(exit_code, written)
-        self._write("markdown", SUMMARY_MARKDOWN, written, lambda: summary_markdown(self.accounting, page))
-        self._tell_github(page)
-        expected = {**written, "summary": str(self._directory.path / SUMMARY)}
-        self._write("summary", SUMMARY, written, lambda: [summary_json(self._summary(exit_code, expected))])
+        self._write_all(exit_code, also or {})
         self._tell_failures()
         for note in self._directory.notes:
-            self._console.notice("report", f"warning: {note}", "warn")
-        summary = self._summary(exit_code, written)
-        self._console.finish(self._printed(summary))
+            self._warn(note)
+        summary = self._summary(exit_code)
+        if self._show_cost and summary["cost"] is None:
+            self._console.notice("cost", "--show-estimated-cost: the provider states no price", "warn")
+        self._console.finish(summary if self._show_cost else {**summary, "cost": None})
         if self._github is not None:
             self._github.annotate(self.accounting, summary)
         return self._final(exit_code)
+
+    def _write_all(self, exit_code: int, also: Mapping[str, Callable[[], Path | None]]) -> None:
+        journal = self._directory.path / JOURNAL
+        if journal.exists():
+            self._written["journal"] = str(journal)
+        if self._options.junit:
+            self._write("junit", self._options.junit_file, lambda: junit_xml(self.accounting))
+        if self._trace:
+            self._write("trace", TRACE, lambda: trace_json(read_journal(journal)))
+        if self._logs.written:
+            self._written["logs"] = str(self._directory.path / LOGS)
+        for kind, write in also.items():
+            try:
+                if (path := write()) is not None:
+                    self._written[kind] = str(path)
+            except ReportError as error:
+                self.failures.append(error)
+        if self._options.html:
+            told = self._summary(exit_code)
+            self._write("html", self._options.html_file, lambda: html_report(read_journal(journal), told))
+        page = self._summary(exit_code)
+        self._write("markdown", SUMMARY_MARKDOWN, lambda: summary_markdown(self.accounting, page))
+        if self._github is not None:
+            try:
+                self._github.summarize(lambda room: summary_markdown(self.accounting, page, room))
+            except ReportError as error:
+                self._console.notice("github", f"warning: {error}", "warn")
+        self._written["summary"] = str(self._directory.path / SUMMARY)  # it lists itself
+        self._write("summary", SUMMARY, lambda: [summary_json(self._summary(exit_code))])
 
     def _consume(self, stamped: Stamped) -> None:
         self.accounting.apply(stamped.event, stamped.at)
@@ -150,33 +157,28 @@ class Reporter:
             self._journal.close()
         self._logs.close()
 
-    def _write(self, kind: str, name: str, written: dict[str, str], make: Callable[[], Iterable[str]]) -> None:
+    def _write(self, kind: str, name: str, make: Callable[[], Iterable[str]]) -> None:
         try:
-            written[kind] = str(self._directory.write(name, make()))
+            self._written[kind] = str(self._directory.write(name, make()))
         except ReportError as error:
+            self._written.pop(kind, None)
             self.failures.append(error)
 
     def _tell_failures(self) -> None:
         for failure in self.failures[self._told :]:
-            self._console.notice("report", f"warning: {failure}", "warn")
+            self._warn(failure)
         self._told = len(self.failures)
 
-    def _summary(self, exit_code: int, reports: Mapping[str, str]) -> dict[str, Any]:
-        failures = [str(failure) for failure in self.failures]
-        return summarize(self.accounting, self._final(exit_code), reports=reports, report_failures=failures)
+    def _warn(self, problem: object) -> None:
+        self._console.notice("report", f"warning: {problem}", "warn")
 
-    def _tell_github(self, summary: dict[str, Any]) -> None:
-        if self._github is not None:
-            try:
-                self._github.summarize(lambda room: summary_markdown(self.accounting, summary, room))
-            except ReportError as error:
-                self._console.notice("github", f"warning: {error}", "warn")
-
-    def _printed(self, summary: dict[str, Any]) -> dict[str, Any]:
-        """The part of the summary that was asked for on the console."""
-        if self._show_cost and summary["cost"] is None:
-            self._console.notice("cost", "--show-estimated-cost: the provider states no price", "warn")
-        return summary if self._show_cost else {**summary, "cost": None}
+    def _summary(self, exit_code: int) -> dict[str, Any]:
+        return summarize(
+            self.accounting,
+            self._final(exit_code),
+            reports=self._written,
+            report_failures=[str(failure) for failure in self.failures],
+        )
 
     def _final(self, exit_code: int) -> int:
         if self.failures and exit_code in (ExitCode.OK, ExitCode.FLAKY):

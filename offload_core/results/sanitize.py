@@ -55,11 +55,7 @@ def redacting(consumer: Consumer, redact: Redact | None) -> Consumer:
     """A consumer that gets every string of every event redacted; `consumer` itself where there are no secrets."""
     if redact is None:
         return consumer
-
-    def redacted(stamped: Stamped) -> None:
-        consumer(Stamped(stamped.at, _redacted(stamped.event, redact)))
-
-    return redacted
+    return lambda stamped: consumer(Stamped(stamped.at, _redacted(stamped.event, redact)))
 
 
 def _redacted(value: Any, redact: Redact) -> Any:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..abc import State
 from ..config.schema import DEFAULT_FILE
+from ..events import CostEstimated, Incident
 from ..kit import cut
 from ..ledger import Record
 from .accounting import Accounting, ExitCode
-from .cost import cost_of
 
 SCHEMA = 1
 """The version of `summary.json`; raised when a key is removed or changes its meaning."""
 SLOWEST = 5
 MAX_MESSAGE = 4096
+DIGITS = 6
+"""Decimal places of amounts: a second of a sandbox is a tiny part of a unit."""
 
 MEANINGS: Mapping[int, str] = {
     ExitCode.OK: "every test passed, was skipped, or failed as expected",
@@ -34,7 +37,7 @@ MEANINGS: Mapping[int, str] = {
 
 
 def summarize(
-    accounting: Accounting, exit_code: int, *, reports: Mapping[str, str], report_failures: Iterable[str] = ()
+    accounting: Accounting, exit_code: int, *, reports: Mapping[str, str], report_failures: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What `summary.json` holds, as plain values. Times in seconds, tests by their id.
 
@@ -45,12 +48,8 @@ def summarize(
     records = accounting.records.values()
     counts = accounting.counts()
     failures = [_failure(record) for record in records if record.state.bad]
-    not_run = [
-        {**_name(record), "reason": accounting.why_not_run(record)}
-        for record in records
-        if record.state is State.NOT_RUN
-    ]
-    report_failures = list(report_failures)
+    unknown = [record for record in records if record.state is State.NOT_RUN]
+    not_run = [{**_name(record), "reason": accounting.why_not_run(record)} for record in unknown]
     return {
         "schema": SCHEMA,
         **_run(accounting),
@@ -64,13 +63,13 @@ def summarize(
         "wall_seconds": round(accounting.now, 3),
         "discovery_seconds": round(accounting.discovered_at, 3),
         "sandboxes": _sandboxes(accounting),
-        "incidents": _incidents(accounting),
+        "incidents": [incident_entry(accounting, each) for each in accounting.incidents],
         "discovery_errors": accounting.discovery_errors,
         "warnings": accounting.warnings,
         "failures": failures,
         "flaky": [_failure(record) for record in records if record.state is State.FLAKY],
         "not_run": not_run,
-        "slowest": _slowest(records),
+        "slowest": [{**_name(record), "seconds": round(seconds, 3)} for seconds, record in accounting.slowest(SLOWEST)],
         "cost": cost_of(accounting.costs),
         "artefacts": [
             {"sandbox": each.sandbox, "session": each.session, "files": list(each.files), "size": each.size}
@@ -78,11 +77,11 @@ def summarize(
         ],
         "rerun": rerun_command(accounting) if failures or not_run else None,
         "reports": dict(reports),
-        "report_failures": report_failures,
+        "report_failures": list(report_failures),
     }
 
 
-def verdict(accounting: Accounting, exit_code: int, report_failures: Iterable[str] = ()) -> str:
+def verdict(accounting: Accounting, exit_code: int, report_failures: Sequence[str] = ()) -> str:
     """One sentence on the run."""
     counts = accounting.counts()
     if accounting.interrupted:
@@ -95,7 +94,7 @@ def verdict(accounting: Accounting, exit_code: int, report_failures: Iterable[st
         return f"No test failed, but {counts[State.NOT_RUN]} of {len(accounting.records)} were not run."
     if not counts:
         return "No tests were found."
-    if list(report_failures):
+    if report_failures:
         return "All tests passed, but not every report could be written."
     if counts[State.FLAKY] and exit_code != ExitCode.OK:
         return f"All tests passed, {counts[State.FLAKY]} only when run again (flaky)."
@@ -109,6 +108,48 @@ def rerun_command(accounting: Accounting) -> str:
     if path and Path(path).resolve() != Path(DEFAULT_FILE).resolve():
         words += ["-c", path]
     return shlex.join(words)
+
+
+def incident_entry(accounting: Accounting, incident: Incident) -> dict[str, Any]:
+    """An incident as the summary has it, with tests by their id."""
+    return {
+        "kind": incident.kind.value,
+        "sandbox": incident.sandbox,
+        "session": incident.session,
+        "reason": incident.reason,
+        "requeued": list(map(accounting.id_of, incident.requeued)),
+        "suspects": list(map(accounting.id_of, incident.suspects)),
+    }
+
+
+def cost_of(costs: Iterable[CostEstimated]) -> dict[str, Any] | None:
+    """What `summary.json` holds as `cost`; None if the provider states no prices.
+
+    `amount` and `currency` are those of the whole run, both None if there are several currencies: they are not added
+    up. `sandboxes` has the amount, currency and seconds of each, `leaves_out` what the numbers leave out, in words.
+    """
+    costs = list(costs)
+    if not costs:
+        return None
+    sums: dict[str, float] = defaultdict(float)
+    for each in costs:
+        sums[each.cost.currency] += each.cost.amount
+    by_currency = {currency: round(amount, DIGITS) for currency, amount in sums.items()}
+    currency, amount = next(iter(by_currency.items())) if len(by_currency) == 1 else (None, None)
+    return {
+        "amount": amount,
+        "currency": currency,
+        "by_currency": by_currency,
+        "leaves_out": "; ".join(dict.fromkeys(each.cost.leaves_out for each in costs if each.cost.leaves_out)),
+        "sandboxes": {
+            each.sandbox: {
+                "amount": round(each.cost.amount, DIGITS),
+                "currency": each.cost.currency,
+                "seconds": round(each.seconds, 3),
+            }
+            for each in costs
+        },
+    }
 
 
 def summary_json(summary: Mapping[str, Any]) -> str:
@@ -130,7 +171,7 @@ def _name(record: Record) -> dict[str, Any]:
 
 def _failure(record: Record) -> dict[str, Any]:
     """A test that failed at least once, with the last attempt that did."""
-    attempt = next(each for each in reversed(record.attempts) if each.outcome.bad)
+    attempt = record.bad_attempts[-1]
     return {
         **_name(record),
         "state": record.state.value,
@@ -153,26 +194,3 @@ def _sandboxes(accounting: Accounting) -> dict[str, int]:
         **{how: ended[how] for how in ("terminated", "dead", "lost", "not_created")},
         "not_ended_yet": len(accounting.sandboxes_alive) + len(accounting.sandboxes_starting),
     }
-
-
-def _incidents(accounting: Accounting) -> list[dict[str, Any]]:
-    def ids(keys: Iterable[str]) -> list[str]:
-        return [accounting.records[key].test.id if key in accounting.records else key for key in keys]
-
-    return [
-        {
-            "kind": incident.kind.value,
-            "sandbox": incident.sandbox,
-            "session": incident.session,
-            "reason": incident.reason,
-            "requeued": ids(incident.requeued),
-            "suspects": ids(incident.suspects),
-        }
-        for incident in accounting.incidents
-    ]
-
-
-def _slowest(records: Iterable[Record]) -> list[dict[str, Any]]:
-    run = [(attempt.duration, record) for record in records if (attempt := record.deciding)]
-    run.sort(key=lambda each: each[0], reverse=True)
-    return [{**_name(record), "seconds": round(seconds, 3)} for seconds, record in run[:SLOWEST]]

@@ -9,40 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 from attrs import define, field
 
-from ..events import (
-    ArtefactsCollected,
-    AttemptDropped,
-    AttemptFinished,
-    DiscoveryFinished,
-    DiscoveryStarted,
-    Event,
-    Incident,
-    Interrupted,
-    PrepareFinished,
-    PrepareStarted,
-    RetryWaiting,
-    RunFinished,
-    RunStarted,
-    SandboxEnd,
-    SandboxEnded,
-    SandboxReady,
-    SandboxStarting,
-    SessionEnded,
-    SessionOpened,
-    Stamped,
-    TestBegan,
-    TestDiscovered,
-    TestNotRun,
-    Warned,
-)
+from .. import events
 from .sanitize import name_line, one_line
-
-"""The name of the file."""
 
 MAIN, POOL, CLEANUP, FIRST_GROUP = 0, 1, 2, 3
 """Lanes of process 0: the run, its sandboxes as a whole, and one for each group that is listed."""
@@ -61,18 +34,14 @@ NO_LANE = -1
 JsonEvent = dict[str, Any]
 
 
-def trace_json(events: Iterable[Stamped]) -> Iterator[str]:
+def trace_json(journal: Iterable[events.Stamped]) -> Iterator[str]:
     """The text of `trace.json`, in pieces, from the events of a journal in their order.
 
     What had not ended when the events end, ends there and says so: a run that was cut makes a whole trace, too.
     """
     trace = _Trace()
     separator = "[\n"
-    for stamped in events:
-        for event in trace.take(stamped):
-            yield separator + json.dumps(event, separators=(",", ":"))
-            separator = ",\n"
-    for event in trace.end():
+    for event in chain(chain.from_iterable(map(trace.take, journal)), trace.end()):
         yield separator + json.dumps(event, separators=(",", ":"))
         separator = ",\n"
     yield "\n]\n" if separator == ",\n" else "[]\n"
@@ -121,29 +90,27 @@ class _Trace:
         self._last_verdict = 0.0
         self._last_end = 0.0
 
-    def take(self, stamped: Stamped) -> Iterator[JsonEvent]:
+    def take(self, stamped: events.Stamped) -> Iterator[JsonEvent]:
         """What an event adds to the trace."""
         self._now = max(self._now, stamped.at)
         event = stamped.event
         match event:
-            case RunStarted():
+            case events.RunStarted():
                 yield from _named(0, "Offload (Local)", {MAIN: "Main", POOL: "Sandboxes", CLEANUP: "Clean-up"})
                 args = {"run_id": event.run_id, "provider": event.provider, "framework": event.framework}
                 self._begin(("run",), "run", "host", 0, MAIN, **args)
-            case TestDiscovered(test):
+            case events.TestDiscovered(test):
                 self._ids[test.key] = test.id
-            case SandboxStarting() | SandboxReady() | SandboxEnded():
+            case events.SandboxStarting() | events.SandboxReady() | events.SandboxEnded():
                 yield from self._sandbox(event)
-            case SessionOpened() | SessionEnded() | TestBegan() | AttemptFinished() | AttemptDropped():
-                yield from self._session(event)
-            case ArtefactsCollected():
+            case events.ArtefactsCollected():
                 began = max(self._now - event.seconds, 0.0)
                 span = _Span("download_artefacts", "io", self._pid(event.sandbox), IO, began)
                 yield span.event(self._now, session=event.session, files=len(event.files), bytes=event.size)
-            case TestNotRun():
+            case events.TestNotRun():
                 self._last_verdict = self._now
             case _:
-                yield from self._run(event)
+                yield from self._session(event)
 
     def end(self) -> Iterator[JsonEvent]:
         """What the end of all events adds."""
@@ -173,60 +140,59 @@ class _Trace:
 
     # -- the run itself ---------------------------------------------------------------------------------------------
 
-    def _run(self, event: Event) -> Iterator[JsonEvent]:
+    def _run(self, event: events.Event) -> Iterator[JsonEvent]:
         match event:
-            case DiscoveryStarted(group=group):
+            case events.DiscoveryStarted(group=group):
                 lane = self._groups[group] = FIRST_GROUP + len(self._groups)
                 yield _metadata("thread_name", 0, lane, f"Discovery of {group}")
                 self._begin(("discovery", group), "discovery", "host", 0, lane, group=group)
-            case DiscoveryFinished(group=group):
+            case events.DiscoveryFinished(group=group):
                 yield from self._end(("discovery", group), tests=event.count, error=event.error)
-            case PrepareStarted(provider=provider):
+            case events.PrepareStarted(provider=provider):
                 self._begin(("prepare",), "image_prepare", "host", 0, MAIN, provider=provider)
-            case PrepareFinished():
+            case events.PrepareFinished():
                 yield from self._end(("prepare",), image=event.image_id, error=event.error)
-            case Incident():
+            case events.Incident():
                 suspects = [self._ids.get(key, key) for key in event.suspects]
                 told = {"reason": event.reason, "suspects": suspects, "run_again": len(event.requeued)}
                 yield from self._lane_moves_on(event.sandbox)
                 yield self._instant(event.kind.value, "incident", event.sandbox, session=event.session, **told)
-            case RetryWaiting():
+            case events.RetryWaiting():
                 told = {"error": event.error, "wait_seconds": event.wait}
                 yield self._instant(f"retry {event.operation}", "retry", event.sandbox, **told)
-            case Warned(message):
+            case events.Warned(message):
                 yield self._instant("warning", "warning", "", message=message)
-            case Interrupted():
+            case events.Interrupted():
                 yield self._instant("interrupted", "interrupted", "", signal=event.signal)
-            case RunFinished():
+            case events.RunFinished():
                 yield from self._end(("run",), exit_code=event.exit_code, reason=event.reason)
             case _:
                 pass
 
     # -- sandboxes --------------------------------------------------------------------------------------------------
 
-    def _sandbox(self, event: SandboxStarting | SandboxReady | SandboxEnded) -> Iterator[JsonEvent]:
+    def _sandbox(self, event: events.SandboxEvent) -> Iterator[JsonEvent]:
         name = event.sandbox
         self._starting.discard(name)
         match event:
-            case SandboxStarting():
-                if name not in self._pids:
-                    pid = self._pid(name)
+            case events.SandboxStarting():
+                known, pid = name in self._pids, self._pid(name)
+                if not known:
                     yield from _named(pid, f"Sandbox {name}", _LANES)
                 if not self._pool_began:
                     self._pool_began = True
                     self._begin(("pool",), "sandbox_pool_create", "host", 0, POOL)
                 self._starting.add(name)
-                pid = self._pid(name)
                 self._begin(("sandbox", name), "sandbox", "sandbox", pid, API)
                 self._begin(("create", name), "create", "sandbox", pid, API)
-            case SandboxReady():
+            case events.SandboxReady():
                 yield from self._end(("create", name), id=event.ref.id)
                 self._begin(("start", name), "session_start", "exec", self._pid(name), EXEC)
-            case SandboxEnded():
+            case events.SandboxEnded():
                 self._last_end = self._now
                 yield from self._lane_moves_on(name)
                 yield from self._end(("create", name))
-                if event.how is SandboxEnd.TERMINATED:
+                if event.how is events.SandboxEnd.TERMINATED:
                     self._open.pop(("start", name), None)  # what came after its last session was no start
                 yield from self._end(("start", name))
                 yield from self._end(("sandbox", name), how=event.how.value, reason=event.reason)
@@ -242,27 +208,27 @@ class _Trace:
 
     # -- sessions ---------------------------------------------------------------------------------------------------
 
-    def _session(
-        self, event: SessionOpened | SessionEnded | TestBegan | AttemptFinished | AttemptDropped
-    ) -> Iterator[JsonEvent]:
+    def _session(self, event: events.Event) -> Iterator[JsonEvent]:
         match event:
-            case SessionOpened(sandbox=sandbox, session=session):
+            case events.SessionOpened(sandbox=sandbox, session=session):
                 yield from self._end(("start", sandbox))
                 yield from self._lane_moves_on(sandbox)
                 self._begin(("session", sandbox), session, "exec", self._pid(sandbox), EXEC, versions=event.versions)
-            case SessionEnded(sandbox=sandbox):
+            case events.SessionEnded(sandbox=sandbox):
                 yield from self._lane_moves_on(sandbox, complete=event.complete, reason=event.reason)
                 self._begin(("start", sandbox), "session_start", "exec", self._pid(sandbox), EXEC)
-            case TestBegan():
+            case events.TestBegan():
                 yield from self._test(event)
-            case AttemptFinished(attempt):
+            case events.AttemptFinished(attempt):
                 self._last_verdict = self._now
                 told = {"outcome": attempt.outcome.value, "seconds": attempt.duration, "message": attempt.message}
                 yield from self._end(("test", attempt.test, str(attempt.number)), **told)
-            case AttemptDropped(test=test, number=number):
+            case events.AttemptDropped(test=test, number=number):
                 yield from self._end(("test", test, str(number)), outcome="dropped")
+            case _:
+                yield from self._run(event)
 
-    def _test(self, event: TestBegan) -> Iterator[JsonEvent]:
+    def _test(self, event: events.TestBegan) -> Iterator[JsonEvent]:
         pid = self._pid(event.sandbox)
         running = self._running.setdefault(pid, {})
         lane = next((lane for lane in (EXEC, *MORE_EXEC) if lane not in running), NO_LANE)
@@ -303,7 +269,6 @@ def _metadata(what: str, pid: int, lane: int, name: str) -> JsonEvent:
 
 def _named(pid: int, name: str, lanes: dict[int, str]) -> Iterator[JsonEvent]:
     yield _metadata("process_name", pid, 0, name)
-    order = _metadata("process_sort_index", pid, 0, "")
-    yield {**order, "args": {"sort_index": pid}}
+    yield {**_metadata("process_sort_index", pid, 0, ""), "args": {"sort_index": pid}}
     for lane, its_name in lanes.items():
         yield _metadata("thread_name", pid, lane, its_name)

@@ -9,17 +9,5 @@ from .base import Console
 from .opening import ConsoleOptions, open_console
 from .plain import PlainConsole
 from .printer import Line, Printer
-from .wording import count, duration, incident, money
 
-__all__ = [
-    "Console",
-    "ConsoleOptions",
-    "Line",
-    "PlainConsole",
-    "Printer",
-    "count",
-    "duration",
-    "incident",
-    "money",
-    "open_console",
-]
+__all__ = ["Console", "ConsoleOptions", "Line", "PlainConsole", "Printer", "open_console"]

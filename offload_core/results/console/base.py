@@ -9,32 +9,12 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
-from attrs import frozen
-
-from ...events import (
-    AttemptAmended,
-    AttemptDropped,
-    AttemptFinished,
-    DiscoveryFinished,
-    DiscoveryStarted,
-    Event,
-    Incident,
-    Interrupted,
-    ModuleCollected,
-    PrepareFinished,
-    PrepareProgress,
-    PrepareStarted,
-    RetryWaiting,
-    RunStarted,
-    SessionEnded,
-    Stamped,
-    TestBegan,
-    TestNotRun,
-    Warned,
-)
+from ... import events
 from ...ledger import Record
 from ..accounting import Accounting
 from ..sanitize import name_line, one_line
+from ..summary import incident_entry
+from ..words import count, duration, incident
 from . import wording
 from .printer import Line, Printer
 
@@ -44,16 +24,8 @@ MAX_FAILURES = 1000
 """Failures printed at all; the rest is in the reports."""
 MAX_NOTICES = 50
 """Notices printed of one kind."""
-
-
-@frozen
-class Running:
-    """An attempt under way, since `at` seconds."""
-
-    at: float
-    test: str
-    sandbox: str
-    session: str
+MAX_WAITED_FOR = 3
+"""Running tests named in a line about what the run waits for."""
 
 
 class Console:
@@ -65,6 +37,10 @@ class Console:
         full_text: where texts that are cut here can be read in full.
         tick_secs: how often `tick` is called from a thread of its own, from the first event on; None for never.
         clock: seconds, for what is said when no event comes.
+
+    Attributes:
+        running: the attempts under way by test and number, with the second that each began at.
+        phases: what the run is doing, with the second that it began at.
     """
 
     def __init__(
@@ -80,7 +56,7 @@ class Console:
         self.accounting = accounting
         self.results = results
         self.notices = notices
-        self.running: dict[tuple[str, int], Running] = {}
+        self.running: dict[tuple[str, int], tuple[float, events.TestBegan]] = {}
         self.phases: dict[str, float] = {}
         self._full_text = full_text
         self._printed: set[str] = set()
@@ -92,12 +68,11 @@ class Console:
         self._stop = threading.Event()
         self._ticker: threading.Thread | None = None
 
-    def __call__(self, stamped: Stamped) -> None:
+    def __call__(self, stamped: events.Stamped) -> None:
         """Say what there is to say about an event."""
         with self._lock:
             self._last = (stamped.at, self._clock())
             self._handle(stamped.event, stamped.at)
-            self._after(stamped.event)
         if self._tick_secs is not None and self._ticker is None and not self._stop.is_set():
             self._ticker = threading.Thread(target=self._keep_ticking, name="console", daemon=True)
             self._ticker.start()
@@ -124,6 +99,7 @@ class Console:
             for record in self.accounting.records.values():
                 self._print_failure(record)
             self.results.write(wording.ending(summary))
+            self._on_close()
 
     @property
     def now(self) -> float:
@@ -139,27 +115,23 @@ class Console:
         elif self._said[kind] == MAX_NOTICES + 1:
             self.notices.write([Line(f"[{kind}] more of these are not printed; the journal has all", "dim")])
 
-    def waiting_for(self, limit: int = 3) -> str:
+    def waiting_for(self) -> str:
         """What the run waits for, in words."""
-        parts = [f"{phase} ({wording.duration(self.now - at)})" for phase, at in self.phases.items()]
+        parts = [f"{phase} ({duration(self.now - at)})" for phase, at in self.phases.items()]
         if starting := len(self.accounting.sandboxes_starting):
-            parts.append(f"{wording.count(starting, 'sandbox')} starting")
-        if self.running:
+            parts.append(f"{count(starting, 'sandbox')} starting")
+        if number := len(self.running):
             shown = ", ".join(
-                f"{name_line(self.test_id(each))} ({wording.duration(self.now - each.at)} in {name_line(each.sandbox)})"
-                for each in islice(self.running.values(), limit)
+                f"{self.name_of(test)} ({duration(self.now - at)} in {name_line(test.sandbox)})"
+                for at, test in islice(self.running.values(), MAX_WAITED_FOR)
             )
-            more = f" and {len(self.running) - limit} more" if len(self.running) > limit else ""
-            parts.append(f"{wording.count(len(self.running), 'test')} running: {shown}{more}")
+            more = f" and {number - MAX_WAITED_FOR} more" if number > MAX_WAITED_FOR else ""
+            parts.append(f"{count(number, 'test')} running: {shown}{more}")
         return "; ".join(parts) or "nothing that is known"
 
-    def test_id(self, running: Running) -> str:
-        """The id of a running test."""
-        record = self.accounting.records.get(running.test)
-        return record.test.id if record else running.test
-
-    def _after(self, event: Event) -> None:
-        """Called after each event was handled."""
+    def name_of(self, running: events.TestBegan) -> str:
+        """The id of a running test, on one line."""
+        return name_line(self.accounting.id_of(running.test))
 
     def _on_tick(self) -> None:
         """Called by `tick`."""
@@ -167,61 +139,60 @@ class Console:
     def _on_close(self) -> None:
         """Called by `close`, perhaps more than once."""
 
-    def _phase(self, name: str, text: str) -> None:
+    def _phase(self, text: str) -> None:
         """A line about a phase that begins or ends."""
 
     def _keep_ticking(self) -> None:
         while not self._stop.wait(self._tick_secs):
             self.tick()
 
-    def _handle(self, event: Event, at: float) -> None:
+    def _handle(self, event: events.Event, at: float) -> None:
         match event:
-            case TestBegan():
-                self.running[event.test, event.number] = Running(at, event.test, event.sandbox, event.session)
-            case AttemptFinished():
+            case events.TestBegan():
+                self.running[event.test, event.number] = at, event
+            case events.AttemptFinished():
                 self.running.pop((event.attempt.test, event.attempt.number), None)
                 self._attempt(self.accounting.records[event.attempt.test], event.attempt.number)
-            case AttemptDropped():
+            case events.AttemptDropped():
                 self.running.pop((event.test, event.number), None)
-            case AttemptAmended():
+            case events.AttemptAmended():
                 self._attempt(self.accounting.records[event.test], event.number)
-            case ModuleCollected():
+            case events.ModuleCollected():
                 self._print_failure(self.accounting.records[event.key])
-            case TestNotRun():
+            case events.TestNotRun():
                 self._print_failure(self.accounting.records[event.test])
-            case SessionEnded():
-                for key in [key for key, each in self.running.items() if each.session == event.session]:
+            case events.SessionEnded():
+                for key in [key for key, (_, test) in self.running.items() if test.session == event.session]:
                     del self.running[key]
             case _:
                 self._handle_rest(event, at)
 
-    def _handle_rest(self, event: Event, at: float) -> None:
+    def _handle_rest(self, event: events.Event, at: float) -> None:
         match event:
-            case Incident():
-                text = wording.incident_event(event, self.accounting.records)
-                self.notice("incident", f"[incident] {text}", "warn")
-            case Warned(message):
+            case events.Incident():
+                self.notice("incident", f"[incident] {incident(incident_entry(self.accounting, event))}", "warn")
+            case events.Warned(message):
                 self.notice("warning", f"warning: {one_line(message, wording.MAX_LINE)}", "warn")
-            case RetryWaiting():
+            case events.RetryWaiting():
                 place = f" {name_line(event.sandbox)}" if event.sandbox else ""
                 error = one_line(event.error, 300)
                 said = f"{event.operation}{place} failed ({error}); attempt {event.attempt + 1} in {event.wait:.1f}s"
                 self.notice("retry", f"[retry] {said}", "dim")
-            case Interrupted():
+            case events.Interrupted():
                 self.notice("interrupted", "Interrupted: sandboxes are ended, reports are written.", "warn")
-            case RunStarted():
-                said = f"{event.framework} on {event.provider}, up to {wording.count(event.max_parallel, 'sandbox')}"
-                self._phase("run", f"[offload] run {event.run_id}: {said}")
-            case DiscoveryStarted(group=group):
+            case events.RunStarted():
+                said = f"{event.framework} on {event.provider}, up to {count(event.max_parallel, 'sandbox')}"
+                self._phase(f"[offload] run {event.run_id}: {said}")
+            case events.DiscoveryStarted(group=group):
                 self._begin(f"discovering {name_line(group)}", at, "discover", name_line(group))
-            case DiscoveryFinished(group=group, count=count, error=error):
-                notes = f"failed: {one_line(error)}" if error else wording.count(count, "test")
+            case events.DiscoveryFinished(group=group, error=error):
+                notes = f"failed: {one_line(error)}" if error else count(event.count, "test")
                 self._end(f"discovering {name_line(group)}", at, "discover", name_line(group), notes)
-            case PrepareStarted(provider=provider):
+            case events.PrepareStarted(provider=provider):
                 self._begin("preparing the image", at, "prepare", provider)
-            case PrepareProgress(line):
-                self._phase("prepare", f"[prepare]   {one_line(line)}")
-            case PrepareFinished(image_id=image, error=error):
+            case events.PrepareProgress(line):
+                self._phase(f"[prepare]   {one_line(line)}")
+            case events.PrepareFinished(image_id=image, error=error):
                 notes = f"failed: {one_line(error)}" if error else one_line(image)
                 provider = self.accounting.started.provider if self.accounting.started else "image"
                 self._end("preparing the image", at, "prepare", provider, notes)
@@ -230,11 +201,11 @@ class Console:
 
     def _begin(self, phase: str, at: float, kind: str, name: str) -> None:
         self.phases[phase] = at
-        self._phase(kind, f"[{kind}] starting: {name}")
+        self._phase(f"[{kind}] starting: {name}")
 
     def _end(self, phase: str, at: float, kind: str, name: str, notes: str) -> None:
-        took = f"took {wording.duration(at - self.phases.pop(phase, at))}"
-        self._phase(kind, f"[{kind}] finished: {name} [{f'{notes}, ' if notes else ''}{took}]")
+        took = f"took {duration(at - self.phases.pop(phase, at))}"
+        self._phase(f"[{kind}] finished: {name} [{f'{notes}, ' if notes else ''}{took}]")
 
     def _attempt(self, record: Record, number: int) -> None:
         if record.decided:
@@ -249,7 +220,7 @@ class Console:
         self._printed.add(record.test.key)
         printed = len(self._printed)
         if printed <= MAX_FULL_FAILURES:
-            self.results.write(wording.failure(record, self._full_text))
+            self.results.write(wording.failure(record, attempt, self._full_text))
         elif printed <= MAX_FAILURES:
             self.results.write([wording.failure_head(record, attempt)])
         elif printed == MAX_FAILURES + 1:

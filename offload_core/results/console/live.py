@@ -16,9 +16,9 @@ from typing_extensions import override
 from ...abc import State
 from ...events import SandboxEnd
 from ..sanitize import name_line
-from . import wording
+from ..words import duration
 from .base import Console
-from .printer import Line
+from .printer import Line, Printer
 
 REFRESH_SECS = 0.2
 MAX_RUNNING = 10
@@ -27,15 +27,15 @@ MAX_RUNNING = 10
 _RICH_STYLES = {"bad": "bold red", "warn": "yellow", "good": "green", "strong": "bold", "dim": "dim", "": ""}
 
 
-class LivePrinter:
+class LivePrinter(Printer):
     """Lines above the display. They are kept until `flush`, so that many cost one redraw."""
 
     def __init__(self, console: RichConsole) -> None:
         self._console = console
         self._kept = Text()
 
+    @override
     def write(self, lines: Iterable[Line]) -> None:
-        """Write them above the display."""
         for line in lines:
             self._kept.append(f"{line.text}\n", _RICH_STYLES[line.style] or None)
 
@@ -58,8 +58,7 @@ class LiveConsole(Console):
         super().__init__(*args, **kwargs)
         self._terminal = terminal
         self._lines = lines
-        self._live: Live | None = None
-        self._redirect_stdout = stdout.isatty()
+        self._live = Live(console=terminal, auto_refresh=False, transient=True, redirect_stdout=stdout.isatty())
 
     @override
     def _on_tick(self) -> None:
@@ -69,30 +68,16 @@ class LiveConsole(Console):
     @override
     def _on_close(self) -> None:
         with suppress(OSError):
-            if self._live is not None:
-                self._live.stop()
-                self._live = None
+            self._live.stop()
             self._lines.flush()
 
     def _draw(self) -> None:
         display = Group(*self._display())
-        if self._live is None:
-            self._live = Live(
-                display,
-                console=self._terminal,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=self._redirect_stdout,
-            )
+        if not self._live.is_started:
+            self._live.update(display)
             self._live.start()
         self._lines.flush()
         self._live.update(display, refresh=True)
-
-    @override
-    def finish(self, summary: Any) -> None:
-        super().finish(summary)
-        with suppress(OSError):
-            self._lines.flush()
 
     def _display(self) -> Iterator[Text]:
         width = self._terminal.width - 1
@@ -100,10 +85,10 @@ class LiveConsole(Console):
         yield self._counts(width)
         yield self._sandboxes(width)
         rows = max(0, min(MAX_RUNNING, self._terminal.height - 5))
-        for running in islice(self.running.values(), rows):
-            elapsed = f"  {wording.duration(self.now - running.at):>7}  "
-            place = f"  {name_line(running.sandbox, 40)}" if width >= 80 else ""
-            id = shortened(name_line(self.test_id(running)), width - len(elapsed) - cell_len(place))
+        for at, test in islice(self.running.values(), rows):
+            elapsed = f"  {duration(self.now - at):>7}  "
+            place = f"  {name_line(test.sandbox, 40)}" if width >= 80 else ""
+            id = shortened(self.name_of(test), width - len(elapsed) - cell_len(place))
             yield _line(width, (elapsed, "cyan"), (id, ""), (place, "dim"))
         if (more := len(self.running) - rows) > 0:
             yield _line(width, (f"           and {more} more running", "dim"))
@@ -113,17 +98,12 @@ class LiveConsole(Console):
         total, decided = len(accounting.records), accounting.decided
         open_end = "+" if any(phase.startswith("discovering") for phase in self.phases) else ""
         share = decided / total if total else 0.0
-        right = f"  {decided:,} of {total:,}{open_end}  {wording.duration(self.now)}"
+        right = f"  {decided:,} of {total:,}{open_end}  {duration(self.now)}"
         room = max(0, min(60, width - len(right) - 7))
         full, empty = ("#", "-") if self._terminal.options.ascii_only else ("━", "─")
         done = int(room * share)
-        return _line(
-            width,
-            (f"{int(share * 100):4}%  ", "bold"),
-            (full * done, "green"),
-            (empty * (room - done), "dim"),
-            (right, ""),
-        )
+        bar = (full * done, "green"), (empty * (room - done), "dim")
+        return _line(width, (f"{int(share * 100):4}%  ", "bold"), *bar, (right, ""))
 
     def _counts(self, width: int) -> Text:
         accounting = self.accounting
@@ -131,7 +111,7 @@ class LiveConsole(Console):
         waiting = len(accounting.records) - accounting.decided
         parts = [
             ("passed", verdicts[State.PASSED] + verdicts[State.XPASSED], "green"),
-            ("failed", sum(number for state, number in verdicts.items() if state.bad), "bold red"),
+            ("failed", accounting.failed, "bold red"),
             ("retrying", waiting - accounting.counts()[State.NOT_RUN], "yellow"),
             ("flaky", verdicts[State.FLAKY], "yellow"),
             ("skipped", verdicts[State.SKIPPED] + verdicts[State.XFAILED], "dim"),

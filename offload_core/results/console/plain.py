@@ -32,43 +32,37 @@ class PlainConsole(Console):
         self._spoke = self._clock()
 
     @override
-    def _phase(self, name: str, text: str) -> None:
+    def _phase(self, text: str) -> None:
         self.notices.write([Line(text)])
         self._spoke = self._clock()
 
     @override
-    def _after(self, event: Event) -> None:
-        if self.accounting.decided > self._progress and self._clock() - self._progress_at >= PROGRESS_SECS:
-            self._say_progress()
+    def _handle(self, event: Event, at: float) -> None:
+        super()._handle(event, at)
+        self._say_progress(PROGRESS_SECS)
 
     @override
     def _on_tick(self) -> None:
-        if self.accounting.decided > self._progress:
-            if self._clock() - self._progress_at >= PROGRESS_SECS:
-                self._say_progress()
-        elif self._clock() - self._spoke >= SILENCE_SECS:
+        self._say_progress(PROGRESS_SECS)
+        if self._clock() - self._spoke >= SILENCE_SECS:
             self._spoke = self._clock()
             self.notices.write([Line(f"[waiting] {self.waiting_for()}")])
 
     @override
     def _on_close(self) -> None:
-        if self.accounting.decided > self._progress:
-            self._say_progress()
+        self._say_progress(0)
 
-    def _say_progress(self) -> None:
-        self._progress = self.accounting.decided
-        self._progress_at = self._spoke = self._clock()
-        self.notices.write([Line(progress_line(self))])
-
-
-def progress_line(console: Console) -> str:
-    """`[ci] P% | passed: a, failed: b, flaky: c, awaiting: d`, the line that scripts around Offload read."""
-    accounting = console.accounting
-    verdicts = accounting.verdicts()
-    total, decided = len(accounting.records), accounting.decided
-    failed = sum(number for state, number in verdicts.items() if state.bad)
-    flaky = verdicts[State.FLAKY]
-    return (
-        f"[ci] {decided * 100 // total if total else 0}% | passed: {decided - failed - flaky}, failed: {failed}, "
-        f"flaky: {flaky}, awaiting: {total - decided}"
-    )
+    def _say_progress(self, pause: float) -> None:
+        """The line that scripts around Offload read, if there is progress, and the last is so many seconds ago."""
+        decided, now = self.accounting.decided, self._clock()
+        if decided <= self._progress or now - self._progress_at < pause:
+            return
+        self._progress = decided
+        self._progress_at = self._spoke = now
+        verdicts, total = self.accounting.verdicts(), len(self.accounting.records)
+        failed, flaky = self.accounting.failed, verdicts[State.FLAKY]
+        line = (
+            f"[ci] {decided * 100 // total}% | passed: {decided - failed - flaky}, failed: {failed}, "
+            f"flaky: {flaky}, awaiting: {total - decided}"
+        )
+        self.notices.write([Line(line)])

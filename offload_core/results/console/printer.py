@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Protocol, TextIO
 
 from attrs import frozen
+from typing_extensions import override
 
 STYLES = {"bad": "1;31", "warn": "33", "good": "32", "strong": "1", "dim": "2"}
 """The styles there are, as ANSI codes."""
@@ -29,7 +30,7 @@ class Printer(Protocol):
         ...
 
 
-class StreamPrinter:
+class StreamPrinter(Printer):
     """Writes to a stream, with ANSI styles if `color`. A stream that nobody reads any more is given up quietly."""
 
     def __init__(self, stream: TextIO, *, color: bool) -> None:
@@ -37,8 +38,8 @@ class StreamPrinter:
         self._color = color
         self._broken = False
 
+    @override
     def write(self, lines: Iterable[Line]) -> None:
-        """As `Printer.write`."""
         text = "".join([self._styled(line) for line in lines])
         if self._broken or not text:
             return

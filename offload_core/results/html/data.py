@@ -14,7 +14,7 @@ from ...abc import Attempt, Outcome, State
 from ...kit import cut
 from ...ledger import Record
 from ..sanitize import name_line, one_line
-from .recorded import FAILED_BUDGET, LIMITS, MARK, OTHER_BUDGET, Execution, Lane, Recorded
+from .recorded import BUDGETS, LIMITS, MARK, Execution, Lane, Recorded
 
 # Without these no text can end the element it stands in, and U+2028/9 end no line for any reader of JavaScript.
 _ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -35,10 +35,7 @@ def embedded(value: Any) -> str:
 def page_data(recorded: Recorded) -> dict[str, Any]:
     """All tests, sandboxes and incidents. Times in seconds since the run started, to the millisecond."""
     records = recorded.accounting.records.values()
-    limits = {
-        True: _fitting(_texts(records, bad=True), FAILED_BUDGET),
-        False: _fitting(_texts(records, bad=False), OTHER_BUDGET),
-    }
+    limits = {bad: _fitting(_texts(records, bad=bad), budget) for bad, budget in BUDGETS.items()}
     lanes = {name: number for number, name in enumerate(recorded.lanes)}
     groups = _numbered(record.test.group for record in records)
     paths = _numbered(record.test.path for record in records)
@@ -81,10 +78,8 @@ def _fitting(texts: list[str], budget: int) -> int:
     for limit in LIMITS:
         if sum(min(len(text), limit) for text in texts) > budget:
             continue  # escaped they only get longer
-        if (
-            sum(len(embedded(cut(text, limit, mark=MARK)).encode(errors="backslashreplace")) for text in texts)
-            <= budget
-        ):
+        shown = (embedded(cut(text, limit, mark=MARK)) for text in texts)
+        if sum(len(text.encode(errors="backslashreplace")) for text in shown) <= budget:
             return limit
     return LIMITS[-1]
 

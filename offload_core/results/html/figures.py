@@ -14,6 +14,8 @@ from ..accounting import Accounting
 from .recorded import Execution, Lane, Recorded
 
 SLOWEST = 10
+PARTS = ("creating", "opening", "testing", "rest")
+"""Of a sandbox's life: until it was ready; starting sessions; while any test ran, also in vain; idle, and ending."""
 
 
 @frozen(kw_only=True)
@@ -84,25 +86,6 @@ def _end(lane: Lane, end: float) -> float:
 
 
 @frozen
-class SlowTest:
-    """A test among the slowest, by its place in the order of discovery."""
-
-    index: int
-    id: str
-    seconds: float
-
-
-def slowest_tests(accounting: Accounting) -> list[SlowTest]:
-    """The tests whose deciding attempt took longest."""
-    found = [
-        SlowTest(index, record.test.id, record.deciding.duration)
-        for index, record in enumerate(accounting.records.values())
-        if record.deciding
-    ]
-    return sorted(found, key=lambda test: test.seconds, reverse=True)[:SLOWEST]
-
-
-@frozen
 class SlowModule:
     """A module among the slowest: `seconds` for all attempts at its tests, `longest` for the longest of them."""
 
@@ -124,30 +107,8 @@ def slowest_modules(accounting: Accounting) -> list[SlowModule]:
     return sorted(found, key=lambda module: module.seconds, reverse=True)[:SLOWEST]
 
 
-@frozen(kw_only=True)
-class Spent:
-    """Where the life of one sandbox, or of several, went. Seconds; `creating`, `opening`, `testing` and `rest` add up.
-
-    Attributes:
-        creating: from the order until it was ready.
-        opening: starting test sessions.
-        testing: while at least one test ran, those that did not count too.
-        rest: between tests, idle, and ending.
-    """
-
-    creating: float
-    opening: float
-    testing: float
-    rest: float
-
-    @property
-    def life(self) -> float:
-        """All of it."""
-        return self.creating + self.opening + self.testing + self.rest
-
-
-def spent(lane: Lane, executions: Sequence[Execution], end: float) -> Spent:
-    """Where a sandbox's life went, if the run ended at `end`."""
+def spent(lane: Lane, executions: Sequence[Execution], end: float) -> dict[str, float]:
+    """The seconds of each of `PARTS`, which add up to a sandbox's life, if the run ended at `end`."""
     ended = _end(lane, end)
     ready = ended if lane.ready is None else lane.ready
     opening, free = 0.0, ready
@@ -160,17 +121,7 @@ def spent(lane: Lane, executions: Sequence[Execution], end: float) -> Spent:
         until = max(until, stop)
     creating = ready - lane.starting
     rest = max(0.0, ended - lane.starting - creating - opening - testing)
-    return Spent(creating=creating, opening=opening, testing=testing, rest=rest)
-
-
-def in_all(several: Sequence[Spent]) -> Spent:
-    """The sums."""
-    return Spent(
-        creating=sum(one.creating for one in several),
-        opening=sum(one.opening for one in several),
-        testing=sum(one.testing for one in several),
-        rest=sum(one.rest for one in several),
-    )
+    return dict(zip(PARTS, (creating, opening, testing, rest), strict=True))
 
 
 def by_lane(recorded: Recorded) -> dict[str, list[Execution]]:

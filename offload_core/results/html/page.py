@@ -12,14 +12,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import asdict
+
 from ...abc import State
 from ...events import Stamped
 from ...kit import cut
 from ..accounting import Accounting
-from ..console import count, duration, incident, money
 from ..sanitize import name_line, one_line, printable
+from ..words import count, duration, incident, money, total_cost, words
 from .data import embedded, page_data
-from .figures import Spent, bound_of, by_lane, in_all, slowest_modules, slowest_tests, spent
+from .figures import PARTS, SLOWEST, bound_of, by_lane, slowest_modules, spent
 from .recorded import Recorded
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def html_report(events: Iterable[Stamped], summary: Mapping[str, Any]) -> Iterat
 def _page(recorded: Recorded, summary: Mapping[str, Any]) -> dict[str, Any]:
     from markupsafe import Markup
 
-    accounting = recorded.accounting
+    accounting, lanes = recorded.accounting, _sandboxes(recorded)
     style, script = _part("report.css"), "".join(_part(f"js/{name}.js") for name in SCRIPTS)
     return {
         "summary": summary,
@@ -71,13 +73,16 @@ def _page(recorded: Recorded, summary: Mapping[str, Any]) -> dict[str, Any]:
         "tone": _tone(accounting, summary["exit_code"]),
         "states": [(state.value, summary["counts"][state.value]) for state in WORST_FIRST],
         "facts": _facts(accounting, summary),
-        "failures": _failures(accounting),
-        "cost": _cost(summary.get("cost")),
+        "records": accounting.records,
+        "index": {key: index for index, key in enumerate(accounting.records)},
+        "failed": [record for record in accounting.records.values() if record.state.bad],
+        "first_failures": FIRST_FAILURES,
         "bound": bound_of(recorded),
-        "incidents": list(_incidents(recorded)),
-        "slowest_tests": slowest_tests(accounting),
+        "incidents": recorded.incidents,
+        "slowest_tests": accounting.slowest(SLOWEST),
         "slowest_modules": slowest_modules(accounting),
-        **_sandboxes(recorded),
+        "lanes": lanes,
+        "spent": {part: sum(row["spent"][part] for row in lanes) for part in PARTS},
         # all of these are ours or escaped for where they stand
         "style": Markup(style),
         "script": Markup(script),
@@ -104,17 +109,6 @@ def _facts(accounting: Accounting, summary: Mapping[str, Any]) -> list[tuple[str
     ]
 
 
-def _cost(cost: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The estimate in words, for the run and for each sandbox; None where there is none."""
-    if not cost:
-        return None
-    return {
-        "amount": " and ".join(money(amount, currency) for currency, amount in cost["by_currency"].items()),
-        "leaves_out": cost["leaves_out"],
-        "sandboxes": {name: money(each["amount"], each["currency"]) for name, each in cost["sandboxes"].items()},
-    }
-
-
 def _tone(accounting: Accounting, exit_code: int) -> str:
     """`good`, `warn` or `bad`."""
     if accounting.finished is not None and not exit_code:
@@ -122,47 +116,13 @@ def _tone(accounting: Accounting, exit_code: int) -> str:
     return "bad" if any(state.bad for state in accounting.counts()) else "warn"
 
 
-def _failures(accounting: Accounting) -> dict[str, Any]:
-    """How many tests failed, and the first of them."""
-    found = [
-        {"index": index, "id": record.test.id, "state": record.state.value, "message": record.deciding.message}
-        for index, record in enumerate(accounting.records.values())
-        if record.state.bad and record.deciding
-    ]
-    return {"total": len(found), "first": found[:FIRST_FAILURES]}
-
-
-def _incidents(recorded: Recorded) -> Iterator[dict[str, Any]]:
-    """What each incident was, with the tests it concerned by their places in the order of discovery."""
-    places = {key: index for index, key in enumerate(recorded.accounting.records)}
-    records = recorded.accounting.records
-
-    def tests(keys: Iterable[str]) -> list[dict[str, Any]]:
-        return [{"index": places[key], "id": records[key].test.id} for key in keys if key in places]
-
-    for at, each in recorded.incidents:
-        requeued, suspects = tests(each.requeued), tests(each.suspects)
-        what = {"sandbox": each.sandbox, "session": each.session, "reason": each.reason}
-        yield {
-            "at": at,
-            "kind": each.kind.value,
-            "sandbox": each.sandbox,
-            "text": incident(each.kind.value, {**what, "requeued": (), "suspects": ()}),
-            "requeued": requeued,
-            "suspects": suspects,
-            "details": each.details,
-        }
-
-
-def _sandboxes(recorded: Recorded) -> dict[str, Any]:
-    """Where the time of each sandbox went, and of all together."""
+def _sandboxes(recorded: Recorded) -> list[dict[str, Any]]:
+    """Each sandbox, and where its time went."""
     executions, end = by_lane(recorded), recorded.accounting.now
-    rows = [
+    return [
         {"lane": lane, "tests": len(executions[name]), "spent": spent(lane, executions[name], end)}
         for name, lane in recorded.lanes.items()
     ]
-    total: Spent = in_all([row["spent"] for row in rows])  # type: ignore[misc]
-    return {"lanes": rows, "spent": total}
 
 
 def _seconds(seconds: float) -> str:
@@ -195,8 +155,11 @@ def _environment() -> jinja2.Environment:
         "name": name_line,
         "line": one_line,
         "text": lambda text: printable(cut(text, MAX_TEXT)),
-        "words": lambda text: text.replace("_", " "),
+        "words": words,
         "count": count,
+        "incident": lambda event: incident({**asdict(event), "requeued": (), "suspects": ()}),  # the page links to them
+        "money": money,
+        "total_cost": total_cost,
         "share": lambda part, whole: f"{100 * part / whole:.1f}" if whole else "0",
     }
     return environment

@@ -6,31 +6,16 @@ from collections.abc import Iterable
 
 from attrs import define, evolve, field
 
+from ... import events
 from ...abc import Attempt, Section
-from ...events import (
-    AttemptAmended,
-    AttemptDropped,
-    AttemptFinished,
-    Incident,
-    SandboxEnd,
-    SandboxEnded,
-    SandboxReady,
-    SandboxStarting,
-    SessionEnded,
-    SessionOpened,
-    Stamped,
-    TestBegan,
-)
 from ...kit import cut
 from ..accounting import Accounting
 from ..sanitize import one_line, printable
 
 LIMITS = (64 * 1024, 16 * 1024, 4096, 1024, 256, 0)
 """Characters that a text may be cut to."""
-FAILED_BUDGET = 1_500_000
-"""Bytes of the file for what attempts that failed said."""
-OTHER_BUDGET = 500_000
-"""Bytes of the file for what all other attempts said."""
+BUDGETS = {True: 1_500_000, False: 500_000}
+"""Bytes of the file for what attempts that failed said, and for what all others did."""
 MARK = "\n[… characters left out …]\n"
 """Stands for what was cut. A text may be cut twice, so it tells no number."""
 MAX_MESSAGE = 1000
@@ -43,7 +28,6 @@ class Session:
 
     opened: float
     ended: float | None = None
-    complete: bool = False
 
 
 @define
@@ -54,7 +38,7 @@ class Lane:
     starting: float
     ready: float | None = None
     ended: float | None = None
-    how: SandboxEnd | None = None
+    how: events.SandboxEnd | None = None
     reason: str = ""
     sessions: dict[str, Session] = field(factory=dict)
 
@@ -63,7 +47,6 @@ class Lane:
 class Execution:
     """A test that ran in a sandbox. `end` is None while it has not ended; `dropped`: it did not count."""
 
-    number: int
     sandbox: str
     start: float
     end: float | None = None
@@ -97,35 +80,35 @@ class Recorded:
     accounting: Accounting = field(factory=Accounting)
     lanes: dict[str, Lane] = field(factory=dict)
     executions: dict[str, dict[int, Execution]] = field(factory=dict)
-    incidents: list[tuple[float, Incident]] = field(factory=list)
+    incidents: list[tuple[float, events.Incident]] = field(factory=list)
     _held: dict[bool, _Held] = field(
-        init=False, factory=lambda: {True: _Held(FAILED_BUDGET), False: _Held(OTHER_BUDGET)}
+        init=False, factory=lambda: {bad: _Held(budget) for bad, budget in BUDGETS.items()}
     )
 
     @classmethod
-    def of(cls, events: Iterable[Stamped]) -> Recorded:
+    def of(cls, journal: Iterable[events.Stamped]) -> Recorded:
         """All of a journal."""
         recorded = cls()
-        for stamped in events:
+        for stamped in journal:
             recorded.take(stamped)
         return recorded
 
-    def take(self, stamped: Stamped) -> None:
+    def take(self, stamped: events.Stamped) -> None:
         """Take one event into account."""
         at, event = stamped.at, stamped.event
         match event:
-            case AttemptFinished(attempt, again):
-                event = AttemptFinished(_bounded(attempt, self._held[attempt.outcome.bad]), again)
+            case events.AttemptFinished(attempt, again):
+                event = events.AttemptFinished(_bounded(attempt, self._held[attempt.outcome.bad]), again)
                 self._ended(attempt.test, attempt.number, at).again = again
-            case AttemptAmended():
+            case events.AttemptAmended():
                 details = self._held[True].text(event.details)
                 event = evolve(event, message=one_line(event.message, MAX_MESSAGE), details=details)
-            case TestBegan():
+            case events.TestBegan():
                 by_number = self.executions.setdefault(event.test, {})
-                by_number[event.number] = Execution(event.number, event.sandbox, at, hedge=event.hedge)
-            case AttemptDropped():
+                by_number[event.number] = Execution(event.sandbox, at, hedge=event.hedge)
+            case events.AttemptDropped():
                 self._ended(event.test, event.number, at).dropped = True
-            case Incident():
+            case events.Incident():
                 self.incidents.append((at, event))
             case _:
                 self._lane(event, at)
@@ -134,24 +117,23 @@ class Recorded:
     def _ended(self, test: str, number: int, at: float) -> Execution:
         by_number = self.executions.setdefault(test, {})
         # what has ended without having begun did so in no sandbox that is known
-        execution = by_number.setdefault(number, Execution(number, "", at))
+        execution = by_number.setdefault(number, Execution("", at))
         execution.end = at if execution.end is None else execution.end
         return execution
 
     def _lane(self, event: object, at: float) -> None:
         match event:
-            case SandboxStarting(sandbox=name):
+            case events.SandboxStarting(sandbox=name):
                 self.lanes[name] = Lane(name, at)
-            case SandboxReady(sandbox=name):
+            case events.SandboxReady(sandbox=name):
                 self._named(name, at).ready = at
-            case SandboxEnded(sandbox=name):
+            case events.SandboxEnded(sandbox=name):
                 lane = self._named(name, at)
                 lane.ended, lane.how, lane.reason = at, event.how, event.reason
-            case SessionOpened(sandbox=name):
+            case events.SessionOpened(sandbox=name):
                 self._named(name, at).sessions[event.session] = Session(at)
-            case SessionEnded(sandbox=name):
-                session = self._named(name, at).sessions.setdefault(event.session, Session(at))
-                session.ended, session.complete = at, event.complete
+            case events.SessionEnded(sandbox=name):
+                self._named(name, at).sessions.setdefault(event.session, Session(at)).ended = at
             case _:
                 pass
 

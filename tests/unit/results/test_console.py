@@ -21,8 +21,9 @@ from offload_core.events import (
 from offload_core.results.accounting import Accounting
 from offload_core.results.console import PlainConsole
 from offload_core.results.console.printer import StreamPrinter
-from offload_core.results.console.wording import MAX_FAILURE_LINES, count, duration, incident
+from offload_core.results.console.wording import MAX_FAILURE_LINES
 from offload_core.results.summary import summarize
+from offload_core.results.words import count, duration, incident
 from tests.support.synthetic import began, ended, found, run_of
 
 
@@ -275,5 +276,5 @@ def test_words() -> None:
 @pytest.mark.parametrize("kind", list(IncidentKind))
 def test_every_incident_is_told_in_words(kind: IncidentKind) -> None:
     """Not by the name it has in the journal."""
-    what = {"sandbox": "box-1", "session": "s", "reason": "", "requeued": (), "suspects": ()}
-    assert kind.value not in incident(kind.value, what)
+    what = {"kind": kind.value, "sandbox": "box-1", "session": "s", "reason": "", "requeued": (), "suspects": ()}
+    assert kind.value not in incident(what)

@@ -12,9 +12,9 @@ from offload_core.abc import CostEstimate, SandboxRef
 from offload_core.config.schema import ReportTable
 from offload_core.events import CostEstimated, Event, SandboxEnded, SandboxReady, Warned
 from offload_core.results.console import ConsoleOptions
-from offload_core.results.cost import cost_of
 from offload_core.results.directory import OutputDirectory
 from offload_core.results.reporter import Reporter
+from offload_core.results.summary import cost_of
 from tests.support.simulation import Backend, Behaviour, MemoryProvider, make_tests, simulate
 from tests.support.synthetic import ended, found, run_of, stamped
 from tests.support.virtual_time import run_virtually
