@@ -28,7 +28,6 @@ class Executor(Protocol):
             ExecFailed: the command could not be started.
             SandboxDead, SandboxLost, ConnectionLost, OperationTimedOut: nothing is known of it.
         """
-        ...
 
     async def upload(self, files: Sequence[Upload]) -> None:
         """Bring files there; see `Sandbox.upload`.
@@ -36,7 +35,6 @@ class Executor(Protocol):
         Raises:
             UploadFailed, SandboxDead, SandboxLost: some of them are not there.
         """
-        ...
 
 
 @frozen(kw_only=True)

@@ -158,7 +158,9 @@ class Process(ABC):
                 await output
             return Completed(await self.wait(), b"".join(written[0]), b"".join(written[1]))
         finally:
-            await _stop(outputs)
+            for output in outputs:
+                output.cancel()
+            await asyncio.gather(*outputs, return_exceptions=True)  # every outcome is looked at: nobody is warned
 
     async def abandon(self) -> None:
         """Kill it because of an error that is to be raised: whatever comes of the kill does not replace that error.
@@ -174,10 +176,3 @@ class Process(ABC):
 async def _read(stream: ByteStream, keep: Callable[[bytes], object]) -> None:
     async for chunk in stream:
         keep(chunk)
-
-
-async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel what still runs, and look at every outcome, so that nobody is warned of one."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

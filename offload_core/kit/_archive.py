@@ -115,11 +115,8 @@ def members(archive: IO[bytes], *, digests: bool = False) -> Iterator[Member]:
 
 def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     source = tar.extractfile(member)
-    assert source is not None  # regular members have data
-    digest = hashlib.sha256()
-    while chunk := source.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
+    assert isinstance(source, io.BufferedReader)  # regular members have data
+    return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def unpack(

@@ -73,30 +73,28 @@ class HostProcess(PipedProcess):
 
         Cancelled, what was started is killed.
         """
-        return await BackgroundTasks().make(cls._start(command, env, cwd, stdin=stdin), cls.kill, wait=True)
 
-    @classmethod
-    async def _start(
-        cls, command: Command, env: Mapping[str, str] | None, cwd: PurePath | None, *, stdin: bool
-    ) -> Self:
-        theirs: tuple[int, ...] = ()
-        try:
-            ours, theirs = open_pipes()
-            process = await asyncio.create_subprocess_exec(
-                *command.argv,
-                env={**(inherited_environment() if env is None else env), **command.env},
-                cwd=command.cwd or cwd,
-                stdin=theirs[0] if stdin else asyncio.subprocess.DEVNULL,
-                stdout=theirs[1],
-                stderr=theirs[2],
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise ExecFailed(f"cannot start {command.argv[0]!r}: {error}", operation="exec") from error
-        finally:
-            for end in theirs:
-                os.close(end)
-        return cls(command, process, ours)
+        async def start() -> Self:
+            theirs: tuple[int, ...] = ()
+            try:
+                ours, theirs = open_pipes()
+                process = await asyncio.create_subprocess_exec(
+                    *command.argv,
+                    env={**(inherited_environment() if env is None else env), **command.env},
+                    cwd=command.cwd or cwd,
+                    stdin=theirs[0] if stdin else asyncio.subprocess.DEVNULL,
+                    stdout=theirs[1],
+                    stderr=theirs[2],
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                raise ExecFailed(f"cannot start {command.argv[0]!r}: {error}", operation="exec") from error
+            finally:
+                for end in theirs:
+                    os.close(end)
+            return cls(command, process, ours)
+
+        return await BackgroundTasks().make(start(), cls.kill, wait=True)
 
     @override
     async def wait(self) -> Exit:

@@ -28,17 +28,16 @@ async def race(
         the time was over.
     """
     task = asyncio.ensure_future(call)
-    task.add_done_callback(_forget)  # it can end in the moment in which the caller is cancelled
+    task.add_done_callback(forget)  # it can end in the moment in which the caller is cancelled
     waited: set[asyncio.Future[Any]] = {task, gone}
-    ended = False
     try:
-        if not gone.done():
-            await asyncio.wait(waited, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-            ended = task.done()
+        if gone.done():
+            return None
+        await asyncio.wait(waited, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        return task if task.done() else None
     finally:
         if not task.done():
             await cancelled(task)
-    return task if ended else None
 
 
 async def cancelled(task: asyncio.Future[Any]) -> None:
@@ -46,7 +45,7 @@ async def cancelled(task: asyncio.Future[Any]) -> None:
 
     More than once: where something waits with a time limit, Python 3.11 can swallow a cancellation.
     """
-    task.add_done_callback(_forget)
+    task.add_done_callback(forget)
     for _ in range(_CANCELLATIONS):
         task.cancel()
         await asyncio.wait({task}, timeout=END_SECS / _CANCELLATIONS)
@@ -60,6 +59,7 @@ def settle(future: asyncio.Future[T], value: T) -> None:
         future.set_result(value)
 
 
-def _forget(task: asyncio.Future[Any]) -> None:
+def forget(task: asyncio.Future[Any]) -> None:
+    """Look at its outcome, so that nobody is warned of an error that was never retrieved."""
     if not task.cancelled():
         task.exception()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from ._race import END_SECS
+from ._race import END_SECS, forget
 
 T = TypeVar("T")
 
@@ -21,7 +22,8 @@ class BackgroundTasks:
         """A task that `aclose` waits for. Nobody has to look at its outcome."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(forget)
         return task
 
     async def finish(self, work: Coroutine[Any, Any, object]) -> None:
@@ -53,22 +55,16 @@ class BackgroundTasks:
 
     async def aclose(self, within: float | None = None) -> bool:
         """Wait for all of them; after so many seconds what still runs is cancelled. Returns whether nothing was."""
-        loop = asyncio.get_running_loop()
-        deadline = None if within is None else loop.time() + within
-        while self._tasks:
-            left = None if deadline is None else max(deadline - loop.time(), 0.0)
-            await asyncio.wait(self._tasks, timeout=left)
-            if self._tasks and deadline is not None and loop.time() >= deadline:
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.wait(self._tasks, timeout=END_SECS)
-                return False
-        return True
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        if not self._tasks:
+            return True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks, timeout=END_SECS)
+        return False
 
 
 async def _undone(task: asyncio.Task[T], undo: Callable[[T], Awaitable[object]]) -> None:

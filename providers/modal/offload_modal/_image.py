@@ -181,8 +181,7 @@ def _copy(source: Path, target: PurePosixPath) -> Layer:
 
 def _directory(source: Path, target: PurePosixPath, ignored: Callable[[Path], bool]) -> Layer:
     return Layer(
-        f"copy {source} to {target}",
-        lambda base: base.add_local_dir(source, str(target), copy=True, ignore=ignored),
+        f"copy {source} to {target}", lambda base: base.add_local_dir(source, str(target), copy=True, ignore=ignored)
     )
 
 
