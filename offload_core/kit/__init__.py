@@ -5,6 +5,7 @@ from ._archive import (
     Member as Member,
     members as members,
     pack as pack,
+    portable as portable,
     unpack as unpack,
 )
 from ._environment import inherited_environment as inherited_environment
@@ -13,7 +14,13 @@ from ._launcher import kill_command as kill_command, launched as launched, witho
 from ._local import ClientProcess as ClientProcess, HostProcess as HostProcess, PipedProcess as PipedProcess
 from ._naming import naming as naming
 from ._pipes import PipeReader as PipeReader, Pipes as Pipes, PipeWriter as PipeWriter, open_pipes as open_pipes
-from ._race import END_SECS as END_SECS, cancelled as cancelled, race as race, settle as settle
+from ._race import (
+    END_SECS as END_SECS,
+    cancelled as cancelled,
+    check_alive as check_alive,
+    race as race,
+    settle as settle,
+)
 from ._shell import (
     ShellProcess as ShellProcess,
     ShellSandbox as ShellSandbox,

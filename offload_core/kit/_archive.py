@@ -70,10 +70,11 @@ def pack(files: Sequence[Upload], archive: IO[bytes]) -> None:
                 info.mtime = int(time.time())
                 tar.addfile(info, io.BytesIO(file.source))
             else:
-                tar.add(file.source.resolve(strict=True), arcname=name, filter=_portable)
+                tar.add(file.source.resolve(strict=True), arcname=name, filter=portable)
 
 
-def _portable(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+def portable(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """A filter for `tarfile`: files, directories and links only, and nothing of whom they belong to."""
     if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
         return None
     info.uid = info.gid = 0

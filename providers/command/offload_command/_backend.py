@@ -20,6 +20,7 @@ from offload_core.errors import (
     SandboxDead,
     UploadFailed,
 )
+from offload_core.kit import check_alive
 
 from ._client import Client, Clients, Died, last_words
 from ._input_check import InputCheck, Patience
@@ -114,7 +115,7 @@ class CommandBackend:
 
         Cancelled, it is killed on this machine.
         """
-        state.check_alive()
+        check_alive(state.dead)
         values = {"sandbox_id": state.ref.id, "command": remote_line(command, state.cwd, state.env)}
         try:
             client = await self.clients.start(fill(self.options.exec_command, values), stdin=stdin)
@@ -123,7 +124,7 @@ class CommandBackend:
         state.watch(client)
         if state.dead.done():  # it died while this started
             await self.clients.tasks.finish(client.kill())
-            state.check_alive()
+            check_alive(state.dead)
         return client
 
     async def destroy(self, state: SandboxState) -> None:

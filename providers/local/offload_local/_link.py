@@ -76,10 +76,8 @@ class Exec:
 
     id: str
     pid: int = 0
-    started: asyncio.Future[ExecFailed | SandboxDead | None] = field(
-        factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    exited: asyncio.Future[Exit | None] = field(factory=lambda: asyncio.get_running_loop().create_future())
+    started: asyncio.Future[ExecFailed | SandboxDead | None] = field(factory=asyncio.Future)
+    exited: asyncio.Future[Exit | None] = field(factory=asyncio.Future)
     killed: asyncio.Future[list[int]] | None = None
 
 
@@ -158,11 +156,6 @@ class Link:
     def dead(self) -> SandboxDead:
         """The error for an operation that came too late. Only when `gone` is done."""
         return SandboxDead(self.gone.result().reason)
-
-    def check_alive(self) -> None:
-        """Raise SandboxDead if the supervisor has ended."""
-        if self.gone.done():
-            raise self.dead()
 
     def _send(self, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
         if self.gone.done():
