@@ -144,11 +144,9 @@ class Process(ABC):
         Raises:
             SandboxDead, ConnectionLost: the end could not be observed.
         """
-        written: tuple[list[bytes], list[bytes]] = ([], [])
-        outputs = [
-            asyncio.create_task(_read(self.stdout, keep or written[0].append)),
-            asyncio.create_task(_read(self.stderr, written[1].append)),
-        ]
+        out, err = bytearray(), bytearray()
+        reading = (_read(self.stdout, keep or out.extend), _read(self.stderr, err.extend))
+        outputs = [asyncio.create_task(each) for each in reading]
         try:
             with contextlib.suppress(ConnectionLost):
                 for chunk in stdin:
@@ -156,7 +154,7 @@ class Process(ABC):
             await self.close_stdin()
             for output in outputs:
                 await output
-            return Completed(await self.wait(), b"".join(written[0]), b"".join(written[1]))
+            return Completed(await self.wait(), bytes(out), bytes(err))
         finally:
             for output in outputs:
                 output.cancel()

@@ -164,13 +164,12 @@ class _Unpacking:
     def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Write one member wherever it is wanted."""
         name = _inside(member.name)
-        if name is None:
+        if name is None or not (targets := self._targets(name)):
             return
-        targets = self._targets(name)
         if member.isdir():
             for root, target in targets:
                 _make_directory(root, target)
-        elif targets and member.isreg():
+        elif member.isreg():
             self._spend(member.size, len(targets))
             source = tar.extractfile(member)
             assert source is not None  # regular members have data
@@ -178,10 +177,8 @@ class _Unpacking:
             _write(source, root, first)
             self._written[name] = first
             self._copy(first, others)
-        elif targets and member.islnk():  # a second name of a file that came before
-            original = self._written.get(_inside(member.linkname) or name)
-            if original is None:
-                return
+        elif member.islnk() and (original := self._written.get(_inside(member.linkname) or name)):
+            # a second name of a file that came before
             self._spend(original.stat().st_size, len(targets))
             self._copy(original, targets)
         else:

@@ -6,9 +6,6 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from ..abc import Liveness
-from ..errors import SandboxDead
-
 T = TypeVar("T")
 
 END_SECS = 1.0
@@ -54,16 +51,6 @@ async def cancelled(task: asyncio.Future[Any]) -> None:
         await asyncio.wait({task}, timeout=END_SECS / _CANCELLATIONS)
         if task.done():
             return
-
-
-def check_alive(death: asyncio.Future[Liveness]) -> None:
-    """To be called before anything is done with a sandbox whose death this future tells.
-
-    Raises:
-        SandboxDead: it is dead, with the reason.
-    """
-    if death.done():
-        raise SandboxDead(death.result().reason)
 
 
 def settle(future: asyncio.Future[T], value: T) -> None:

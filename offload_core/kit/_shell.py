@@ -114,8 +114,7 @@ async def run_command(
 ) -> Completed:
     """Run a command in a sandbox to its end and return what it wrote. For small outputs.
 
-    Args:
-        keep: is called with each chunk of standard output, which is then not returned.
+    `stdin` and `keep` are as for `Process.communicate`.
 
     Raises:
         TimeoutError: `command.timeout` was over; the command was killed.

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import modal
 from attrs import frozen
@@ -21,7 +22,6 @@ from ._dockerfile import single_stage
 from ._options import ModalOptions
 
 _IMAGE_ID = re.compile(r"im-\w+")
-_DEFAULT_PYTHON_PACKAGES = ("pytest",)
 _LOG_LINES = 40
 _LOG_SECS = 10.0
 
@@ -108,10 +108,7 @@ def _base(options: ModalOptions, request: PrepareRequest, context: Context) -> S
     version = options.python_version
     return [
         Layer("the default image", lambda _: modal.Image.debian_slim(version, force_build=fresh)),
-        Layer(
-            f"pip install {' '.join(_DEFAULT_PYTHON_PACKAGES)}",
-            lambda base: base.pip_install(*_DEFAULT_PYTHON_PACKAGES, force_build=fresh),
-        ),
+        Layer("pip install pytest", lambda base: base.pip_install("pytest", force_build=fresh)),
     ]
 
 
@@ -126,23 +123,13 @@ def _from_dockerfile(path: Path, context: Path, *, fresh: bool) -> Sequence[Laye
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PrepareFailed(f"cannot read the Dockerfile {path}: {error}") from error
-    ignored = _ignored(context, path)
+    how: dict[str, Any] = {"context_dir": context, "ignore": _ignored(context, path), "force_build": fresh}
     stage = single_stage(text)
     if stage is None:
-        return [
-            Layer(
-                str(path),
-                lambda _: modal.Image.from_dockerfile(path, context_dir=context, ignore=ignored, force_build=fresh),
-            )
-        ]
+        return [Layer(str(path), lambda _: modal.Image.from_dockerfile(path, **how))]
 
     def layer(lines: tuple[str, ...]) -> Layer:
-        return Layer(
-            lines[-1],
-            lambda base: base.dockerfile_commands(
-                "\n".join(lines).split("\n"), context_dir=context, ignore=ignored, force_build=fresh
-            ),
-        )
+        return Layer(lines[-1], lambda base: base.dockerfile_commands("\n".join(lines).split("\n"), **how))
 
     return [_named(stage.base, None, fresh=fresh), *map(layer, stage.layers)]
 
@@ -194,10 +181,8 @@ def _run(command: str, root: PurePosixPath, *, fresh: bool) -> Layer:
 
 
 async def _failed(layer: Layer, image: modal.Image, error: Exception) -> PrepareFailed:
-    said = str(error).strip()
     lines = (await _last_lines(image)) if isinstance(error, modal_errors.RemoteError) else []
-    text = "\n".join([f"{layer.name}: {said}", *lines])
-    return PrepareFailed(text)
+    return PrepareFailed("\n".join([f"{layer.name}: {str(error).strip()}", *lines]))
 
 
 async def _last_lines(image: modal.Image) -> list[str]:
