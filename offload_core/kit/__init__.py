@@ -8,10 +8,14 @@ from ._archive import (
     portable as portable,
     unpack as unpack,
 )
-from ._environment import inherited_environment as inherited_environment
 from ._junit import JUnitCase as JUnitCase, NotJUnit as NotJUnit, read_junit as read_junit
 from ._launcher import kill_command as kill_command, launched as launched, without_launcher as without_launcher
-from ._local import ClientProcess as ClientProcess, HostProcess as HostProcess, PipedProcess as PipedProcess
+from ._local import (
+    ClientProcess as ClientProcess,
+    HostProcess as HostProcess,
+    PipedProcess as PipedProcess,
+    inherited_environment as inherited_environment,
+)
 from ._naming import check_alive as check_alive, naming as naming
 from ._pipes import PipeReader as PipeReader, Pipes as Pipes, PipeWriter as PipeWriter, open_pipes as open_pipes
 from ._race import END_SECS as END_SECS, cancelled as cancelled, race as race, settle as settle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -136,10 +137,8 @@ class CommandBackend:
         async with state.ending:
             await state.kill_clients()  # first of all what could still start something in it
             if not state.silent and not state.destroyed:
-                try:
+                with contextlib.suppress(SandboxDead):
                     await self.run(DESTROY, fill(self.options.destroy_command, {"sandbox_id": state.ref.id}), state)
-                except SandboxDead:
-                    pass
                 state.destroyed = True
             state.made = False
             state.die("it was terminated")

@@ -85,9 +85,7 @@ class DockerSandbox(ShellSandbox):
         with naming("terminate", self):
             try:
                 await self.engine.call(lambda client: client.remove_container(self.ref.id, v=True, force=True))
-            except (NotFound, SandboxDead):
-                pass
             except ProviderError as error:
-                if not removing(error):
+                if not (isinstance(error, (NotFound, SandboxDead)) or removing(error)):
                     raise
         self.engine.events.died(self.ref.id, Liveness.dead("terminated"))
