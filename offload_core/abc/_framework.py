@@ -103,9 +103,6 @@ class Framework(ABC, Generic[OptionsT]):
     async def open(self, launch: Launch, collection: Collection) -> TestSession:
         """Start a session. Returns when its process has started; `Hello` comes later, among its events.
 
-        Args:
-            collection: which groups' tests it will be given, and whether it is to list them.
-
         Raises:
             ProviderError: as `Sandbox.exec` and `Sandbox.upload`.
         """

@@ -1,6 +1,7 @@
 """Tools for authors of providers and frameworks. They know the contracts and nothing else of Offload."""
 
 from ._archive import (
+    CACHES as CACHES,
     MAX_UNPACKED_BYTES as MAX_UNPACKED_BYTES,
     Member as Member,
     members as members,
@@ -18,12 +19,17 @@ from ._local import (
 )
 from ._naming import check_alive as check_alive, naming as naming
 from ._pipes import PipeReader as PipeReader, Pipes as Pipes, PipeWriter as PipeWriter, open_pipes as open_pipes
-from ._race import END_SECS as END_SECS, cancelled as cancelled, race as race, settle as settle
 from ._shell import (
     ShellProcess as ShellProcess,
     ShellSandbox as ShellSandbox,
     kill_marked as kill_marked,
     run_command as run_command,
 )
-from ._tasks import BackgroundTasks as BackgroundTasks
+from ._tasks import (
+    END_SECS as END_SECS,
+    BackgroundTasks as BackgroundTasks,
+    cancelled as cancelled,
+    race as race,
+    settle as settle,
+)
 from ._text import cut as cut, spelled as spelled, xml_legal as xml_legal

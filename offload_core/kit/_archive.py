@@ -21,6 +21,9 @@ from ..errors import DownloadFailed, RemoteFileMissing
 MAX_UNPACKED_BYTES = 4 << 30
 """The most that one download may unpack to."""
 
+CACHES = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")
+"""Directories that tools fill beside the sources. They change in every run, so they are in no image and no copy."""
+
 MAX_HEADER_BYTES = 1 << 20
 """Of what an archive says about one member. It is held in memory."""
 

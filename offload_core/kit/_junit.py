@@ -93,8 +93,7 @@ def _sections(children: dict[str, Element]) -> Iterator[Section]:
 
 
 def _local(element: Element) -> str:
-    tag: str = element.tag
-    return tag.rpartition("}")[2]
+    return str(element.tag).rpartition("}")[2]
 
 
 def _seconds(text: str) -> float | None:

@@ -157,7 +157,6 @@ class ClientProcess(ShellProcess):
         Args:
             argv: what to run for `command`; `command.argv` itself, if the command is to be a process of this machine.
             env: the client's whole environment; None for what commands inherit of Offload.
-            cwd: a directory of this machine.
 
         Raises:
             ExecFailed: there is no such program or directory.

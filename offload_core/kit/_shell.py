@@ -12,7 +12,7 @@ from ..abc import Command, Completed, Download, Process, Sandbox, Upload
 from ..errors import DownloadFailed, ProviderError, RemoteFileMissing, SandboxDead, UploadFailed
 from ._archive import MAX_UNPACKED_BYTES, pack, unpack
 from ._launcher import KILL_SECS, kill_command, launched
-from ._race import END_SECS, race
+from ._tasks import END_SECS, race
 
 _CHUNK = 1 << 18
 _KILLS = 5

@@ -81,8 +81,7 @@ class CommandBackend:
 
         Args:
             state: of the sandbox that it is on.
-            env: on top of Offload's own environment.
-            progress: called with each line that it writes.
+            env, progress: as for `Clients.run`.
 
         Raises:
             SandboxDead: it said so.

@@ -43,8 +43,6 @@ class CommandSandbox(ShellSandbox):
             name += f"-{hashlib.sha256(self.ref.id.encode()).hexdigest()[:8]}"
         return PurePosixPath("/tmp") / f"offload-{name}"
 
-    # -- commands -------------------------------------------------------------------------------------------------
-
     @override
     async def exec(self, command: Command) -> Process:
         """The first command of a run is preceded by one that tries what `exec_command` can do."""
@@ -78,8 +76,6 @@ class CommandSandbox(ShellSandbox):
             await self._backend.clients.tasks.finish(process.client.kill())
             raise
 
-    # -- files ----------------------------------------------------------------------------------------------------
-
     @override
     async def upload(self, files: Sequence[Upload]) -> None:
         """By `upload_command`, if there is one and no path has a colon in it."""
@@ -108,8 +104,6 @@ class CommandSandbox(ShellSandbox):
             await self._backend.run(step, fill(template, {"sandbox_id": self.ref.id}, words), self.state)
 
         return copy
-
-    # -- life and death -------------------------------------------------------------------------------------------
 
     @override
     async def probe(self) -> Liveness:

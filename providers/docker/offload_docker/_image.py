@@ -23,12 +23,11 @@ from docker.utils.build import exclude_paths
 
 from offload_core.abc import PrepareRequest
 from offload_core.errors import AuthenticationFailed, ConnectionLost, CreateFailed, NotFound, PrepareFailed
-from offload_core.kit import portable
+from offload_core.kit import CACHES, portable
 
 from ._options import DockerOptions
 
 _LAST_LINES = 20
-_CACHES = ("**/__pycache__", "**/.pytest_cache", "**/.mypy_cache", "**/.ruff_cache")  # they change in every run
 _CONTENT = "content"
 
 
@@ -253,7 +252,7 @@ def _patterns(request: PrepareRequest, tree: Path) -> Iterator[str]:
         for line in file.read_text("utf-8", errors="surrogateescape").splitlines():
             if (pattern := line.strip()) and not pattern.startswith("#"):
                 yield pattern
-    yield from _CACHES
+    yield from (f"**/{name}" for name in CACHES)
     for path in request.exclude:
         inside = os.path.relpath(request.context / path, tree)
         if not inside.startswith(".."):

@@ -143,7 +143,7 @@ class DockerProcess(ShellProcess, AsyncResource):
         self._turn = asyncio.Lock()
         self._closed = self._killed = False
         self._reading = asyncio.ensure_future(in_thread(self._read))
-        self._reading.add_done_callback(self._output_ended)
+        self._reading.add_done_callback(lambda _: self._output_ended())
         self._ended = BackgroundTasks().start(self._end(), name=f"end of exec {exec_id[:12]}")
         for half in (self._reading, self._ended):
             half.add_done_callback(self._close)
@@ -157,7 +157,7 @@ class DockerProcess(ShellProcess, AsyncResource):
                 if number in streams:
                     streams[number].put(data)
 
-    def _output_ended(self, reading: asyncio.Future[None]) -> None:
+    def _output_ended(self) -> None:
         self.stdout.end()
         self.stderr.end()
 
@@ -202,7 +202,7 @@ class DockerProcess(ShellProcess, AsyncResource):
     async def aclose(self) -> None:
         """Give up the connection. The command is not touched."""
         self._attached.shut()
-        self._output_ended(self._reading)
+        self._output_ended()
         self._ended.cancel()
         await asyncio.wait({self._ended, self._reading})
 

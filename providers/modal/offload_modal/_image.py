@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import shlex
@@ -16,6 +17,7 @@ from modal import exception as modal_errors
 
 from offload_core.abc import Context, Image, PrepareRequest
 from offload_core.errors import PrepareFailed
+from offload_core.kit import CACHES
 
 from ._backend import ModalBackend
 from ._dockerfile import single_stage
@@ -25,11 +27,8 @@ _IMAGE_ID = re.compile(r"im-\w+")
 _LOG_LINES = 40
 _LOG_SECS = 10.0
 
-_CACHES = ("**/__pycache__", "**/.pytest_cache", "**/.mypy_cache", "**/.ruff_cache")
-"""Never copied: they change while tests are listed, beside the build, and each change would make a new layer."""
-
 _OUTPUT_LOCK = ".offload.lock"
-"""Stands in a directory that Offload writes its results to, which is never copied either."""
+"""Stands in a directory that Offload writes its results to, which is never copied."""
 
 _OUTPUT = (_OUTPUT_LOCK, ".offload-files", "events*.jsonl", "summary.json", "logs")
 """What of that is left out where the directory is the one that is copied."""
@@ -148,7 +147,8 @@ def _never(tree: Path) -> Sequence[str]:
     """Patterns of what is not copied from a tree, whatever else is said."""
     depths = ("", "*/", "*/*/", "*/*/*/")
     outputs = [lock.parent.relative_to(tree) for depth in depths for lock in tree.glob(f"{depth}{_OUTPUT_LOCK}")]
-    return [*_CACHES, *(pattern for path in outputs for pattern in ([str(path)] if path.parts else _OUTPUT))]
+    caches = [f"**/{name}" for name in CACHES]
+    return [*caches, *(pattern for path in outputs for pattern in ([str(path)] if path.parts else _OUTPUT))]
 
 
 def _pairs(options: ModalOptions, request: PrepareRequest, root: PurePosixPath) -> Sequence[tuple[Path, PurePosixPath]]:
@@ -188,10 +188,8 @@ async def _failed(layer: Layer, image: modal.Image, error: Exception) -> Prepare
 async def _last_lines(image: modal.Image) -> list[str]:
     """The end of a failed build's log, if Modal has it."""
     text = ""
-    try:
+    with contextlib.suppress(Exception):  # the failure itself is known without it
         async with asyncio.timeout(_LOG_SECS):
             async for entry in image.logs.tail.aio(_LOG_LINES):
                 text += str(getattr(entry, "message", entry))
-    except Exception:  # the failure itself is known without it
-        pass
     return text.strip().splitlines()[-_LOG_LINES:]

@@ -11,7 +11,7 @@ from modal import Sandbox as ModalHandle
 
 from offload_core.abc import Liveness
 from offload_core.errors import ConnectionLost, NotFound, OperationTimedOut, ProviderError, SandboxDead
-from offload_core.kit import BackgroundTasks, race
+from offload_core.kit import BackgroundTasks, check_alive, race
 
 from ._errors import translated
 
@@ -131,8 +131,7 @@ class Death:
         """
         task = await race(call, self.watched(), within=within)
         if task is None:
-            if self.gone.done():
-                raise self.error()
+            check_alive(self.gone)
             raise OperationTimedOut(f"no answer in {within:g} s")
         if task.cancelled():
             raise ConnectionLost("the SDK gave it up")
