@@ -19,7 +19,7 @@ from ._framework import Executor as Executor, Framework as Framework, Launch as 
 from ._health import Finding as Finding, Health as Health, Severity as Severity
 from ._image import Image as Image, PrepareRequest as PrepareRequest
 from ._liveness import Liveness as Liveness, LivenessSettings as LivenessSettings, LivenessStatus as LivenessStatus
-from ._options import key as key, shell_words as shell_words
+from ._options import key as key, local_and_remote as local_and_remote, shell_words as shell_words
 from ._process import (
     EXEC_MARK as EXEC_MARK,
     ByteStream as ByteStream,

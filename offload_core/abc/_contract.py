@@ -1,7 +1,5 @@
 """The version of the contracts: what a plugin says it was made for, and what this version of Offload can use."""
 
-from __future__ import annotations
-
 CONTRACT = 2
 """The newest version of the contracts that this version of Offload keeps."""
 

@@ -28,7 +28,6 @@ class Executor(Protocol):
             ExecFailed: the command could not be started.
             SandboxDead, SandboxLost, ConnectionLost, OperationTimedOut: nothing is known of it.
         """
-        ...
 
     async def upload(self, files: Sequence[Upload]) -> None:
         """Bring files there; see `Sandbox.upload`.
@@ -36,7 +35,6 @@ class Executor(Protocol):
         Raises:
             UploadFailed, SandboxDead, SandboxLost: some of them are not there.
         """
-        ...
 
 
 @frozen(kw_only=True)
@@ -104,9 +102,6 @@ class Framework(ABC, Generic[OptionsT]):
     @abstractmethod
     async def open(self, launch: Launch, collection: Collection) -> TestSession:
         """Start a session. Returns when its process has started; `Hello` comes later, among its events.
-
-        Args:
-            collection: which groups' tests it will be given, and whether it is to list them.
 
         Raises:
             ProviderError: as `Sandbox.exec` and `Sandbox.upload`.

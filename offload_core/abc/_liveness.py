@@ -23,7 +23,6 @@ class Liveness:
     """The answer of one probe.
 
     Attributes:
-        status: alive, dead or unknown.
         reason: in words a person understands ("killed: out of memory (limit 0.2 GiB)", "exit code 137").
         exit_code: of the sandbox's main process, where there is one.
         out_of_memory: whether the backend says that memory ran out.

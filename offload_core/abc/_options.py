@@ -46,3 +46,15 @@ def shell_words(instance: object, attribute: Attribute[str], value: str) -> None
         raise ValueError(f"'{attribute.name}' cannot be split into words: {error}") from None
     if attribute.default and not words:
         raise ValueError(f"'{attribute.name}' is empty; the default is `{attribute.default}`")
+
+
+def local_and_remote(instance: object, attribute: Attribute[Any], value: tuple[str, ...]) -> None:
+    """A validator for pairs LOCAL:REMOTE, of which neither is empty.
+
+    Raises:
+        ValueError: one is something else; names the key.
+    """
+    for pair in value:
+        local, _, remote = pair.partition(":")
+        if not (local and remote):
+            raise ValueError(f"{attribute.name}: {pair!r} is not of the form LOCAL:REMOTE")

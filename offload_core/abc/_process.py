@@ -144,11 +144,9 @@ class Process(ABC):
         Raises:
             SandboxDead, ConnectionLost: the end could not be observed.
         """
-        written: tuple[list[bytes], list[bytes]] = ([], [])
-        outputs = [
-            asyncio.create_task(_read(self.stdout, keep or written[0].append)),
-            asyncio.create_task(_read(self.stderr, written[1].append)),
-        ]
+        out, err = bytearray(), bytearray()
+        reading = (_read(self.stdout, keep or out.extend), _read(self.stderr, err.extend))
+        outputs = [asyncio.create_task(each) for each in reading]
         try:
             with contextlib.suppress(ConnectionLost):
                 for chunk in stdin:
@@ -156,9 +154,11 @@ class Process(ABC):
             await self.close_stdin()
             for output in outputs:
                 await output
-            return Completed(await self.wait(), b"".join(written[0]), b"".join(written[1]))
+            return Completed(await self.wait(), bytes(out), bytes(err))
         finally:
-            await _stop(outputs)
+            for output in outputs:
+                output.cancel()
+            await asyncio.gather(*outputs, return_exceptions=True)  # every outcome is looked at: nobody is warned
 
     async def abandon(self) -> None:
         """Kill it because of an error that is to be raised: whatever comes of the kill does not replace that error.
@@ -174,10 +174,3 @@ class Process(ABC):
 async def _read(stream: ByteStream, keep: Callable[[bytes], object]) -> None:
     async for chunk in stream:
         keep(chunk)
-
-
-async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel what still runs, and look at every outcome, so that nobody is warned of one."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -129,9 +129,6 @@ class Provider(AsyncResource, Generic[OptionsT]):
         limit = asyncio.Semaphore(self.terminations_at_once)
         failed: dict[SandboxRef, ProviderError] = {}
 
-        def unended(ref: SandboxRef, why: str) -> ProviderError:
-            return ProviderError(why, operation="terminate", sandbox=ref.id, provider=self.context.name)
-
         async def terminate(ref: SandboxRef) -> None:
             async with limit:
                 try:
@@ -141,10 +138,10 @@ class Provider(AsyncResource, Generic[OptionsT]):
                     pass
                 except ProviderError as error:
                     failed[ref] = error
-                except TimeoutError:
-                    failed[ref] = unended(ref, f"no answer in {self.terminate_secs:g} s")
                 except Exception as error:  # one that breaks must not keep the others from being tried
-                    failed[ref] = unended(ref, f"it broke: {error!r}")
+                    late = isinstance(error, TimeoutError)
+                    why = f"no answer in {self.terminate_secs:g} s" if late else f"it broke: {error!r}"
+                    failed[ref] = ProviderError(why, operation="terminate", sandbox=ref.id, provider=self.context.name)
 
         await asyncio.gather(*map(terminate, refs))
         return failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -158,11 +159,8 @@ class Sandbox(ABC):
         connection raises `ConnectionLost`, and is called again. The core polls `Provider.probe_many` in any case.
         """
         while True:
-            try:
+            with contextlib.suppress(Exception):  # a probe that errs is unknown, whatever the error
                 async with asyncio.timeout(self.context.liveness.timeout_secs):
-                    answer = await self.probe()
-            except Exception:  # a probe that errs is unknown, whatever the error
-                answer = Liveness.unknown("the probe failed")
-            if answer.is_dead:
-                return answer
+                    if (answer := await self.probe()).is_dead:
+                        return answer
             await asyncio.sleep(self.context.liveness.interval_secs)

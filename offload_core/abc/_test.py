@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from attrs import field, frozen
+from attrs import frozen
 
 
 class Outcome(StrEnum):
@@ -117,5 +117,5 @@ class Attempt:
     message: str = ""
     details: str = ""
     output: tuple[Section, ...] = ()
-    properties: tuple[tuple[str, str], ...] = field(default=())
+    properties: tuple[tuple[str, str], ...] = ()
     hedge: bool = False

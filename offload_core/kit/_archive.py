@@ -21,6 +21,9 @@ from ..errors import DownloadFailed, RemoteFileMissing
 MAX_UNPACKED_BYTES = 4 << 30
 """The most that one download may unpack to."""
 
+CACHES = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")
+"""Directories that tools fill beside the sources. They change in every run, so they are in no image and no copy."""
+
 MAX_HEADER_BYTES = 1 << 20
 """Of what an archive says about one member. It is held in memory."""
 
@@ -70,10 +73,11 @@ def pack(files: Sequence[Upload], archive: IO[bytes]) -> None:
                 info.mtime = int(time.time())
                 tar.addfile(info, io.BytesIO(file.source))
             else:
-                tar.add(file.source.resolve(strict=True), arcname=name, filter=_portable)
+                tar.add(file.source.resolve(strict=True), arcname=name, filter=portable)
 
 
-def _portable(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+def portable(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """A filter for `tarfile`: files, directories and links only, and nothing of whom they belong to."""
     if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
         return None
     info.uid = info.gid = 0
@@ -115,11 +119,8 @@ def members(archive: IO[bytes], *, digests: bool = False) -> Iterator[Member]:
 
 def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     source = tar.extractfile(member)
-    assert source is not None  # regular members have data
-    digest = hashlib.sha256()
-    while chunk := source.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
+    assert isinstance(source, io.BufferedReader)  # regular members have data
+    return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def unpack(
@@ -166,13 +167,12 @@ class _Unpacking:
     def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Write one member wherever it is wanted."""
         name = _inside(member.name)
-        if name is None:
+        if name is None or not (targets := self._targets(name)):
             return
-        targets = self._targets(name)
         if member.isdir():
             for root, target in targets:
                 _make_directory(root, target)
-        elif targets and member.isreg():
+        elif member.isreg():
             self._spend(member.size, len(targets))
             source = tar.extractfile(member)
             assert source is not None  # regular members have data
@@ -180,10 +180,8 @@ class _Unpacking:
             _write(source, root, first)
             self._written[name] = first
             self._copy(first, others)
-        elif targets and member.islnk():  # a second name of a file that came before
-            original = self._written.get(_inside(member.linkname) or name)
-            if original is None:
-                return
+        elif member.islnk() and (original := self._written.get(_inside(member.linkname) or name)):
+            # a second name of a file that came before
             self._spend(original.stat().st_size, len(targets))
             self._copy(original, targets)
         else:

@@ -48,30 +48,19 @@ def read_junit(data: bytes) -> list[JUnitCase]:
     Raises:
         NotJUnit: it cannot be parsed, has a DTD, or is something else.
     """
-    from xml.etree.ElementTree import ParseError
-
-    from defusedxml.common import DefusedXmlException
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, fromstring
 
     try:
-        root = _parsed(data)
+        try:
+            root: Element = fromstring(data, forbid_dtd=True)
+        except ParseError:  # it may be XML but for characters that it cannot carry, such as those of colors
+            root = fromstring(xml_legal(data.decode(errors="backslashreplace")), forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise NotJUnit(f"not a JUnit report: {error}") from error
     if _local(root) not in ("testsuites", "testsuite"):
         raise NotJUnit(f"not a JUnit report: its root is <{_local(root)}>")
     return [_case(element) for element in root.iter() if _local(element) == "testcase"]
-
-
-def _parsed(data: bytes) -> Element:
-    """The root; also of what would be XML but for characters that it cannot carry, such as those of colors."""
-    from xml.etree.ElementTree import ParseError
-
-    from defusedxml.ElementTree import fromstring
-
-    try:
-        root: Element = fromstring(data, forbid_dtd=True)
-    except ParseError:
-        root = fromstring(xml_legal(data.decode(errors="backslashreplace")), forbid_dtd=True)
-    return root
 
 
 def _case(element: Element) -> JUnitCase:
@@ -104,8 +93,7 @@ def _sections(children: dict[str, Element]) -> Iterator[Section]:
 
 
 def _local(element: Element) -> str:
-    tag: str = element.tag
-    return tag.rpartition("}")[2]
+    return str(element.tag).rpartition("}")[2]
 
 
 def _seconds(text: str) -> float | None:

@@ -1,25 +1,40 @@
-"""Commands that are processes of this machine, or that one speaks for: for backends that have a program for that."""
+"""Commands that are processes of this machine, or that one speaks for; and what they inherit."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Self
 
 from typing_extensions import override
 
 from ..abc import Command, Exit, Process, Sandbox
 from ..errors import ConnectionLost, ExecFailed
-from ._environment import inherited_environment
 from ._launcher import KILL_SECS, kill_command
 from ._pipes import PipeReader, Pipes, open_pipes
 from ._shell import ShellProcess
 from ._tasks import BackgroundTasks
+
+_CONFIGURATION = re.compile(r"OFFLOAD_.*__.*")
+
+
+def inherited_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment for commands that run beside Offload: Offload's own, without its configuration.
+
+    `OFFLOAD_<TABLE>__<KEY>` configures this run, not one that a test starts. If Offload runs in a virtual environment
+    that nobody activated, its programs come first in PATH, so that `python` is the one it was installed for.
+    """
+    kept = {key: value for key, value in environment.items() if not _CONFIGURATION.fullmatch(key)}
+    if sys.prefix != sys.base_prefix and "VIRTUAL_ENV" not in kept:
+        programs = str(Path(sys.executable).parent)
+        kept["PATH"] = os.pathsep.join(path for path in (programs, kept.get("PATH", os.defpath)) if path)
+    return kept
 
 
 class PipedProcess(Process):
@@ -73,30 +88,28 @@ class HostProcess(PipedProcess):
 
         Cancelled, what was started is killed.
         """
-        return await BackgroundTasks().make(cls._start(command, env, cwd, stdin=stdin), cls.kill, wait=True)
 
-    @classmethod
-    async def _start(
-        cls, command: Command, env: Mapping[str, str] | None, cwd: PurePath | None, *, stdin: bool
-    ) -> Self:
-        theirs: tuple[int, ...] = ()
-        try:
-            ours, theirs = open_pipes()
-            process = await asyncio.create_subprocess_exec(
-                *command.argv,
-                env={**(inherited_environment() if env is None else env), **command.env},
-                cwd=command.cwd or cwd,
-                stdin=theirs[0] if stdin else asyncio.subprocess.DEVNULL,
-                stdout=theirs[1],
-                stderr=theirs[2],
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise ExecFailed(f"cannot start {command.argv[0]!r}: {error}", operation="exec") from error
-        finally:
-            for end in theirs:
-                os.close(end)
-        return cls(command, process, ours)
+        async def start() -> Self:
+            theirs: tuple[int, ...] = ()
+            try:
+                ours, theirs = open_pipes()
+                process = await asyncio.create_subprocess_exec(
+                    *command.argv,
+                    env={**(inherited_environment() if env is None else env), **command.env},
+                    cwd=command.cwd or cwd,
+                    stdin=theirs[0] if stdin else asyncio.subprocess.DEVNULL,
+                    stdout=theirs[1],
+                    stderr=theirs[2],
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                raise ExecFailed(f"cannot start {command.argv[0]!r}: {error}", operation="exec") from error
+            finally:
+                for end in theirs:
+                    os.close(end)
+            return cls(command, process, ours)
+
+        return await BackgroundTasks().make(start(), cls.kill, wait=True)
 
     @override
     async def wait(self) -> Exit:
@@ -144,7 +157,6 @@ class ClientProcess(ShellProcess):
         Args:
             argv: what to run for `command`; `command.argv` itself, if the command is to be a process of this machine.
             env: the client's whole environment; None for what commands inherit of Offload.
-            cwd: a directory of this machine.
 
         Raises:
             ExecFailed: there is no such program or directory.

@@ -1,13 +1,14 @@
-"""Where an error came from: the operation, the provider and the sandbox."""
+"""Errors of operations on a sandbox: where they came from, and that it is dead."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from ..abc import Provider, Sandbox
-from ..errors import ProviderError
+from ..abc import Liveness, Provider, Sandbox
+from ..errors import ProviderError, SandboxDead
 
 
 @contextlib.contextmanager
@@ -24,3 +25,13 @@ def naming(operation: str, where: Provider[Any] | Sandbox) -> Iterator[None]:
         if isinstance(where, Sandbox):
             error.sandbox = where.ref.id
         raise
+
+
+def check_alive(death: asyncio.Future[Liveness]) -> None:
+    """To be called before anything is done with a sandbox whose death this future tells.
+
+    Raises:
+        SandboxDead: it is dead, with the reason.
+    """
+    if death.done():
+        raise SandboxDead(death.result().reason)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 from typing_extensions import override
 
-from ._race import settle
+from ._tasks import settle
 
 _CHUNK = 1 << 16
 _MAX_LAST_WORDS = 1 << 20

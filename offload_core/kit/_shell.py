@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from typing_extensions import override
 
@@ -12,7 +12,7 @@ from ..abc import Command, Completed, Download, Process, Sandbox, Upload
 from ..errors import DownloadFailed, ProviderError, RemoteFileMissing, SandboxDead, UploadFailed
 from ._archive import MAX_UNPACKED_BYTES, pack, unpack
 from ._launcher import KILL_SECS, kill_command, launched
-from ._race import END_SECS, race
+from ._tasks import END_SECS, race
 
 _CHUNK = 1 << 18
 _KILLS = 5
@@ -55,11 +55,7 @@ async def kill_marked(sandbox: Sandbox, command: Command) -> bool:
         async with asyncio.timeout(KILL_SECS):
             # Not launched, so not marked: if this one hangs, it is not killed by another of its kind.
             killer = await sandbox.exec(kill_command(command.mark))
-            try:
-                return (await killer.communicate()).exit.ok
-            except BaseException:
-                await killer.abandon()
-                raise
+            return (await killer.communicate()).exit.ok
     except SandboxDead:
         return True
     except (ProviderError, TimeoutError):
@@ -79,12 +75,8 @@ class ShellSandbox(Sandbox):
             except OSError as error:
                 raise UploadFailed(f"cannot read it here: {error}", operation="upload", sandbox=self.ref.id) from error
             archive.seek(0)
-            process = await self.exec(launched(Command(argv=("tar", "-xf", "-", "-C", "/"))))
-            try:
-                done = await process.communicate(iter(lambda: archive.read(_CHUNK), b""))
-            except BaseException:
-                await process.abandon()
-                raise
+            chunks = iter(lambda: archive.read(_CHUNK), b"")
+            done = await run_command(self, Command(argv=("tar", "-xf", "-", "-C", "/")), chunks)
         if not done.exit.ok:
             raise UploadFailed(f"tar: {done.exit}: {_tail(done.stderr)}", operation="upload", sandbox=self.ref.id)
 
@@ -102,12 +94,7 @@ class ShellSandbox(Sandbox):
                     raise DownloadFailed(too_big, operation="download", sandbox=self.ref.id)
                 archive.write(chunk)
 
-            process = await self.exec(launched(command))
-            try:
-                done = await process.communicate(keep=keep)
-            except BaseException:
-                await process.abandon()
-                raise
+            done = await run_command(self, command, keep=keep)
             if done.exit.code == _MISSING:
                 missing = f"no such file: {_tail(done.stderr)}"
                 raise RemoteFileMissing(missing, operation="download", sandbox=self.ref.id)
@@ -118,8 +105,16 @@ class ShellSandbox(Sandbox):
             await asyncio.to_thread(unpack, archive, files)
 
 
-async def run_command(sandbox: Sandbox, command: Command, stdin: bytes = b"") -> Completed:
+async def run_command(
+    sandbox: Sandbox,
+    command: Command,
+    stdin: bytes | Iterable[bytes] = (),
+    *,
+    keep: Callable[[bytes], object] | None = None,
+) -> Completed:
     """Run a command in a sandbox to its end and return what it wrote. For small outputs.
+
+    `stdin` and `keep` are as for `Process.communicate`.
 
     Raises:
         TimeoutError: `command.timeout` was over; the command was killed.
@@ -130,7 +125,7 @@ async def run_command(sandbox: Sandbox, command: Command, stdin: bytes = b"") ->
     process = await sandbox.exec(launched(command))
     try:
         async with asyncio.timeout(command.timeout):
-            return await process.communicate([stdin] if stdin else [])
+            return await process.communicate([stdin] if isinstance(stdin, bytes) else stdin, keep=keep)
     except BaseException:
         await process.abandon()
         raise

@@ -35,14 +35,14 @@ class Checklist:
                 reason = f"{call.excinfo.type.__name__}: {reason}"
             self._say(item, report, reason)
 
-    def _say(self, item: pytest.Item, report: pytest.TestReport, reason: str) -> None:
+    def _say(self, item: Any, report: pytest.TestReport, reason: str) -> None:
         word, color = {"passed": ("ok", "green"), "skipped": ("skipped", "yellow"), "failed": ("FAILED", "red")}[
             report.outcome
         ]
         click.echo(f"{click.style(f'{word:<8}', fg=color)}{item.name.removeprefix('test_')}", nl=False)
         click.echo(f": {reason}" if reason else "")
         if report.failed:
-            click.echo(textwrap.indent(f"The check: {_says(item)}", " " * 8))
+            click.echo(textwrap.indent(f"The check: {(item.function.__doc__ or '').strip()}", " " * 8))
             if self._verbose:
                 click.echo(textwrap.indent(report.longreprtext, " " * 8))
 
@@ -53,7 +53,3 @@ class Checklist:
         click.echo(f"\n{counts['passed']} of {sum(counts.values())} checks passed, {counts['failed']} failed{skipped}.")
         if counts["failed"] and not self._verbose:
             click.echo("With --verbose each failure has its traceback; -k NAME runs one check.")
-
-
-def _says(item: Any) -> str:
-    return (item.function.__doc__ or "").strip()

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import secrets
+import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
-from pathlib import PurePosixPath
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from attrs import evolve
 
-from ..abc import ByteStream, Command, Image, Liveness, Process, Provider, Sandbox, SandboxSpec
+from ..abc import ByteStream, Command, Completed, Image, Liveness, Process, Provider, Sandbox, SandboxSpec
 from ..kit import launched, run_command
 
 T = TypeVar("T")
+C = TypeVar("C", bound="Checks")
 
 # A process that has ended but was not reaped yet still has an id.
 ALIVE = """\
@@ -25,7 +29,6 @@ kill -0 "$1" 2>/dev/null || exit 1
 { read -r stat <"/proc/$1/stat"; } 2>/dev/null || exit 0
 case $stat in *") Z "*) exit 1 ;; esac
 """
-
 
 _A_WHILE_SECS = 0.2
 """Long enough for most calls to be in the middle of what they do. It does no harm if one is not."""
@@ -226,7 +229,45 @@ class Checks(ABC):
 
     async def alive(self, sandbox: Sandbox, pid: bytes) -> bool:
         """Whether a process runs in the sandbox."""
-        return (await run_command(sandbox, shell(ALIVE, pid.decode()))).exit.ok
+        return (await run_shell(sandbox, ALIVE, pid.decode())).exit.ok
+
+    async def over(self, sandbox: Sandbox, pids: Sequence[bytes], message: str) -> None:
+        """Wait until none of these processes runs in the sandbox."""
+
+        async def none_alive() -> bool:
+            return not any([await self.alive(sandbox, pid) for pid in pids])
+
+        await self.eventually(none_alive, message)
+
+
+def check(test: Callable[[C], Coroutine[Any, Any, None]]) -> Callable[[C], None]:
+    """A check, to be called as any other test: it runs on an event loop of its own."""
+
+    @functools.wraps(test)
+    def checked(self: C) -> None:
+        self.run(test(self))
+
+    return checked
+
+
+def in_sandbox(test: Callable[[C, Sandbox], Coroutine[Any, Any, None]]) -> Callable[[C], None]:
+    """A `check` that is handed a sandbox, which is terminated in the end."""
+
+    @functools.wraps(test)
+    async def checked(self: C) -> None:
+        async with self.sandbox() as sandbox:
+            await test(self, sandbox)
+
+    # Else pytest would take the parameter for a fixture.
+    checked.__signature__ = inspect.signature(checked, follow_wrapped=False)  # type: ignore[attr-defined]
+    return check(checked)
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    """A directory of this machine, for as long as the block runs."""
+    with tempfile.TemporaryDirectory(prefix="offload-check-") as path:
+        yield Path(path)
 
 
 def new_run() -> str:
@@ -241,14 +282,23 @@ def shell(
     return Command(argv=("/bin/sh", "-c", script, "sh", *arguments), cwd=cwd, env=env or {})
 
 
-async def drain(process: Process) -> None:
-    """Read both streams to their ends."""
+async def run_shell(sandbox: Sandbox, script: str, *arguments: str) -> Completed:
+    """Run a POSIX shell script in a sandbox to its end."""
+    return await run_command(sandbox, shell(script, *arguments))
 
-    async def read(stream: ByteStream) -> None:
-        async for _ in stream:
-            pass
 
-    await asyncio.gather(read(process.stdout), read(process.stderr))
+async def noted(sandbox: Sandbox, path: str) -> bytes:
+    """What a script has written to a file in the sandbox; nothing if it has not yet."""
+    return (await run_shell(sandbox, 'cat "$1" 2>/dev/null', path)).stdout.strip()
+
+
+async def drain(process: Process) -> list[int]:
+    """Read both streams to their ends; how many bytes each of them had."""
+
+    async def read(stream: ByteStream) -> int:
+        return sum([len(chunk) async for chunk in stream])
+
+    return list(await asyncio.gather(read(process.stdout), read(process.stderr)))
 
 
 async def read_lines(process: Process, count: int) -> list[bytes]:

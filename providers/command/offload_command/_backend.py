@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from offload_core.errors import (
     SandboxDead,
     UploadFailed,
 )
+from offload_core.kit import check_alive
 
 from ._client import Client, Clients, Died, last_words
 from ._input_check import InputCheck, Patience
@@ -79,8 +81,7 @@ class CommandBackend:
 
         Args:
             state: of the sandbox that it is on.
-            env: on top of Offload's own environment.
-            progress: called with each line that it writes.
+            env, progress: as for `Clients.run`.
 
         Raises:
             SandboxDead: it said so.
@@ -114,7 +115,7 @@ class CommandBackend:
 
         Cancelled, it is killed on this machine.
         """
-        state.check_alive()
+        check_alive(state.dead)
         values = {"sandbox_id": state.ref.id, "command": remote_line(command, state.cwd, state.env)}
         try:
             client = await self.clients.start(fill(self.options.exec_command, values), stdin=stdin)
@@ -123,7 +124,7 @@ class CommandBackend:
         state.watch(client)
         if state.dead.done():  # it died while this started
             await self.clients.tasks.finish(client.kill())
-            state.check_alive()
+            check_alive(state.dead)
         return client
 
     async def destroy(self, state: SandboxState) -> None:
@@ -135,10 +136,8 @@ class CommandBackend:
         async with state.ending:
             await state.kill_clients()  # first of all what could still start something in it
             if not state.silent and not state.destroyed:
-                try:
+                with contextlib.suppress(SandboxDead):
                     await self.run(DESTROY, fill(self.options.destroy_command, {"sandbox_id": state.ref.id}), state)
-                except SandboxDead:
-                    pass
                 state.destroyed = True
             state.made = False
             state.die("it was terminated")

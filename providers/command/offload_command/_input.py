@@ -74,11 +74,9 @@ class Input(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Send all of it. ConnectionLost: the command reads no more."""
-        ...
 
     async def close_stdin(self) -> None:
         """Send no more. Idempotent."""
-        ...
 
 
 def fed(command: Command, directory: PurePosixPath) -> Command:

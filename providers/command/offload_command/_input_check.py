@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -108,13 +109,11 @@ class InputCheck:
         """What to raise where a command's first line did not come."""
         said = b""
         ended = None
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_SECS):
                 ended = await process.wait()
                 async for chunk in process.stderr:
                     said += chunk
-        except TimeoutError:
-            pass
         how = f"it ended with {ended}" if ended else f"nothing came in {self._patience.output_secs:g} s"
         tail = last_words(said)
         return ExecFailed(

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from offload_core.abc import Command, Exit, Sandbox
 from offload_core.errors import ConnectionLost, ProviderError
-from offload_core.kit import ShellProcess, kill_marked, naming
+from offload_core.kit import ShellProcess, check_alive, kill_marked, naming
 
 from ._client import Client
 from ._input import Input
@@ -41,7 +41,7 @@ class CommandProcess(ShellProcess):
             try:
                 await self._stdin.write(data)
             except ConnectionLost:
-                self._state.check_alive()
+                check_alive(self._state.dead)
                 raise
 
     @override
@@ -55,7 +55,7 @@ class CommandProcess(ShellProcess):
         ended = await self.client.process.wait()
         await self.client.stderr.settle()
         with naming("wait", self.sandbox):
-            self._state.check_alive()
+            check_alive(self._state.dead)
         return ended
 
     @override

@@ -55,8 +55,6 @@ class CommandProvider(Provider[CommandOptions]):
         self._states: dict[str, SandboxState] = {}
         self._copies: tuple[tuple[Path, PurePosixPath], ...] = ()
 
-    # -- images ---------------------------------------------------------------------------------------------------
-
     @override
     async def prepare(self, request: PrepareRequest) -> Image | None:
         """By `prepare_command`. Without one, what is to be copied goes into each sandbox."""
@@ -82,13 +80,10 @@ class CommandProvider(Provider[CommandOptions]):
 
     def _prepare_copies(self, request: PrepareRequest) -> None:
         self._copies = (*(_copy(each, self.context) for each in self.options.copy_dirs), *request.copy)
-        missing = [str(source) for source, _ in self._copies if not source.exists()]
-        if missing:
+        if missing := [str(source) for source, _ in self._copies if not source.exists()]:
             raise PrepareFailed(f"what is to be copied into sandboxes is not there: {', '.join(missing)}")
         if request.init:
             self.context.warn("sandbox_init_cmd has no effect: there is no `prepare_command`")
-
-    # -- sandboxes ------------------------------------------------------------------------------------------------
 
     @override
     async def create(self, spec: SandboxSpec) -> CommandSandbox:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from offload_core.abc import Command, Completed, Context, Download, Liveness, Process, SandboxRef, Upload
 from offload_core.errors import SandboxDead
-from offload_core.kit import ShellSandbox, kill_marked, naming
+from offload_core.kit import ShellSandbox, check_alive, kill_marked, naming
 
 from . import _transfer
 from ._backend import DOWNLOAD, UPLOAD, CommandBackend, Step
@@ -43,13 +43,11 @@ class CommandSandbox(ShellSandbox):
             name += f"-{hashlib.sha256(self.ref.id.encode()).hexdigest()[:8]}"
         return PurePosixPath("/tmp") / f"offload-{name}"
 
-    # -- commands -------------------------------------------------------------------------------------------------
-
     @override
     async def exec(self, command: Command) -> Process:
         """The first command of a run is preceded by one that tries what `exec_command` can do."""
         with naming("exec", self):
-            self.state.check_alive()
+            check_alive(self.state.dead)
             if command.mark is None:  # what kills others needs no input, and must not wait for anything
                 return await self._start(command, stdin=False)
             if await self._backend.input.passes(self._start):
@@ -78,8 +76,6 @@ class CommandSandbox(ShellSandbox):
             await self._backend.clients.tasks.finish(process.client.kill())
             raise
 
-    # -- files ----------------------------------------------------------------------------------------------------
-
     @override
     async def upload(self, files: Sequence[Upload]) -> None:
         """By `upload_command`, if there is one and no path has a colon in it."""
@@ -99,7 +95,7 @@ class CommandSandbox(ShellSandbox):
 
     def _by(self, step: Step, paths: Sequence[PurePosixPath]) -> _transfer.Copy | None:
         """The user's own command for files of these names, if there is one that can bring them."""
-        self.state.check_alive()
+        check_alive(self.state.dead)
         template: str | None = getattr(self._backend.options, step.key)
         if template is None or not paths or not _transfer.expressible(paths):
             return None
@@ -108,8 +104,6 @@ class CommandSandbox(ShellSandbox):
             await self._backend.run(step, fill(template, {"sandbox_id": self.ref.id}, words), self.state)
 
         return copy
-
-    # -- life and death -------------------------------------------------------------------------------------------
 
     @override
     async def probe(self) -> Liveness:

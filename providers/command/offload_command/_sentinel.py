@@ -60,7 +60,7 @@ class SentinelReader(AsyncIterator[bytes]):
     """
 
     def __init__(self, pipe: PipeReader) -> None:
-        self.dead: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.dead: asyncio.Future[str] = asyncio.Future()
         self._chunks: deque[bytes] = deque()
         self._read = self._unread = 0
         self._changed = asyncio.Event()

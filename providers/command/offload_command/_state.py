@@ -9,14 +9,9 @@ from pathlib import PurePosixPath
 from attrs import define, field
 
 from offload_core.abc import Liveness, SandboxRef
-from offload_core.errors import SandboxDead
 from offload_core.kit import BackgroundTasks, settle
 
 from ._client import Client
-
-
-def _future() -> asyncio.Future[Liveness]:
-    return asyncio.get_running_loop().create_future()
 
 
 @define(eq=False)
@@ -42,7 +37,7 @@ class SandboxState:
     env: Mapping[str, str] = field(factory=dict)
     cwd: PurePosixPath | None = None
     made: bool = False
-    dead: asyncio.Future[Liveness] = field(factory=_future)
+    dead: asyncio.Future[Liveness] = field(factory=asyncio.Future)
     silent: bool = False
     destroyed: bool = False
     doubted: bool = False
@@ -71,15 +66,6 @@ class SandboxState:
         """Take note of its death. What still runs on this machine for it is killed."""
         settle(self.dead, Liveness.dead(reason))
         self._killing()
-
-    def check_alive(self) -> None:
-        """To be called before anything is done with it.
-
-        Raises:
-            SandboxDead: it is dead.
-        """
-        if self.dead.done():
-            raise SandboxDead(self.dead.result().reason)
 
     async def kill_clients(self) -> None:
         """Kill what runs on this machine for it; returns when nothing does."""

@@ -67,20 +67,18 @@ async def download(files: Sequence[Download], copy: Copy, run: Callable[[Command
     It raises whatever `copy` raises.
     """
     with tempfile.TemporaryDirectory(prefix="offload-download-") as directory:
-        arrived = [Path(directory, str(number)) for number in range(len(files))]
+        arrived = [(file, Path(directory, str(number))) for number, file in enumerate(files)]
         try:
-            await copy(pairs((str(file.source), str(path)) for file, path in zip(files, arrived, strict=True)))
+            await copy(pairs((str(file.source), str(path)) for file, path in arrived))
         except DownloadFailed as error:
             argv = ("/bin/sh", "-c", _MISSING, "offload-missing", *(str(file.source) for file in files))
             there = await run(Command(argv=argv))
             if there.exit.ok and there.stdout:
-                missing = there.stdout.decode(errors="replace").rstrip("\0").split("\0")
-                raise _missing(missing) from error
+                raise _missing(there.stdout.decode(errors="replace").rstrip("\0").split("\0")) from error
             raise
-        missing = [str(file.source) for file, path in zip(files, arrived, strict=True) if not _is_there(path)]
-        if missing:
+        if missing := [str(file.source) for file, path in arrived if not _is_there(path)]:
             raise _missing(missing)
-        await asyncio.to_thread(_hand_over, files, arrived)
+        await asyncio.to_thread(_hand_over, arrived)
 
 
 def _is_there(path: Path) -> bool:
@@ -88,15 +86,14 @@ def _is_there(path: Path) -> bool:
     return path.exists() and not path.is_symlink()
 
 
-def _hand_over(files: Sequence[Download], arrived: Sequence[Path]) -> None:
+def _hand_over(arrived: Sequence[tuple[Download, Path]]) -> None:
     with tempfile.TemporaryFile() as archive:
         try:
-            pack([Upload(path, PurePosixPath("/", path.name)) for path in arrived], archive)
+            pack([Upload(path, PurePosixPath("/", path.name)) for _, path in arrived], archive)
         except OSError as error:
             raise DownloadFailed(f"what `download_command` brought cannot be read: {error}") from error
         archive.seek(0)
-        wanted = zip(files, arrived, strict=True)
-        unpack(archive, [Download(PurePosixPath("/", path.name), file.target) for file, path in wanted])
+        unpack(archive, [Download(PurePosixPath("/", path.name), file.target) for file, path in arrived])
 
 
 def _missing(paths: Sequence[str]) -> RemoteFileMissing:

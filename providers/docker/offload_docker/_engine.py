@@ -15,9 +15,7 @@ class Engine(Connection):
     """One Docker Engine, from the first call to `aclose`.
 
     Args:
-        address: where it is.
-        connections: how many connections to keep: what runs at the same time.
-        hello_secs: how long it may take to say that it is there.
+        address, connections, hello_secs: as for `Connection`.
         memory_gb: the limit of the containers that are made there, for the wording of their deaths.
 
     Attributes:

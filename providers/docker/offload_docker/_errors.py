@@ -21,6 +21,8 @@ from offload_core.errors import (
 RAISED = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError, json.JSONDecodeError)
 """Everything that a call through docker-py fails with."""
 
+_BY_STATUS: dict[int | None, type[ProviderError]] = {401: AuthenticationFailed, 404: NotFound, 429: CapacityExhausted}
+
 
 def translated(error: Exception, engine: str, otherwise: type[ProviderError]) -> ProviderError:
     """The error of a call to an engine as one of the contract; `otherwise` for what has no class of its own.
@@ -35,12 +37,8 @@ def translated(error: Exception, engine: str, otherwise: type[ProviderError]) ->
     status = error.status_code
     if _of_a_dead_container(status, said):
         return SandboxDead(f"gone: {said}")
-    if status == 404:
-        return NotFound(said)
-    if status == 401:
-        return AuthenticationFailed(said)
-    if status == 429:
-        return CapacityExhausted(said)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status](said)
     return otherwise(f"the engine at {engine} answers {status}: {said}")
 
 

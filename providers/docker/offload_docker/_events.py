@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +13,7 @@ from docker.errors import DockerException
 from docker.types import CancellableStream
 
 from offload_core.abc import Liveness
-from offload_core.errors import ConnectionLost, SandboxDead
+from offload_core.errors import ConnectionLost
 from offload_core.kit import settle
 
 from ._connection import Connection
@@ -40,9 +42,9 @@ class Events:
     def __init__(self, connection: Connection, memory_gb: float | None) -> None:
         self.memory_gb = memory_gb
         self._connection = connection
-        self._deaths: dict[str, asyncio.Future[Liveness]] = {}
-        self._exits: dict[str, asyncio.Future[int]] = {}
-        self._shortages: dict[str, float] = {}
+        self._deaths: defaultdict[str, asyncio.Future[Liveness]] = defaultdict(asyncio.Future)
+        self._exits: defaultdict[str, asyncio.Future[int]] = defaultdict(asyncio.Future)
+        self._shortages: defaultdict[str, float] = defaultdict(lambda: -math.inf)  # when its memory ran out
         self._shortage = asyncio.Event()  # set for those who wait now, and cleared at once
         self._connecting: asyncio.Task[asyncio.Future[None]] | None = None
         self._stream: CancellableStream[Any] | None = None
@@ -78,8 +80,6 @@ class Events:
 
     def death(self, id: str) -> asyncio.Future[Liveness]:
         """Done when a container is known to be dead. Shared: not to be cancelled."""
-        if id not in self._deaths:
-            self._deaths[id] = asyncio.get_running_loop().create_future()
         return self._deaths[id]
 
     def died(self, id: str, why: Liveness) -> Liveness:
@@ -88,16 +88,8 @@ class Events:
         settle(death, why)
         return death.result()
 
-    def check_alive(self, id: str) -> None:
-        """Raise SandboxDead if a container is known to be dead."""
-        death = self.death(id)
-        if death.done():
-            raise SandboxDead(death.result().reason)
-
     def exit(self, exec_id: str) -> asyncio.Future[int]:
         """Gets the exit code of a command that is about to be started. Shared: not to be cancelled."""
-        if exec_id not in self._exits:
-            self._exits[exec_id] = asyncio.get_running_loop().create_future()
         return self._exits[exec_id]
 
     def forget(self, exec_id: str) -> None:
@@ -111,12 +103,9 @@ class Events:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while self._ran_short_at(id) < since:
+                while self._shortages[id] < since:
                     await self._shortage.wait()
-        return self._ran_short_at(id) >= since
-
-    def _ran_short_at(self, id: str) -> float:
-        return self._shortages.get(id, float("-inf"))
+        return self._shortages[id] >= since
 
     async def _connect(self) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
@@ -150,7 +139,7 @@ class Events:
             case "die":
                 code = int(attributes["exitCode"])
                 now = asyncio.get_running_loop().time()
-                short = code == KILLED and now - self._ran_short_at(id) < _RECENT_SECS
+                short = code == KILLED and now - self._shortages[id] < _RECENT_SECS
                 self.died(id, dead(code, out_of_memory=short, memory_gb=self.memory_gb))
             case "destroy":
                 self.died(id, Liveness.dead("removed"))

@@ -23,11 +23,11 @@ from docker.utils.build import exclude_paths
 
 from offload_core.abc import PrepareRequest
 from offload_core.errors import AuthenticationFailed, ConnectionLost, CreateFailed, NotFound, PrepareFailed
+from offload_core.kit import CACHES, portable
 
 from ._options import DockerOptions
 
 _LAST_LINES = 20
-_CACHES = ("**/__pycache__", "**/.pytest_cache", "**/.mypy_cache", "**/.ruff_cache")  # they change in every run
 _CONTENT = "content"
 
 
@@ -36,8 +36,6 @@ class Recipe:
     """What the image of a run is to be made from.
 
     Args:
-        options: the `[provider]` table.
-        request: the run's.
         root: the project's root in a sandbox.
         labels: of what is built.
         stop: set when nobody waits for it any more.
@@ -104,7 +102,8 @@ class Recipe:
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for path in _files(tree, _patterns(self.request, tree), name):
                 if not path == name == _DOCKERFILE:
-                    _add(tar, tree / path, path)
+                    with contextlib.suppress(FileNotFoundError):  # it has gone since it was listed
+                        tar.add(tree / path, path, recursive=False)
             if name == _DOCKERFILE:
                 _add_text(tar, name, dockerfile.read_text("utf-8"))
 
@@ -212,7 +211,9 @@ class Layers:
                 directory.type, directory.mode = tarfile.DIRTYPE, 0o755
                 tar.addfile(directory)
                 for path in paths:
-                    _add(tar, source / path, f"{number}/{path or _CONTENT}", _anonymous)
+                    with contextlib.suppress(FileNotFoundError):  # it has gone since it was listed
+                        name = f"{number}/{path or _CONTENT}"
+                        tar.add(source / path, name, recursive=False, filter=_anonymous)
 
 
 _DOCKERFILE = ".offload-dockerfile"
@@ -231,17 +232,6 @@ def _files(tree: Path, ignored: Iterable[str], dockerfile: str, looks: int = 3) 
     return _files(tree, patterns, dockerfile, looks - 1)
 
 
-def _add(
-    tar: tarfile.TarFile,
-    path: Path,
-    name: str,
-    change: Callable[[tarfile.TarInfo], tarfile.TarInfo | None] | None = None,
-) -> None:
-    """Add one file, or a directory without what is in it, unless it has gone since it was listed."""
-    with contextlib.suppress(FileNotFoundError):
-        tar.add(path, name, recursive=False, filter=change)
-
-
 def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
     content = text.encode()
     info = tarfile.TarInfo(name)
@@ -251,11 +241,8 @@ def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
 
 def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """Without what would make the same content another layer on another machine; sockets and devices not at all."""
-    if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
-        return None
-    info.uid = info.gid = info.mtime = 0
-    info.uname = info.gname = ""
-    return info
+    info.mtime = 0
+    return portable(info)
 
 
 def _patterns(request: PrepareRequest, tree: Path) -> Iterator[str]:
@@ -265,7 +252,7 @@ def _patterns(request: PrepareRequest, tree: Path) -> Iterator[str]:
         for line in file.read_text("utf-8", errors="surrogateescape").splitlines():
             if (pattern := line.strip()) and not pattern.startswith("#"):
                 yield pattern
-    yield from _CACHES
+    yield from (f"**/{name}" for name in CACHES)
     for path in request.exclude:
         inside = os.path.relpath(request.context / path, tree)
         if not inside.startswith(".."):

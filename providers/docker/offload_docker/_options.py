@@ -8,14 +8,7 @@ from typing import Any, Literal
 from attrs import frozen
 from attrs.validators import gt, optional
 
-from offload_core.abc import key
-
-
-def _local_and_remote(options: Any, attribute: Any, values: tuple[str, ...]) -> None:
-    for value in values:
-        local, _, remote = value.partition(":")
-        if not (local and remote):
-            raise ValueError(f"{attribute.name}: {value!r} is not of the form LOCAL:REMOTE")
+from offload_core.abc import key, local_and_remote
 
 
 def _one_source(options: DockerOptions, attribute: Any, value: str | None) -> None:
@@ -38,7 +31,7 @@ class DockerOptions:
         False, "Put the working tree into the image at `sandbox_project_root`; `.dockerignore` is honoured."
     )
     copy_dirs: tuple[str, ...] = key(
-        (), "More files and directories to put into the image, as LOCAL:REMOTE.", validator=_local_and_remote
+        (), "More files and directories to put into the image, as LOCAL:REMOTE.", validator=local_and_remote
     )
     env: Mapping[str, str] = key({}, "Variables for everything that runs in the containers.")
     cpu_cores: float | None = key(

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from offload_core.abc import AsyncResource, Command, Exit, Sandbox
 from offload_core.errors import ConnectionLost, NotFound, ProviderError, SandboxDead
-from offload_core.kit import BackgroundTasks, ShellProcess, naming
+from offload_core.kit import BackgroundTasks, ShellProcess, check_alive, naming
 
 from ._death import KILLED, no_memory
 from ._engine import Engine
@@ -143,7 +143,7 @@ class DockerProcess(ShellProcess, AsyncResource):
         self._turn = asyncio.Lock()
         self._closed = self._killed = False
         self._reading = asyncio.ensure_future(in_thread(self._read))
-        self._reading.add_done_callback(self._output_ended)
+        self._reading.add_done_callback(lambda _: self._output_ended())
         self._ended = BackgroundTasks().start(self._end(), name=f"end of exec {exec_id[:12]}")
         for half in (self._reading, self._ended):
             half.add_done_callback(self._close)
@@ -157,7 +157,7 @@ class DockerProcess(ShellProcess, AsyncResource):
                 if number in streams:
                     streams[number].put(data)
 
-    def _output_ended(self, reading: asyncio.Future[None]) -> None:
+    def _output_ended(self) -> None:
         self.stdout.end()
         self.stderr.end()
 
@@ -175,7 +175,7 @@ class DockerProcess(ShellProcess, AsyncResource):
                         raise BrokenPipeError
                     await in_thread(lambda: self._attached.write(data))
                 except OSError as error:
-                    self._events.check_alive(self.sandbox.ref.id)
+                    check_alive(self._events.death(self.sandbox.ref.id))
                     raise ConnectionLost("its standard input is closed") from error
 
     @override
@@ -202,7 +202,7 @@ class DockerProcess(ShellProcess, AsyncResource):
     async def aclose(self) -> None:
         """Give up the connection. The command is not touched."""
         self._attached.shut()
-        self._output_ended(self._reading)
+        self._output_ended()
         self._ended.cancel()
         await asyncio.wait({self._ended, self._reading})
 
@@ -233,12 +233,12 @@ class DockerProcess(ShellProcess, AsyncResource):
     async def _exit_code(self) -> int | None:
         """Ask the engine for it; None while the command runs."""
         id = self.sandbox.ref.id
-        self._events.check_alive(id)
+        check_alive(self._events.death(id))
         try:
             told = await self._engine.call(lambda client: client.exec_inspect(self._exec_id))
         except NotFound as error:
             await self.sandbox.probe()
-            self._events.check_alive(id)
+            check_alive(self._events.death(id))
             raise ConnectionLost(f"the engine has forgotten the command: {error.message}") from error
         return None if told["Running"] else told["ExitCode"]
 
@@ -253,5 +253,5 @@ class DockerProcess(ShellProcess, AsyncResource):
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             short.cancel()
-        self._events.check_alive(id)
+        check_alive(self._events.death(id))
         return Exit(code, reason=no_memory(self._events.memory_gb) if code == KILLED and short.result() else "")

@@ -49,8 +49,6 @@ class DockerProvider(Provider[DockerOptions]):
     """Sandboxes that are containers, spread over one engine or several.
 
     Args:
-        options: the `[provider]` table.
-        context: of the run.
         hello_secs: how long an engine may take to say that it is there.
         list_secs: how long it may take to list containers: the last look of a run may take 10.
     """

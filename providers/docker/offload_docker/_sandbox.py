@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from offload_core.abc import Command, Context, Liveness, SandboxRef
 from offload_core.errors import ConnectionLost, ExecFailed, NotFound, ProviderError, SandboxDead
-from offload_core.kit import ShellSandbox, naming
+from offload_core.kit import ShellSandbox, check_alive, naming
 
 from ._death import inspected
 from ._engine import Engine
@@ -25,7 +25,7 @@ class DockerSandbox(ShellSandbox):
     @override
     async def exec(self, command: Command) -> DockerProcess:
         with naming("exec", self):
-            self.engine.events.check_alive(self.ref.id)
+            check_alive(self.engine.events.death(self.ref.id))
             return await self.engine.tasks.make(self._exec(command), DockerProcess.abandon)
 
     async def _exec(self, command: Command) -> DockerProcess:
@@ -85,9 +85,7 @@ class DockerSandbox(ShellSandbox):
         with naming("terminate", self):
             try:
                 await self.engine.call(lambda client: client.remove_container(self.ref.id, v=True, force=True))
-            except (NotFound, SandboxDead):
-                pass
             except ProviderError as error:
-                if not removing(error):
+                if not (isinstance(error, (NotFound, SandboxDead)) or removing(error)):
                     raise
         self.engine.events.died(self.ref.id, Liveness.dead("terminated"))

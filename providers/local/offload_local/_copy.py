@@ -13,14 +13,12 @@ import pathspec
 from attrs import frozen
 
 from offload_core.errors import CreateFailed
+from offload_core.kit import CACHES
 
 from ._files import Stopped
 
 _WELL_KNOWN = frozenset({".venv", "venv", "node_modules", ".tox", ".nox", "target"})
 """What is linked where git cannot tell what is ignored."""
-
-_CACHES = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
-"""Neither copied nor linked: each sandbox fills its own."""
 
 
 @frozen
@@ -63,7 +61,7 @@ class Copier:
                     raise Stopped
                 inside = relative / entry.name
                 directory = entry.is_dir(follow_symlinks=False)
-                if entry.name in _CACHES or self.excluded.match_file(f"{inside}/" if directory else str(inside)):
+                if entry.name in CACHES or self.excluded.match_file(f"{inside}/" if directory else str(inside)):
                     continue
                 try:
                     if directory and not relative.parts and entry.name in self.linked:

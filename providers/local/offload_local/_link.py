@@ -55,11 +55,10 @@ def start(environment: Mapping[str, str], directory: Path, lifetime: float, open
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-    except BlockingIOError as error:
-        ours.close()
-        raise CapacityExhausted(f"cannot start a process: {error.strerror}") from error
     except OSError as error:
         ours.close()
+        if isinstance(error, BlockingIOError):
+            raise CapacityExhausted(f"cannot start a process: {error.strerror}") from error
         raise CreateFailed(f"cannot start {sys.executable}: {error.strerror}") from error
     return Link(process, ours, log)
 
@@ -76,10 +75,8 @@ class Exec:
 
     id: str
     pid: int = 0
-    started: asyncio.Future[ExecFailed | SandboxDead | None] = field(
-        factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    exited: asyncio.Future[Exit | None] = field(factory=lambda: asyncio.get_running_loop().create_future())
+    started: asyncio.Future[ExecFailed | SandboxDead | None] = field(factory=asyncio.Future)
+    exited: asyncio.Future[Exit | None] = field(factory=asyncio.Future)
     killed: asyncio.Future[list[int]] | None = None
 
 
@@ -100,8 +97,8 @@ class Link:
         self.sessions: set[int] = set()
         self._channel = channel
         self._loop = asyncio.get_running_loop()
-        self.ready: asyncio.Future[None] = self._loop.create_future()
-        self.gone: asyncio.Future[Liveness] = self._loop.create_future()
+        self.ready: asyncio.Future[None] = asyncio.Future()
+        self.gone: asyncio.Future[Liveness] = asyncio.Future()
         self._last_words = ""
         self._execs: dict[str, Exec] = {}
         self._inbox = bytearray()
@@ -146,7 +143,7 @@ class Link:
         if self.gone.done():
             return []
         if running.killed is None or running.killed.done():
-            running.killed = self._loop.create_future()
+            running.killed = asyncio.Future()
             self._execs[running.id] = running
             self._send(("kill", running.id))
         return await asyncio.shield(running.killed)
@@ -158,11 +155,6 @@ class Link:
     def dead(self) -> SandboxDead:
         """The error for an operation that came too late. Only when `gone` is done."""
         return SandboxDead(self.gone.result().reason)
-
-    def check_alive(self) -> None:
-        """Raise SandboxDead if the supervisor has ended."""
-        if self.gone.done():
-            raise self.dead()
 
     def _send(self, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
         if self.gone.done():

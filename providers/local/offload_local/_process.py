@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from offload_core.abc import Command, Exit, Sandbox
 from offload_core.errors import ConnectionLost
-from offload_core.kit import PipedProcess, Pipes, naming
+from offload_core.kit import PipedProcess, Pipes, check_alive, naming
 
 from ._link import Exec, Link
 
@@ -28,7 +28,7 @@ class LocalProcess(PipedProcess):
             try:
                 await super().write(data)
             except ConnectionLost:
-                self._link.check_alive()
+                check_alive(self._link.gone)
                 raise
 
     @override

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from offload_core.abc import EXEC_MARK, Command, Context, Download, Liveness, Process, Sandbox, SandboxRef, Upload
 from offload_core.errors import ExecFailed, ProviderError
-from offload_core.kit import naming, open_pipes, without_launcher
+from offload_core.kit import check_alive, naming, open_pipes, without_launcher
 
 from ._files import copy_in, copy_out, in_thread
 from ._host import Host
@@ -54,7 +54,7 @@ class LocalSandbox(Sandbox):
             if self._instance is None:
                 raise ExecFailed("only the process that made it can run commands in it")
             link = self._instance.link
-            link.check_alive()
+            check_alive(link.gone)
             command = without_launcher(command)
             argv, cwd, env = self._encoded(command, self._instance.cwd)
             id = secrets.token_hex(8)
@@ -91,16 +91,16 @@ class LocalSandbox(Sandbox):
             if self._instance is None:
                 return await in_thread(work)
             link = self._instance.link
-            link.check_alive()
+            check_alive(link.gone)
             try:
                 await in_thread(work)
             except ProviderError:
-                link.check_alive()
+                check_alive(link.gone)
                 raise
             finally:
                 if link.gone.done():  # the copying may have made the directory again, after its removal
                     await asyncio.to_thread(remove_directory, self._instance.directory)
-            link.check_alive()
+            check_alive(link.gone)
 
     @override
     async def probe(self) -> Liveness:

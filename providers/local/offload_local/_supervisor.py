@@ -88,8 +88,6 @@ class Supervisor:
                     else:
                         return self.end("terminated")
 
-    # -- the channel
-
     def receive(self) -> Iterator[tuple[Any, ...]] | None:
         """The messages that are complete; None at the end of the stream."""
         try:
@@ -119,8 +117,6 @@ class Supervisor:
             return set(os.read(self.woken, 1 << 16))
         except BlockingIOError:
             return set()
-
-    # -- commands
 
     def exec(self, id: str, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes]) -> None:
         """Start a command on the three descriptors that came with the message."""
@@ -180,8 +176,6 @@ class Supervisor:
             if id := self.running.pop(pid, None):
                 code = os.waitstatus_to_exitcode(status)
                 self.report("exited", id, code if code >= 0 else None, -code if code < 0 else None)
-
-    # -- killing
 
     def kill(self, id: str) -> None:
         """Kill everything that one command started, also what left its session or lost its parent."""

@@ -32,23 +32,15 @@ from offload_core.errors import (
 from offload_core.kit import naming
 
 # In this order: the first that fits counts.
-_MEANING: tuple[tuple[type[BaseException], type[ProviderError]], ...] = (
-    (modal_errors.AuthError, AuthenticationFailed),
-    (modal_errors.PermissionDeniedError, AuthenticationFailed),
-    (modal_errors.ResourceExhaustedError, CapacityExhausted),
-    (modal_errors.NotFoundError, NotFound),
-    (modal_errors.SandboxTimeoutError, SandboxDead),
-    (modal_errors.SandboxTerminatedError, SandboxDead),
-    (modal_errors.TimeoutError, OperationTimedOut),
-    (modal_errors.ServiceError, ConnectionLost),
-    (modal_errors.InternalError, ConnectionLost),
-    (modal_errors.InternalFailure, ConnectionLost),
-    (modal_errors.ConnectionError, ConnectionLost),
-    (modal_errors.ClientClosed, ConnectionLost),
-    (grpclib.exceptions.StreamTerminatedError, ConnectionLost),
-    (grpclib.exceptions.ProtocolError, ConnectionLost),
-    (TimeoutError, OperationTimedOut),  # a kind of OSError
-    (OSError, ConnectionLost),
+_MEANING: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError]], ...] = (
+    ((modal_errors.AuthError, modal_errors.PermissionDeniedError), AuthenticationFailed),
+    ((modal_errors.ResourceExhaustedError,), CapacityExhausted),
+    ((modal_errors.NotFoundError,), NotFound),
+    ((modal_errors.SandboxTimeoutError, modal_errors.SandboxTerminatedError), SandboxDead),
+    ((modal_errors.TimeoutError, TimeoutError), OperationTimedOut),
+    ((modal_errors.ServiceError, modal_errors.InternalError, modal_errors.InternalFailure), ConnectionLost),
+    ((modal_errors.ConnectionError, modal_errors.ClientClosed), ConnectionLost),
+    ((grpclib.exceptions.StreamTerminatedError, grpclib.exceptions.ProtocolError, OSError), ConnectionLost),
 )
 
 _BY_STATUS: dict[grpclib.Status, type[ProviderError]] = {
@@ -112,8 +104,8 @@ def is_refusal(error: BaseException | None) -> bool:
 
 
 def _kind(error: BaseException) -> type[ProviderError] | None:
-    for cls, meaning in _MEANING:
-        if isinstance(error, cls):
+    for classes, meaning in _MEANING:
+        if isinstance(error, classes):
             return meaning
     if isinstance(error, grpclib.GRPCError) and not isinstance(error, modal_errors.Error):
         return _BY_STATUS.get(error.status)

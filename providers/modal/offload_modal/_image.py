@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import modal
 from attrs import frozen
@@ -15,21 +17,18 @@ from modal import exception as modal_errors
 
 from offload_core.abc import Context, Image, PrepareRequest
 from offload_core.errors import PrepareFailed
+from offload_core.kit import CACHES
 
 from ._backend import ModalBackend
 from ._dockerfile import single_stage
 from ._options import ModalOptions
 
 _IMAGE_ID = re.compile(r"im-\w+")
-_DEFAULT_PYTHON_PACKAGES = ("pytest",)
 _LOG_LINES = 40
 _LOG_SECS = 10.0
 
-_CACHES = ("**/__pycache__", "**/.pytest_cache", "**/.mypy_cache", "**/.ruff_cache")
-"""Never copied: they change while tests are listed, beside the build, and each change would make a new layer."""
-
 _OUTPUT_LOCK = ".offload.lock"
-"""Stands in a directory that Offload writes its results to, which is never copied either."""
+"""Stands in a directory that Offload writes its results to, which is never copied."""
 
 _OUTPUT = (_OUTPUT_LOCK, ".offload-files", "events*.jsonl", "summary.json", "logs")
 """What of that is left out where the directory is the one that is copied."""
@@ -108,10 +107,7 @@ def _base(options: ModalOptions, request: PrepareRequest, context: Context) -> S
     version = options.python_version
     return [
         Layer("the default image", lambda _: modal.Image.debian_slim(version, force_build=fresh)),
-        Layer(
-            f"pip install {' '.join(_DEFAULT_PYTHON_PACKAGES)}",
-            lambda base: base.pip_install(*_DEFAULT_PYTHON_PACKAGES, force_build=fresh),
-        ),
+        Layer("pip install pytest", lambda base: base.pip_install("pytest", force_build=fresh)),
     ]
 
 
@@ -126,23 +122,13 @@ def _from_dockerfile(path: Path, context: Path, *, fresh: bool) -> Sequence[Laye
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PrepareFailed(f"cannot read the Dockerfile {path}: {error}") from error
-    ignored = _ignored(context, path)
+    how: dict[str, Any] = {"context_dir": context, "ignore": _ignored(context, path), "force_build": fresh}
     stage = single_stage(text)
     if stage is None:
-        return [
-            Layer(
-                str(path),
-                lambda _: modal.Image.from_dockerfile(path, context_dir=context, ignore=ignored, force_build=fresh),
-            )
-        ]
+        return [Layer(str(path), lambda _: modal.Image.from_dockerfile(path, **how))]
 
     def layer(lines: tuple[str, ...]) -> Layer:
-        return Layer(
-            lines[-1],
-            lambda base: base.dockerfile_commands(
-                "\n".join(lines).split("\n"), context_dir=context, ignore=ignored, force_build=fresh
-            ),
-        )
+        return Layer(lines[-1], lambda base: base.dockerfile_commands("\n".join(lines).split("\n"), **how))
 
     return [_named(stage.base, None, fresh=fresh), *map(layer, stage.layers)]
 
@@ -161,7 +147,8 @@ def _never(tree: Path) -> Sequence[str]:
     """Patterns of what is not copied from a tree, whatever else is said."""
     depths = ("", "*/", "*/*/", "*/*/*/")
     outputs = [lock.parent.relative_to(tree) for depth in depths for lock in tree.glob(f"{depth}{_OUTPUT_LOCK}")]
-    return [*_CACHES, *(pattern for path in outputs for pattern in ([str(path)] if path.parts else _OUTPUT))]
+    caches = [f"**/{name}" for name in CACHES]
+    return [*caches, *(pattern for path in outputs for pattern in ([str(path)] if path.parts else _OUTPUT))]
 
 
 def _pairs(options: ModalOptions, request: PrepareRequest, root: PurePosixPath) -> Sequence[tuple[Path, PurePosixPath]]:
@@ -181,8 +168,7 @@ def _copy(source: Path, target: PurePosixPath) -> Layer:
 
 def _directory(source: Path, target: PurePosixPath, ignored: Callable[[Path], bool]) -> Layer:
     return Layer(
-        f"copy {source} to {target}",
-        lambda base: base.add_local_dir(source, str(target), copy=True, ignore=ignored),
+        f"copy {source} to {target}", lambda base: base.add_local_dir(source, str(target), copy=True, ignore=ignored)
     )
 
 
@@ -195,19 +181,15 @@ def _run(command: str, root: PurePosixPath, *, fresh: bool) -> Layer:
 
 
 async def _failed(layer: Layer, image: modal.Image, error: Exception) -> PrepareFailed:
-    said = str(error).strip()
     lines = (await _last_lines(image)) if isinstance(error, modal_errors.RemoteError) else []
-    text = "\n".join([f"{layer.name}: {said}", *lines])
-    return PrepareFailed(text)
+    return PrepareFailed("\n".join([f"{layer.name}: {str(error).strip()}", *lines]))
 
 
 async def _last_lines(image: modal.Image) -> list[str]:
     """The end of a failed build's log, if Modal has it."""
     text = ""
-    try:
+    with contextlib.suppress(Exception):  # the failure itself is known without it
         async with asyncio.timeout(_LOG_SECS):
             async for entry in image.logs.tail.aio(_LOG_LINES):
                 text += str(getattr(entry, "message", entry))
-    except Exception:  # the failure itself is known without it
-        pass
     return text.strip().splitlines()[-_LOG_LINES:]

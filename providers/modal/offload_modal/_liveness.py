@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from modal import Sandbox as ModalHandle, exception as modal_errors
+from modal import Sandbox as ModalHandle
 
 from offload_core.abc import Liveness
 from offload_core.errors import ConnectionLost, NotFound, OperationTimedOut, ProviderError, SandboxDead
-from offload_core.kit import BackgroundTasks, race
+from offload_core.kit import BackgroundTasks, check_alive, race
 
 from ._errors import translated
 
@@ -72,20 +73,6 @@ def _result(handle: ModalHandle) -> tuple[str, str]:
         return "", ""
 
 
-async def pushed(handle: ModalHandle) -> Liveness:
-    """Return when Modal says that the sandbox has ended: a long poll, again and again.
-
-    It raises what the SDK raises when Modal cannot be reached.
-    """
-    try:
-        await handle.wait.aio(raise_on_termination=False)
-    except modal_errors.SandboxTimeoutError:
-        return dead(handle, handle.returncode)
-    except modal_errors.NotFoundError:
-        return unknown_to_modal()
-    return dead(handle, handle.returncode)
-
-
 class Death:
     """The death of one sandbox: `gone` gets the reason as soon as it is known, from whatever source.
 
@@ -96,7 +83,6 @@ class Death:
         patience: how many seconds a worker that lost the sandbox waits for Modal's word on it.
 
     Attributes:
-        gone: see above.
         silence: why nothing is known though Modal calls it alive: its worker does not answer, or knows it no more.
     """
 
@@ -107,7 +93,7 @@ class Death:
         look: Callable[[], Coroutine[Any, Any, Liveness]],
         patience: float,
     ) -> None:
-        self.gone: asyncio.Future[Liveness] = asyncio.get_running_loop().create_future()
+        self.gone: asyncio.Future[Liveness] = asyncio.Future()
         self._tasks = tasks
         self._watch = watch
         self._look = look
@@ -145,8 +131,7 @@ class Death:
         """
         task = await race(call, self.watched(), within=within)
         if task is None:
-            if self.gone.done():
-                raise self.error()
+            check_alive(self.gone)
             raise OperationTimedOut(f"no answer in {within:g} s")
         if task.cancelled():
             raise ConnectionLost("the SDK gave it up")
@@ -161,11 +146,9 @@ class Death:
     async def explained(self, error: BaseException, operation: str) -> ProviderError:
         """What an error of the SDK means: first of all, whether the sandbox is dead."""
         if not self.gone.done():
-            try:
+            with contextlib.suppress(Exception):  # nothing was learned
                 async with asyncio.timeout(_LOOK_SECS):
                     self.heard(await self._look())
-            except Exception:
-                pass  # nothing was learned
         if self.gone.done():
             return self.error()
         meaning = translated(error, operation)

@@ -8,17 +8,10 @@ from typing import Any
 from attrs import frozen
 from attrs.validators import ge, gt, optional
 
-from offload_core.abc import key
+from offload_core.abc import key, local_and_remote
 
 PRICE_PER_CPU_SECOND = 0.00003942
 """What Modal's price list asks for one second of one core of a sandbox, in USD."""
-
-
-def _copy_dirs(instance: Any, attribute: Any, value: tuple[str, ...]) -> None:
-    for pair in value:
-        local, _, remote = pair.partition(":")
-        if not (local and remote):
-            raise ValueError(f"{attribute.name}: {pair!r} is not of the form LOCAL:REMOTE")
 
 
 @frozen(kw_only=True)
@@ -35,7 +28,7 @@ class ModalOptions:
         None, "Python of the default image, or one to add to `image`; by default this machine's, or none added."
     )
     include_cwd: bool = key(False, "Copy the project into the image, without what `.dockerignore` names.")
-    copy_dirs: tuple[str, ...] = key((), "More to copy into the image, as `LOCAL:REMOTE`.", validator=_copy_dirs)
+    copy_dirs: tuple[str, ...] = key((), "More to copy into the image, as `LOCAL:REMOTE`.", validator=local_and_remote)
     env: Mapping[str, str] = key({}, "Variables for every command.")
     secrets: tuple[str, ...] = key((), "Names of secrets at Modal whose variables every command gets.")
     cpu_cores: float = key(0.125, "Cores that are reserved for each sandbox.", validator=gt(0))

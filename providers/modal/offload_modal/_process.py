@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -45,7 +46,7 @@ class ModalProcess(ShellProcess):
         self._turn = asyncio.Lock()
         self._closed = False
         self.trouble: ProviderError | None = None
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lost: asyncio.Future[None] = asyncio.Future()
         self._ended = self.tasks.start(self._observe(), f"end of a command in {sandbox.ref.id}")
         self.stdout = OutputStream(self, inner.stdout)
         self.stderr = OutputStream(self, inner.stderr)
@@ -82,10 +83,8 @@ class ModalProcess(ShellProcess):
                 return
             self._closed = True
             self._inner.stdin.write_eof()
-            try:
+            with contextlib.suppress(ProviderError):  # what it means for the process, its end tells
                 await self.death.race(self._inner.stdin.drain.aio(), "close_stdin", _CLOSE_SECS)
-            except ProviderError:
-                pass  # nothing is left to do; what it means for the process, its end tells
 
     @override
     async def wait(self) -> Exit:
@@ -172,10 +171,7 @@ class OutputStream(AsyncIterator[bytes]):
     async def _read(self) -> bytes:
         if self._chunks is None:
             self._chunks = aiter(self._stream)
-        try:
-            return await anext(self._chunks)
-        except StopAsyncIteration:
-            return b""
+        return await anext(self._chunks, b"")
 
     async def _broken(self, error: BaseException) -> None:
         death = self._process.death

@@ -62,8 +62,6 @@ class ModalProvider(Provider[ModalOptions]):
         self._creations = BackgroundTasks()
         self._sandboxes: dict[str, ModalSandbox] = {}
 
-    # -- images ------------------------------------------------------------------------------------------------------
-
     @override
     async def prepare(self, request: PrepareRequest) -> Image | None:
         with translating("prepare", self):
@@ -76,8 +74,6 @@ class ModalProvider(Provider[ModalOptions]):
             await known.build.aio(await self._backend.app())
             return True
         return False
-
-    # -- sandboxes ---------------------------------------------------------------------------------------------------
 
     @override
     async def create(self, spec: SandboxSpec) -> ModalSandbox:
@@ -170,8 +166,6 @@ class ModalProvider(Provider[ModalOptions]):
         others = await super().probe_many([ref for ref in refs if ref.id not in living])
         alive = {ref: self.attach(ref).death.seen(Liveness.alive()) for ref in refs if ref.id in living}
         return {**alive, **others}
-
-    # -- the rest ----------------------------------------------------------------------------------------------------
 
     @override
     def is_retryable(self, error: ProviderError) -> bool:

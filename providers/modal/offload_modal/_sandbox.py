@@ -14,7 +14,7 @@ from offload_core.kit import ShellSandbox, naming
 
 from ._backend import ModalBackend
 from ._errors import translating
-from ._liveness import Death, dead, pushed, state_of, unknown_to_modal
+from ._liveness import Death, dead, state_of, unknown_to_modal
 from ._process import ModalProcess
 
 _EXEC_SECS = 60.0
@@ -83,7 +83,10 @@ class ModalSandbox(ShellSandbox):
         async with self._backend.pushes:
             while True:
                 try:
-                    return await pushed(await self.handle())
+                    handle = await self.handle()
+                    with contextlib.suppress(modal_errors.SandboxTimeoutError):
+                        await handle.wait.aio(raise_on_termination=False)  # a long poll, again and again
+                    return dead(handle, handle.returncode)
                 except modal_errors.NotFoundError:
                     return unknown_to_modal()
                 except Exception:  # the push is lost, not the sandbox; whoever probes hears of it

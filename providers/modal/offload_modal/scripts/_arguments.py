@@ -7,7 +7,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +51,24 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     whole = argparse.ArgumentParser(prog="modal_sandbox.py", description=main.__doc__)
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    _prepare(commands.add_parser("prepare", help="build the image; its id is the last line of the output"))
-    _create(commands.add_parser("create", help="make a sandbox; prints its id"))
-    exec_ = commands.add_parser("exec", help="run a shell command in a sandbox, with its streams and exit code")
+
+    def command(name: str, help: str, run: Callable[[argparse.Namespace], object]) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help)
+        added.set_defaults(command=run)
+        return added
+
+    _prepare(command("prepare", "build the image; its id is the last line of the output", _commands.prepare))
+    _create(command("create", "make a sandbox; prints its id", _commands.create))
+    exec_ = command("exec", "run a shell command in a sandbox, with its streams and exit code", _commands.exec_)
     exec_.add_argument("id")
     exec_.add_argument("line", metavar="COMMAND")
-    exec_.set_defaults(command=_commands.exec_)
-    download = commands.add_parser("download", help="copy files and directories from a sandbox")
+    download = command("download", "copy files and directories from a sandbox", _commands.download)
     download.add_argument("id")
     download.add_argument("paths", nargs="+", metavar="REMOTE:LOCAL", type=_pair)
-    download.set_defaults(command=_commands.download)
-    destroy = commands.add_parser("destroy", help="end a sandbox")
-    destroy.add_argument("id")
-    destroy.set_defaults(command=_commands.destroy)
-    many = commands.add_parser("destroy-many", help="end the sandboxes whose ids are on standard input, one a line")
-    many.set_defaults(command=_commands.destroy_many)
-    run = commands.add_parser("run", help="run a shell command in a sandbox of its own")
+    command("destroy", "end a sandbox", _commands.destroy).add_argument("id")
+    command("destroy-many", "end the sandboxes whose ids are on standard input, one a line", _commands.destroy_many)
+    run = command("run", "run a shell command in a sandbox of its own", _commands.run)
     run.add_argument("line", metavar="COMMAND")
-    run.set_defaults(command=_commands.run)
     return whole
 
 
@@ -84,7 +84,6 @@ def _prepare(prepare: argparse.ArgumentParser) -> None:
     prepare.add_argument("--patch-file", type=Path, metavar="FILE", help="a patch that `git apply` lays over the root")
     prepare.add_argument("--sandbox-project-root", default="/app", metavar="DIR")
     prepare.add_argument("--post-patch-cmd", metavar="COMMAND", help="run after the patch")
-    prepare.set_defaults(command=_commands.prepare)
 
 
 def _create(create: argparse.ArgumentParser) -> None:
@@ -94,7 +93,6 @@ def _create(create: argparse.ArgumentParser) -> None:
     create.add_argument("--experimental-options", type=_table, default={}, metavar="JSON")
     create.add_argument("--copy-dir", action="append", default=[], metavar="LOCAL:REMOTE", type=_pair)
     create.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", type=_variable)
-    create.set_defaults(command=_commands.create)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -82,12 +82,9 @@ def _last_layer(arguments: Namespace) -> str | None:
 
 async def create(arguments: Namespace) -> int:
     """Make a sandbox and print its id."""
-    options: dict[str, Any] = {
-        "cpu_cores": arguments.cpu,
-        "memory_gb": arguments.memory_gb,
-        "experimental_options": arguments.experimental_options,
-    }
-    async with _provider(**options) as provider:
+    async with _provider(
+        cpu_cores=arguments.cpu, memory_gb=arguments.memory_gb, experimental_options=arguments.experimental_options
+    ) as provider:
         sandbox = await _new(provider, arguments.image, dict(arguments.env))
         try:
             await sandbox.upload([Upload(Path(local), ROOT / remote) for local, remote in arguments.copy_dir])
@@ -142,9 +139,8 @@ async def run(arguments: Namespace) -> int:
     """Run a shell command in a sandbox of the default image, made for it; returns its exit code."""
     async with _provider() as provider:
         image = await provider.prepare(PrepareRequest(context=Path()))
-        sandbox = await provider.create(
-            SandboxSpec(name="script", run_id=f"script-{secrets.token_hex(4)}", image=image)
-        )
+        run_id = f"script-{secrets.token_hex(4)}"
+        sandbox = await provider.create(SandboxSpec(name="script", run_id=run_id, image=image))
         try:
             return await _watched(provider, sandbox, _run(sandbox, arguments.line))
         finally:
