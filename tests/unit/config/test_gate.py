@@ -70,7 +70,7 @@ class Attempt:
 def seen(loaded: Loaded, overrides: tuple[Document, ...] = ()) -> dict[str, Any]:
     """What comes of a configuration in the end, under the keys that it belongs to."""
     config = loaded.config
-    given = {each.path: each.value for each in overrides}
+    given = {name: value for each in overrides for name, value in each.values.items()}
     env = {**config.provider.options.env, **given.get("--env", {}), **config.framework.env}
     image = given.get("--override-image-id")
     return {
