@@ -72,12 +72,7 @@ class ProviderError(OffloadError):
     provider: str | None
 
     def __init__(
-        self,
-        message: str,
-        *,
-        operation: str | None = None,
-        sandbox: str | None = None,
-        provider: str | None = None,
+        self, message: str, *, operation: str | None = None, sandbox: str | None = None, provider: str | None = None
     ) -> None:
         super().__init__(message)
         self.message = message

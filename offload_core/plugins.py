@@ -58,7 +58,7 @@ def load_provider_class(name: str) -> type[Provider[Any]]:
     Raises:
         PluginError: it is not installed, two distributions claim the name, or its package does not load.
     """
-    loaded: type[Provider[Any]] = _load(_find(PROVIDERS, name))
+    loaded: type[Provider[Any]] = _load(_claims(PROVIDERS, name))
     return loaded
 
 
@@ -68,7 +68,7 @@ def load_framework_class(name: str) -> type[Framework[Any]]:
     Raises:
         PluginError: as for `load_provider_class`.
     """
-    loaded: type[Framework[Any]] = _load(_find(FRAMEWORKS, name))
+    loaded: type[Framework[Any]] = _load(_claims(FRAMEWORKS, name))
     return loaded
 
 
@@ -78,7 +78,7 @@ def load_runner_file(name: str) -> Traversable:
     Raises:
         PluginError: as for `load_provider_class`.
     """
-    loaded: Traversable = _load(_find(RUNNERS, name))
+    loaded: Traversable = _load(_claims(RUNNERS, name))
     return loaded
 
 
@@ -105,7 +105,7 @@ def _entries(namespace: str) -> list[EntryPoint]:
 def _inspect(entry: EntryPoint, claims: list[EntryPoint]) -> Plugin:
     error = ""
     try:
-        _load(_only(claims))
+        _load(claims)
     except PluginError as broken:
         cause = f" ({type(broken.__cause__).__name__}: {broken.__cause__})" if broken.__cause__ else ""
         error = f"{broken}{cause}"
@@ -113,28 +113,21 @@ def _inspect(entry: EntryPoint, claims: list[EntryPoint]) -> Plugin:
     return Plugin(name=entry.name, target=entry.value, distribution=distribution, version=version, error=error)
 
 
-def _find(namespace: str, name: str) -> EntryPoint:
-    entries = _entries(namespace)
-    claims = [entry for entry in entries if entry.name == name]
+def _claims(namespace: str, name: str) -> list[EntryPoint]:
+    claims = [entry for entry in _entries(namespace) if entry.name == name]
     if not claims:
-        raise PluginError(_not_installed(namespace, name, sorted({entry.name for entry in entries})))
-    return _only(claims)
+        raise PluginError(_not_installed(namespace, name))
+    return claims
 
 
-def _only(claims: list[EntryPoint]) -> EntryPoint:
-    first = claims[0]
-    if len(claims) > 1:
-        who = " and ".join(
-            f"{distribution} {version} ({entry.value})"
-            for entry in claims
-            for distribution, version in [_origin(entry)]
-        )
-        raise PluginError(f"the {_NOUNS[first.group]} {first.name!r} is claimed by {who}: uninstall one of them")
-    return first
-
-
-def _load(entry: EntryPoint) -> Any:
+def _load(claims: list[EntryPoint]) -> Any:
     from stevedore.driver import DriverManager
+
+    entry, *others = claims
+    what = f"the {_NOUNS[entry.group]} {entry.name!r}"
+    if others:
+        who = " and ".join(f"{' '.join(_origin(each))} ({each.value})" for each in claims)
+        raise PluginError(f"{what} is claimed by {who}: uninstall one of them")
 
     class One(DriverManager):  # type: ignore[type-arg]  # it is generic only in newer versions
         """Loads the entry point that was chosen, instead of searching again by name, which hides who it belongs to."""
@@ -143,19 +136,16 @@ def _load(entry: EntryPoint) -> Any:
         def list_entry_points(self) -> list[EntryPoint]:
             return [entry]
 
-    what = f"{_NOUNS[entry.group]} {entry.name!r}"
-    distribution, version = _origin(entry)
+    what += f" of {' '.join(_origin(entry))}"
     try:
         loaded = One(entry.group, entry.name, on_load_failure_callback=_reraise).extensions[0].plugin
     except (Exception, SystemExit) as error:
         hint = _missing_of_ours(error)
-        raise PluginError(f"the {what} of {distribution} {version} does not load from {entry.value!r}{hint}") from error
-    wrong = _wrong(loaded, _BASES.get(entry.group, object))
-    if wrong:
-        raise PluginError(f"the {what} of {distribution} {version} is no plugin: {entry.value!r} {wrong}")
-    unusable = _unusable(getattr(loaded, "contract", OLDEST_CONTRACT))
-    if unusable:
-        raise PluginError(f"the {what} of {distribution} {version} cannot be used: {unusable}")
+        raise PluginError(f"{what} does not load from {entry.value!r}{hint}") from error
+    if wrong := _wrong(loaded, _BASES[entry.group]):
+        raise PluginError(f"{what} is no plugin: {entry.value!r} {wrong}")
+    if unusable := _unusable(getattr(loaded, "contract", OLDEST_CONTRACT)):
+        raise PluginError(f"{what} cannot be used: {unusable}")
     return loaded
 
 
@@ -191,7 +181,7 @@ def _wrong(loaded: object, base: type) -> str:
         return f"is not a subclass of {base.__module__.partition('._')[0]}.{base.__name__}"
     if inspect.isabstract(loaded):
         return f"does not implement {', '.join(sorted(getattr(loaded, '__abstractmethods__', ())))}"
-    if base is not object and not attrs.has(getattr(loaded, "Options", None) or object):
+    if not attrs.has(getattr(loaded, "Options", None) or object):
         return "has no attrs class `Options`"
     return ""
 
@@ -206,8 +196,8 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
     return entry.dist.name, entry.dist.version
 
 
-def _not_installed(namespace: str, name: str, available: list[str]) -> str:
-    noun = _NOUNS[namespace]
+def _not_installed(namespace: str, name: str) -> str:
+    noun, available = _NOUNS[namespace], names(namespace)
     hint = did_you_mean(name, available, "; did you mean '{}'?") or "."
     words = f"the {noun} {name!r} is not installed{hint} Installed {noun}s: {', '.join(available) or 'none'}."
     if namespace == PROVIDERS and name in _PACKAGES:

@@ -39,12 +39,7 @@ class RetryPolicy:
     on_wait: Callable[[RetryWaiting], None] = field(default=lambda waiting: None)
 
     async def call(
-        self,
-        operation: str,
-        call: Callable[[], Awaitable[T]],
-        *,
-        watch: DeathWatch | None = None,
-        bounded: bool = True,
+        self, operation: str, call: Callable[[], Awaitable[T]], *, watch: DeathWatch | None = None, bounded: bool = True
     ) -> T:
         """Call until it succeeds, must not be tried again, or was tried often enough.
 
@@ -102,8 +97,7 @@ class _Call(Generic[T]):
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._again),
             stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(settings.attempts),
-                tenacity.stop_before_delay(settings.deadline_secs),
+                tenacity.stop_after_attempt(settings.attempts), tenacity.stop_before_delay(settings.deadline_secs)
             ),
             wait=lambda state: min(backoff(state), settings.max_wait_secs),
             before_sleep=self._before_wait,

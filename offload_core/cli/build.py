@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
+from ..abc import Image, PrepareRequest
+from ..retry import RetryPolicy
+from .configured import load_configured, make_provider
+from .interruption import run_until_terminated
 from .root import OffloadCommand, settings
+from .run_options import RunOptions, makes_images
 from .saying import warn
-
-if TYPE_CHECKING:
-    from ..abc import PrepareRequest, Provider
-    from ..config.schema import RetryTable
 
 
 @click.command("build", cls=OffloadCommand, help="Make the image, and print its id.")
@@ -20,32 +19,26 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(ctx: click.Context, copy_dir: tuple[str, ...], no_cache: bool) -> int:
     """The id is all that goes to stdout: `offload run --override-image-id` takes it."""
-    from .configured import load_configured, make_provider
-    from .interruption import run_until_terminated
-    from .run_options import RunOptions, makes_images
-
     options = RunOptions(copy_dir=copy_dir, no_cache=no_cache)
     loaded = load_configured(settings(ctx), options.overrides)
-    warn(loaded.warnings)
+    warn(*loaded.warnings)
     options.check(loaded)
     provider = make_provider(loaded)
     if not makes_images(provider):
         click.echo(f"Nothing to do: the provider {provider.context.name!r} makes no images.", err=True)
         return 0
     request = options.prepare_request(loaded, lambda line: click.echo(f"[prepare]   {line}", err=True))
-    return run_until_terminated(_build(provider, loaded.config.retry, request))
-
-
-async def _build(provider: Provider[Any], retry: RetryTable, request: PrepareRequest) -> int:
-    from ..retry import RetryPolicy
-
-    policy = RetryPolicy(provider, retry, lambda waiting: warn([f"{waiting.operation}: {waiting.error}; trying again"]))
-    try:
-        image = await policy.call("prepare", lambda: provider.prepare(request), bounded=False)
-    finally:
-        await provider.aclose()
+    policy = RetryPolicy(
+        provider, loaded.config.retry, lambda waiting: warn(f"{waiting.operation}: {waiting.error}; trying again")
+    )
+    image = run_until_terminated(_build(policy, request))
     if image is None:
         click.echo("Nothing to do: this configuration needs no image.", err=True)
     else:
         click.echo(image.id)
     return 0
+
+
+async def _build(policy: RetryPolicy, request: PrepareRequest) -> Image | None:
+    async with policy.provider as provider:
+        return await policy.call("prepare", lambda: provider.prepare(request), bounded=False)

@@ -6,10 +6,9 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from .. import __version__
 from ..abc import Group
@@ -20,13 +19,13 @@ from ..errors import ConfigError, OffloadError
 from ..events import Bus, PrepareProgress, RunFinished, RunStarted, Stamped, TestBegan, Warned
 from ..execution import ArtefactRequest, StopRequest, execute
 from ..frameworks.selection import is_asked
-from ..results.accounting import Accounting, ExitCode, exit_code
+from ..results.accounting import ExitCode, exit_code
 from ..results.console import ConsoleOptions
 from ..results.directory import OutputDirectory
 from ..results.last_run import LastRun, read_last_run
 from ..results.reporter import Reporter
 from .configured import make_groups, make_provider
-from .interruption import Interruption
+from .interruption import interruptible
 from .request import make_request
 from .revision import Revision, start_looking
 from .run_history import RunHistory
@@ -50,7 +49,8 @@ def run(loaded: Loaded, options: RunOptions) -> int:
         last = read_last_run(directory.path, loaded.config.report.junit_file)
         groups = _groups(loaded, options, last)
         if not groups:
-            return _nothing_left(loaded)
+            print(f"The last run, in {loaded.output_dir}, left nothing to run again.")
+            return ExitCode.OK
         with Reporter(
             directory,
             loaded.config.report,
@@ -60,8 +60,7 @@ def run(loaded: Loaded, options: RunOptions) -> int:
             show_cost=options.show_estimated_cost,
             project_dir=loaded.project_dir,
         ) as reporter:
-            composed = _Composed(loaded, options, last, groups, reporter, directory)
-            return composed.run(looking.result())
+            return _Composed(loaded, options, last, groups, reporter, directory).run(looking.result())
 
 
 def _groups(loaded: Loaded, options: RunOptions, last: LastRun) -> tuple[Group, ...]:
@@ -74,23 +73,13 @@ def _groups(loaded: Loaded, options: RunOptions, last: LastRun) -> tuple[Group, 
     narrowed = []
     for group in groups:
         failed = last.failed_in(group.name)
-        if _whole(group.name) in failed:
+        if f"group {group.name}" in failed:  # it could not be listed: all of it is left to do
             narrowed.append(group)
         elif wanted := [
             id for id in failed if not options.tests or is_asked(id, id, options.tests, loaded.project_dir)
         ]:
             narrowed.append(evolve(group, select=tuple(wanted)))
     return tuple(narrowed)
-
-
-def _whole(group: str) -> str:
-    """The result that stands for a group that could not be listed: all of it is left to do."""
-    return f"group {group}"
-
-
-def _nothing_left(loaded: Loaded) -> int:
-    print(f"The last run, in {loaded.output_dir}, left nothing to run again.")
-    return ExitCode.OK
 
 
 def _hash_seed() -> int:
@@ -111,17 +100,17 @@ class _Composed:
     directory: OutputDirectory
     run_id: str = field(factory=lambda: f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
     hash_seed: int = field(factory=_hash_seed)
-    history: RunHistory | None = field(init=False)
 
-    @history.default
-    def _history(self) -> RunHistory | None:
+    @property
+    def history(self) -> RunHistory | None:
+        """What `[history]` asks for."""
         return RunHistory.of(self.loaded, self.options)
 
     def run(self, revision: Revision) -> int:
         began = time.monotonic()
         bus = Bus(clock=lambda: time.monotonic() - began, consumers=[self.reporter.consumer])
         if self.options.verbose:
-            bus.consumers.append(_Naming(self.reporter.accounting))
+            bus.consumers.append(self._name_begun)
         bus.emit(self._started(revision))
         reason, broken = "", None
         try:
@@ -138,20 +127,31 @@ class _Composed:
             # what was asked for was not run: a typing error must not look like a success
             reason, code = f"no test matches {', '.join(map(repr, unmatched))}", ExitCode.USAGE
         bus.emit(RunFinished(exit_code=code, reason=reason))
-        final = self.reporter.finish(code, self._also())
+        history = self.history
+        also = {"history": lambda: history.record(self.reporter.accounting)} if history else {}
+        final = self.reporter.finish(code, also)
         if broken is not None:
             raise broken
         return final
 
+    def _name_begun(self, stamped: Stamped) -> None:
+        """A consumer that says which test begins (`-v`)."""
+        records = self.reporter.accounting.records
+        if isinstance(stamped.event, TestBegan) and (record := records.get(stamped.event.test)):
+            print(f"Running: {record.test.id}")
+
     async def _execute(self, bus: Bus) -> int:
         """Run, and return the signal that interrupted it, or 0."""
-        provider = make_provider(self.loaded, lambda message: bus.emit(Warned(message)))
-        for message in (*self.loaded.warnings, *self.last.notes, *self.options.warnings(provider)):
+
+        def say(message: str) -> None:
             bus.emit(Warned(message))
-        config = self.loaded.config
+
+        provider = make_provider(self.loaded, say)
+        for message in (*self.loaded.warnings, *self.last.notes, *self.options.warnings(provider)):
+            say(message)
         known: Mapping[str, float] = self.last.durations
         if self.history is not None:
-            known = self.history.estimates(known, lambda message: bus.emit(Warned(message)))
+            known = self.history.estimates(known, say)
         request = make_request(
             self.loaded,
             provider,
@@ -162,13 +162,12 @@ class _Composed:
             hash_seed=self.hash_seed,
             fail_fast=self.options.fail_fast,
             estimates=known,
-            default_duration_secs=(config.history or HistoryTable()).default_duration_secs,
+            default_duration_secs=(self.loaded.config.history or HistoryTable()).default_duration_secs,
             sandboxes_hint=self.last.sandboxes or DEFAULT_SANDBOXES_HINT,
             artefacts=self._artefacts(),
         )
         stop = StopRequest()
-        with Interruption(stop) as interruption:
-            await interruption.guard(execute(request, bus, stop))
+        await interruptible(execute(request, bus, stop), stop)
         return stop.signal
 
     def _artefacts(self) -> ArtefactRequest | None:
@@ -183,17 +182,11 @@ class _Composed:
             owns=self.directory.owns,
         )
 
-    def _also(self) -> dict[str, Callable[[], Path | None]]:
-        history = self.history
-        return {"history": lambda: history.record(self.reporter.accounting)} if history else {}
-
     def _exit_code(self, signal: int) -> int:
         if signal:
             return 128 + signal
         return exit_code(
-            self.reporter.accounting,
-            flaky=self.options.flaky_result or "",
-            no_tests=self.options.no_tests or "",
+            self.reporter.accounting, flaky=self.options.flaky_result or "", no_tests=self.options.no_tests or ""
         )
 
     def _broken_code(self) -> int:
@@ -224,18 +217,5 @@ class _Composed:
         tests = [record.test for record in self.reporter.accounting.records.values()]
         root = self.loaded.project_dir
         return [
-            asked
-            for asked in self.options.tests
-            if not any(is_asked(test.id, test.path, [asked], root) for test in tests)
+            each for each in self.options.tests if not any(is_asked(test.id, test.path, [each], root) for test in tests)
         ]
-
-
-@frozen
-class _Naming:
-    """A consumer that says which test begins (`-v`)."""
-
-    accounting: Accounting
-
-    def __call__(self, stamped: Stamped) -> None:
-        if isinstance(stamped.event, TestBegan) and (record := self.accounting.records.get(stamped.event.test)):
-            print(f"Running: {record.test.id}")

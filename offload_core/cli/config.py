@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from .root import OffloadGroup, settings
+from ..config.effective import Explanation, effective, explain
+from ..config.json_schema import json_schema
+from ..config.keys import DEFAULT, KeyPath, Origin, dotted
+from ..config.layers import from_flag
+from ..config.loading import Loaded
+from ..plugins import FRAMEWORKS, PROVIDERS, installed, load_framework_class, load_provider_class
+from .configured import load_configured
+from .root import JSON, OffloadGroup, settings
 from .runners import chain_json, lock_json
-from .saying import warn
+from .saying import say_json, warn
+from .toml_text import toml
 
-if TYPE_CHECKING:
-    from ..config.effective import Explanation
-    from ..config.keys import KeyPath, Origin
-    from ..config.loading import Loaded
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _RUNNER = click.option("--runner", metavar="NAME", help="As `offload run --runner`.")
 
 
@@ -28,7 +30,7 @@ _RUNNER = click.option("--runner", metavar="NAME", help="As `offload run --runne
     help="Show the effective configuration. Values of secrets are masked.",
 )
 @_RUNNER
-@_JSON
+@JSON
 @click.pass_context
 def command(ctx: click.Context, runner: str | None, as_json: bool) -> int | None:
     """Print every value that counts, with where it comes from, as TOML."""
@@ -36,13 +38,10 @@ def command(ctx: click.Context, runner: str | None, as_json: bool) -> int | None
         if runner is not None or as_json:
             raise click.UsageError("Options belong behind the name of the subcommand.")
         return None
-    from ..config.effective import effective
-    from ..config.keys import dotted
-
     loaded = _loaded(ctx, runner)
     tables = effective(loaded)
     if as_json:
-        click.echo(json.dumps(_plain(loaded, tables), indent=2))
+        say_json(_plain(loaded, tables))
         return 0
     for line in _heads(loaded):
         click.echo(line)
@@ -56,15 +55,13 @@ def command(ctx: click.Context, runner: str | None, as_json: bool) -> int | None
 @command.command("explain", help="Show where the value of a KEY, or of every key in a table, comes from.")
 @click.argument("key")
 @_RUNNER
-@_JSON
+@JSON
 @click.pass_context
-def explain(ctx: click.Context, key: str, runner: str | None, as_json: bool) -> int:
+def explained(ctx: click.Context, key: str, runner: str | None, as_json: bool) -> int:
     """The value, who set it, what it covers, and whether it is locked, by whom and why."""
-    from ..config.effective import explain
-
     found = explain(_loaded(ctx, runner), key)
     if as_json:
-        click.echo(json.dumps([_told(each) for each in found], indent=2))
+        say_json([_told(each) for each in found])
     else:
         click.echo("\n\n".join("\n".join(_lines(each)) for each in found))
     return 0
@@ -75,34 +72,27 @@ def explain(ctx: click.Context, key: str, runner: str | None, as_json: bool) -> 
 @click.option("--json", is_flag=True, expose_value=False, help="It is JSON anyway.")
 def schema(generic: bool) -> int:
     """With the options of every plugin that loads; those that do not are warnings."""
-    from ..config.json_schema import json_schema
-
     plugins = None if generic else _installed_options()
     click.echo(json.dumps(json_schema(plugins), indent=2, ensure_ascii=False))
     return 0
 
 
 def _installed_options() -> dict[str, dict[str, type]]:
-    from ..plugins import FRAMEWORKS, PROVIDERS, installed, load_framework_class, load_provider_class
-
     found: dict[str, dict[str, type]] = {}
     for kind, namespace, load in (
         ("provider", PROVIDERS, load_provider_class),
         ("framework", FRAMEWORKS, load_framework_class),
     ):
         plugins = installed(namespace)
-        warn(f"the {kind} {each.name!r} is left out: {each.error}" for each in plugins if each.error)
+        warn(*(f"the {kind} {each.name!r} is left out: {each.error}" for each in plugins if each.error))
         found[kind] = {each.name: load(each.name).Options for each in plugins if not each.error}
     return found
 
 
 def _loaded(ctx: click.Context, runner: str | None) -> Loaded:
-    from ..config.layers import Override
-    from .configured import load_configured
-
-    overrides = [Override("offload.runner", runner, "--runner")] if runner is not None else []
+    overrides = [from_flag("offload.runner", runner, "--runner")] if runner is not None else []
     loaded = load_configured(settings(ctx), overrides)
-    warn(loaded.warnings)
+    warn(*loaded.warnings)
     return loaded
 
 
@@ -126,9 +116,6 @@ def _heads(loaded: Loaded) -> list[str]:
 
 
 def _line(loaded: Loaded, path: KeyPath, value: Any) -> str:
-    from ..config.keys import DEFAULT, dotted
-    from .toml_text import toml
-
     name, locks = dotted(path[-1:]), loaded.assembled.locks
     where = _whence(loaded.provenance.get(dotted(path), DEFAULT))
     locked = ", locked" if locks.on(path) else ", partly locked" if locks.below(path) else ""
@@ -136,8 +123,6 @@ def _line(loaded: Loaded, path: KeyPath, value: Any) -> str:
 
 
 def _whence(origin: Origin) -> str:
-    from ..config.keys import DEFAULT
-
     return str(origin) if origin == DEFAULT else f"{origin} ({origin.layer})"
 
 
@@ -166,8 +151,6 @@ def _told(explanation: Explanation) -> dict[str, Any]:
 
 
 def _lines(explanation: Explanation) -> list[str]:
-    from .toml_text import toml
-
     value = "(not set)" if explanation.value is None else toml(explanation.value)
     lines = [f"{explanation.key} = {value}", f"  from       {_whence(explanation.origin)}"]
     for index, each in enumerate(explanation.overrides):

@@ -9,13 +9,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..abc import Context, Framework, Group, Provider
-from ..config.layers import Override
+from ..config.documents import Document
 from ..config.loading import Loaded, load
 from .root import Settings
 from .saying import warn
 
 
-def load_configured(settings: Settings, overrides: Sequence[Override] = ()) -> Loaded:
+def load_configured(settings: Settings, overrides: Sequence[Document] = ()) -> Loaded:
     """The configuration that `-c` names, with the environment and the command line laid over it.
 
     Raises:
@@ -24,7 +24,7 @@ def load_configured(settings: Settings, overrides: Sequence[Override] = ()) -> L
     return load(settings.config, environ=os.environ, overrides=overrides)
 
 
-def make_provider(loaded: Loaded, say: Callable[[str], None] = lambda message: warn([message])) -> Provider[Any]:
+def make_provider(loaded: Loaded, say: Callable[[str], None] = warn) -> Provider[Any]:
     """The configured provider, which tells `say` what the user should see. It has done no I/O yet."""
     config = loaded.config
     root = config.offload.sandbox_project_root

@@ -13,15 +13,22 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import evolve
 
+from ..config.documents import Document, EnvironmentText
+from ..config.layers import from_flag
+from ..config.loading import Loaded, load, parse
+from ..config.schema import DEFAULT_FILE
 from ..errors import ConfigError, PluginError
+from ..plugins import load_provider_class
+from .configured import make_provider
+from .request import prepare_request
 from .root import OffloadCommand, Settings, settings
 from .saying import INFRASTRUCTURE, Terminated, warn
+from .toml_text import toml
 
 if TYPE_CHECKING:
-    from ..config.layers import Override
-    from ..config.loading import Loaded
-    from ..testing import Subject
+    from ..testing import Subject  # needs pytest
 
 _ALONE = """\
 [offload]
@@ -59,7 +66,7 @@ def command(ctx: click.Context, /, name: str, options: tuple[str, ...], **how: A
     if how["kill_command"] and not shutil.which(shlex.split(how["kill_command"])[0]):
         raise ConfigError(f"--kill-command: there is no program {shlex.split(how['kill_command'])[0]}")
     loaded = _load(settings(ctx), name, options)
-    warn(loaded.warnings)
+    warn(*loaded.warnings)
     subject = _subject(loaded, how)
     if not asyncio.run(_is_ready(subject)):
         return INFRASTRUCTURE
@@ -68,14 +75,12 @@ def command(ctx: click.Context, /, name: str, options: tuple[str, ...], **how: A
 
 async def _is_ready(subject: Subject) -> bool:
     """Say what the provider's own `check` finds wrong: all checks would fail of it, one by one."""
-    provider = subject.make()
-    try:
-        async with asyncio.timeout(subject.patience_secs):
-            health = await provider.check()
-    except Exception:  # that it raises or hangs is what a check is about
-        return True
-    finally:
-        await provider.aclose()
+    async with subject.make() as provider:
+        try:
+            async with asyncio.timeout(subject.patience_secs):
+                health = await provider.check()
+        except Exception:  # that it raises or hangs is what a check is about
+            return True
     for finding in health.findings if not health.ok else ():
         if finding.severity != "ok":
             click.echo(f"Error: {finding.what}{f': {finding.remedy}' if finding.remedy else ''}", err=True)
@@ -84,11 +89,6 @@ async def _is_ready(subject: Subject) -> bool:
 
 def _load(given: Settings, name: str, options: Sequence[str]) -> Loaded:
     """The configuration, if it is about this provider; else nothing but the options."""
-    from ..config.loading import load, parse
-    from ..config.schema import DEFAULT_FILE
-    from ..plugins import load_provider_class
-    from .toml_text import toml
-
     load_provider_class(name)  # before a configuration is looked at: what is wrong with it is said without one
     path = given.config or Path(DEFAULT_FILE)
     overrides = [_override(each) for each in options]
@@ -98,14 +98,12 @@ def _load(given: Settings, name: str, options: Sequence[str]) -> Loaded:
             return load(path, environ=os.environ, overrides=overrides)
         if given.config:
             raise ConfigError(f"{path} configures the provider {configured!r}, not {name!r}")
-        warn([f"{path} configures {configured!r}: only --option counts for {name!r}"])
+        warn(f"{path} configures {configured!r}: only --option counts for {name!r}")
     return parse(_ALONE.format(name=toml(name)), path, environ={}, overrides=overrides)
 
 
 def _provider_of(path: Path, *, strict: bool) -> str:
     """The provider that a configuration is about. If not `strict`, one that does not load is just another one."""
-    from ..config.loading import load
-
     try:
         return load(path, environ=os.environ).config.provider.type
     except PluginError:
@@ -114,22 +112,15 @@ def _provider_of(path: Path, *, strict: bool) -> str:
         return "a provider that does not load"
 
 
-def _override(text: str) -> Override:
-    from ..config.documents import EnvironmentText
-    from ..config.layers import Override
-
+def _override(text: str) -> Document:
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise click.UsageError(f"--option {text!r} is not of the form KEY=VALUE.")
-    return Override(f"provider.{key}", EnvironmentText(value), f"--option {text}")
+    return from_flag(f"provider.{key}", EnvironmentText(value), f"--option {text}")
 
 
 def _subject(loaded: Loaded, how: dict[str, Any]) -> Subject:
-    from attrs import evolve
-
     from ..testing import Subject
-    from .configured import make_provider
-    from .request import prepare_request
 
     offload, at_once = loaded.config.offload, how["at_once"]
     if loaded.assembled.locks.on(("offload", "max_parallel")):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from collections.abc import Awaitable
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import click
 
-from .root import OffloadCommand, settings
-from .saying import INFRASTRUCTURE
-
-if TYPE_CHECKING:
-    from ..abc import Finding, Health
-    from ..config.loading import Loaded
+from ..abc import Finding, Health, Launch, Severity
+from ..config.loading import Loaded
+from ..execution.host import HostExecutor
+from .configured import load_configured, make_framework, make_provider
+from .interruption import run_until_terminated
+from .root import JSON, OffloadCommand, settings
+from .saying import INFRASTRUCTURE, say_json
 
 CHECK_TIMEOUT_SECS = 60.0
 """How long one check may take: a plugin's check that hangs is a finding too."""
@@ -25,14 +24,10 @@ _WORDS = {"ok": "ok", "warning": "warning", "error": "ERROR"}
 
 
 @click.command("doctor", cls=OffloadCommand, help="Check that the configured provider and framework are ready.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> int:
     """Print what was looked at, and what to do. Exit code 3 if a run could not be expected to start."""
-    from ..abc import Finding, Health, Severity
-    from .configured import load_configured
-    from .interruption import run_until_terminated
-
     loaded = load_configured(settings(ctx))
     warnings = tuple(Finding(Severity.WARNING, warning) for warning in loaded.warnings)
     checks = {f"configuration {loaded.path}": Health(warnings or (Finding(Severity.OK, "it can be used"),))}
@@ -43,7 +38,7 @@ def command(ctx: click.Context, as_json: bool) -> int:
             {"name": name, "ok": health.ok, "findings": [_plain(each) for each in health.findings]}
             for name, health in checks.items()
         ]
-        click.echo(json.dumps({"ok": ok, "checks": told}, indent=2))
+        say_json({"ok": ok, "checks": told})
     else:
         for name, health in checks.items():
             _say(name, health)
@@ -52,10 +47,6 @@ def command(ctx: click.Context, as_json: bool) -> int:
 
 
 async def _check(loaded: Loaded) -> dict[str, Health]:
-    from ..abc import Launch
-    from ..execution.host import HostExecutor
-    from .configured import make_framework, make_provider
-
     provider = make_provider(loaded)
     with tempfile.TemporaryDirectory(prefix="offload-doctor-") as scratch:
         launch = Launch(
@@ -65,17 +56,13 @@ async def _check(loaded: Loaded) -> dict[str, Health]:
             scratch=PurePosixPath(scratch),
             env=loaded.config.framework.env,
         )
-        try:
+        async with provider:
             found = await asyncio.gather(_bounded(provider.check()), _bounded(make_framework(loaded).check(launch)))
-        finally:
-            await provider.aclose()
     config = loaded.config
     return {f"provider {config.provider.type}": found[0], f"framework {config.framework.type}": found[1]}
 
 
 async def _bounded(check: Awaitable[Health]) -> Health:
-    from ..abc import Finding, Health, Severity
-
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECS):
             return await check

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from .root import OffloadCommand, OffloadGroup, settings, wants_color
+from ..config.schema import HistoryTable
+from ..errors import ConfigError
+from ..history import merge_files, read_history
+from .configured import load_configured
+from .history_table import entries_of, flakiest_first, named, print_table, print_test, say_entries, slowest_first
+from .merge_driver import set_up
+from .root import JSON, OffloadCommand, OffloadGroup, settings, wants_color
+from .saying import warn
 
 NO_HISTORY = 1
 MOST = 20
@@ -22,16 +29,10 @@ def command() -> None:
 @click.argument("test", required=False)
 @click.option("--slowest", is_flag=True, help=f"The {MOST} that take longest.")
 @click.option("--flakiest", is_flag=True, help=f"The {MOST} that fail most often, of those that pass, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @click.pass_context
 def show(ctx: click.Context, test: str | None, slowest: bool, flakiest: bool, as_json: bool) -> int:
     """Print the entries of this configuration. Exit code 1 if there is no history."""
-    from ..errors import ConfigError
-    from ..history import read_history
-    from .configured import load_configured
-    from .history_table import as_plain, entries_of, flakiest_first, named, print_table, print_test, slowest_first
-    from .saying import warn
-
     if sum((test is not None, slowest, flakiest)) > 1:
         raise ConfigError("--slowest, --flakiest and a test exclude each other")
     loaded = load_configured(settings(ctx))
@@ -41,8 +42,8 @@ def show(ctx: click.Context, test: str | None, slowest: bool, flakiest: bool, as
         click.echo(f"No history found at {loaded.history_path}; `offload run --record-history` writes one", err=True)
         return NO_HISTORY
     history = read_history(loaded.history_path)
-    warn(f"{history.path}, {problem}" for problem in history.problems)
-    shown = entries_of(history, loaded.path.name, lambda message: warn([message]))
+    warn(*(f"{history.path}, {problem}" for problem in history.problems))
+    shown = entries_of(history, loaded.path.name, warn)
     if test is not None:
         shown = named(shown, test)
     elif slowest:
@@ -51,7 +52,7 @@ def show(ctx: click.Context, test: str | None, slowest: bool, flakiest: bool, as
         shown = flakiest_first(shown)[:MOST]
     color = wants_color(settings(ctx).color)
     if as_json:
-        click.echo(as_plain(shown))
+        say_entries(shown)
     elif test is not None:
         print_test(*shown[0], color)
     else:
@@ -65,10 +66,7 @@ def show(ctx: click.Context, test: str | None, slowest: bool, flakiest: bool, as
 @click.argument("theirs", type=click.Path(path_type=Path))
 def merge(base: Path, ours: Path, theirs: Path) -> int:
     """Needs no configuration. Silent; exit code 3, and OURS as it was, if one of the two cannot be read whole."""
-    from ..history import merge_files
-    from .saying import warn
-
-    merge_files(base, ours, theirs, lambda message: warn([message]))
+    merge_files(base, ours, theirs, warn)
     return 0
 
 
@@ -76,10 +74,6 @@ def merge(base: Path, ours: Path, theirs: Path) -> int:
 @click.pass_context
 def setup_merge_driver(ctx: click.Context) -> int:
     """Say what is changed in the repository, and what was already so."""
-    from ..config.schema import HistoryTable
-    from .configured import load_configured
-    from .merge_driver import set_up
-
     loaded = load_configured(settings(ctx))
     path = loaded.history_path or loaded.path.absolute().parent / HistoryTable().path
     for line in set_up(path):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from ..errors import ConfigError, ReportError
 from ..history import Entry, History, Sample, expected_secs
 from ..results.sanitize import name_line, printable
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from .saying import say_json
 
 Shown = tuple[str, Entry]
 """A test's id and what is known of it."""
@@ -62,9 +62,9 @@ def flakiest_first(entries: Iterable[Shown]) -> list[Shown]:
     return sorted(flaky, key=lambda each: (-min(rate := each[1].failure_rate, 1 - rate), -each[1].failures))
 
 
-def as_plain(entries: Iterable[Shown]) -> str:
-    """JSON: a list of objects. Times in seconds, `at` in seconds since 1970."""
-    return json.dumps(
+def say_entries(entries: Iterable[Shown]) -> None:
+    """A list of JSON objects. Times in seconds, `at` in seconds since 1970."""
+    say_json(
         [
             {
                 "id": id,
@@ -77,16 +77,12 @@ def as_plain(entries: Iterable[Shown]) -> str:
                 "failed": _plain(entry.fail),
             }
             for id, entry in entries
-        ],
-        indent=2,
+        ]
     )
 
 
 def print_table(entries: Sequence[Shown], color: bool | None) -> None:
     """A line a test."""
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table("Test", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"
     for title in ("Expected", "Attempts", "Failed", "Rate", "Newest"):
@@ -101,9 +97,6 @@ def print_table(entries: Sequence[Shown], color: bool | None) -> None:
 
 def print_test(id: str, entry: Entry, color: bool | None) -> None:
     """All that is known of a test: its figures, and every sample, the newest first."""
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table("When (UTC)", "Outcome", "Seconds", "Run", box=None, pad_edge=False)
     table.columns[2].justify = "right"
     samples = [(each, "passed", "green") for each in entry.ok] + [(each, "failed", "red") for each in entry.fail]
@@ -115,8 +108,6 @@ def print_test(id: str, entry: Entry, color: bool | None) -> None:
 
 
 def _print(parts: Iterable[RenderableType], color: bool | None) -> None:
-    from rich.console import Console
-
     terminal = sys.stdout.isatty()
     colored = terminal if color is None else color
     console = Console(highlight=False, force_terminal=colored, no_color=not colored, width=None if terminal else _WIDE)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
+from ..config.schema import DEFAULT_FILE
+from ..errors import ConfigError
 from .root import OffloadCommand, settings
+from .starter import starter
 
 
 @click.command("init", cls=OffloadCommand, help="Write a configuration for this project.")
@@ -16,10 +19,6 @@ from .root import OffloadCommand, settings
 @click.pass_context
 def command(ctx: click.Context, provider: str | None, framework: str | None, force: bool) -> int:
     """Look at the files of the directory that the configuration will stand in, and write it there."""
-    from ..config.schema import DEFAULT_FILE
-    from ..errors import ConfigError
-    from .starter import starter
-
     path = settings(ctx).config or Path(DEFAULT_FILE)
     if path.exists() and not force:
         raise ConfigError(f"{path} exists already; --force replaces it")

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Coroutine
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .saying import Terminated
@@ -51,42 +50,30 @@ def run_until_terminated(work: Coroutine[Any, Any, T]) -> T:
         raise Terminated(received[0]) from None
 
 
-class Interruption:
-    """Listens to signals while the block runs, on the event loop that runs it."""
+async def interruptible(run: Coroutine[Any, Any, None], stop: StopRequest) -> None:
+    """Run to the end, or until a second signal has cancelled it; the first is passed on to `stop`."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(run, name="execute")
+    received = 0
 
-    def __init__(self, stop: StopRequest) -> None:
-        self._stop = stop
-        self._task: asyncio.Task[None] | None = None
-        self._received = 0
-
-    def __enter__(self) -> Interruption:
-        loop = asyncio.get_running_loop()
-        for number, meaning in _SIGNALS.items():
-            loop.add_signal_handler(number, self._on_signal, meaning)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-
-    async def guard(self, run: Coroutine[Any, Any, None]) -> None:
-        """Run to the end, or until a second signal has cancelled it."""
-        self._task = asyncio.create_task(run, name="execute")
-        try:
-            await self._task
-        except asyncio.CancelledError:
-            if self._received < 2:
-                raise
-
-    def _on_signal(self, number: signal.Signals) -> None:
-        self._received += 1
-        if self._received == 1:
-            self._stop.ask(number)
-        elif self._received == 2 and self._task is not None:
-            self._task.cancel()
+    def on_signal(number: signal.Signals) -> None:
+        nonlocal received
+        received += 1
+        if received == 1:
+            stop.ask(number)
+        elif received == 2:
+            task.cancel()
         else:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+    for number, meaning in _SIGNALS.items():
+        loop.add_signal_handler(number, on_signal, meaning)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if received < 2:
+            raise
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

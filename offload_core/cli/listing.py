@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import click
 from attrs import define, field
 
 from ..abc import Test
+from ..config.loading import Loaded
 from ..events import Bus, ModuleCollected, Stamped, TestDiscovered, Warned
 from ..execution import collect
 from ..results.accounting import ExitCode
+from ..results.sanitize import name_line
 from .configured import make_groups, make_provider
 from .request import make_request
-from .saying import warn
-
-if TYPE_CHECKING:
-    from ..config.loading import Loaded
+from .saying import say_json, warn
 
 
 @define
@@ -47,15 +44,16 @@ class Listing:
             return ExitCode.TESTS_FAILED
         return ExitCode.OK if self.count else ExitCode.NO_TESTS
 
-    def text(self) -> Iterator[str]:
-        """For each group an empty line, its name, and its tests."""
+    def say(self) -> None:
+        """Print for each group an empty line, its name, and its tests."""
         for group, tests in self.tests.items():
-            yield f"\nGroup '{group}':"
-            yield from (f"  {_one_line(test.id)}" for test in tests)
+            click.echo(f"\nGroup '{group}':")
+            for test in tests:
+                click.echo(f"  {name_line(test.id)}")
 
-    def json(self) -> str:
-        """A list of objects."""
-        return json.dumps(
+    def say_json(self) -> None:
+        """Print a list of objects."""
+        say_json(
             [
                 {
                     "id": test.id,
@@ -67,9 +65,14 @@ class Listing:
                 }
                 for group, tests in self.tests.items()
                 for test in tests
-            ],
-            indent=2,
+            ]
         )
+
+    def say_failed(self) -> None:
+        """Say on stderr what could not be listed."""
+        for module in self.failed:
+            details = f"\n{module.details}" if module.details else ""
+            click.echo(f"Error: {module.path}: {module.message}{details}", err=True)
 
 
 async def list_tests(loaded: Loaded, select: Sequence[str] = ()) -> Listing:
@@ -88,22 +91,9 @@ async def list_tests(loaded: Loaded, select: Sequence[str] = ()) -> Listing:
             case ModuleCollected(failed=True) as module:
                 listing.failed.append(module)
             case Warned(message):
-                warn([message])
+                warn(message)
 
     provider = make_provider(loaded)
     request = make_request(loaded, provider, groups, run_id=f"collect-{secrets.token_hex(4)}")
     await collect(request, Bus(clock=time.monotonic, consumers=[consume]))
     return listing
-
-
-def say_failed(listing: Listing) -> None:
-    """Say on stderr what could not be listed."""
-    for module in listing.failed:
-        details = f"\n{module.details}" if module.details else ""
-        click.echo(f"Error: {module.path}: {module.message}{details}", err=True)
-
-
-def _one_line(test_id: str) -> str:
-    from ..results.sanitize import name_line
-
-    return name_line(test_id)

@@ -6,15 +6,19 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ..abc import Attempt, State
+from ..errors import ConfigError
+from ..ledger import Record
+from ..results.directory import JOURNAL
+from ..results.last_run import accounting_of
+from ..results.sanitize import printable
+from .configured import load_configured
 from .root import OffloadCommand, settings
-
-if TYPE_CHECKING:
-    from ..abc import Attempt
-    from ..ledger import Record
+from .saying import warn
 
 NO_RESULTS = 1
 NOT_ASKED = {"attempt": None, "sandbox": None}
@@ -30,22 +34,9 @@ NOT_ASKED = {"attempt": None, "sandbox": None}
 @click.option("--sandbox", metavar="NAME", help="Only attempts in this sandbox, such as s3.")
 @click.pass_context
 def command(
-    ctx: click.Context,
-    /,
-    failures: bool,
-    errors: bool,
-    ids: tuple[str, ...],
-    test_regex: str | None,
-    **only: Any,
+    ctx: click.Context, /, failures: bool, errors: bool, ids: tuple[str, ...], test_regex: str | None, **only: Any
 ) -> int:
     """Read the journal of the last run, finished or not. Exit code 1 if there is none."""
-    from ..abc import State
-    from ..errors import ConfigError
-    from ..results.directory import JOURNAL
-    from ..results.last_run import accounting_of
-    from .configured import load_configured
-    from .saying import warn
-
     try:
         pattern = re.compile(test_regex or "")
     except re.error as error:
@@ -58,7 +49,7 @@ def command(
     wanted |= {State.ERROR} if errors else set()
     notes: list[str] = []
     records = accounting_of(journal, notes).records.values()
-    warn(notes)
+    warn(*notes)
     shown = [
         (record, attempts)
         for record in sorted(records, key=lambda record: (record.test.id, record.test.group))
@@ -90,8 +81,6 @@ def _attempts(record: Record, *, attempt: int | None, sandbox: str | None) -> li
 
 
 def _told(record: Record, attempts: Sequence[Attempt]) -> Iterable[str]:
-    from ..results.sanitize import printable
-
     yield f"=== {printable(record.test.id)} [{record.state.name}] ==="
     if record.not_run:
         yield printable(record.not_run)

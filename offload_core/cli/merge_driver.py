@@ -11,10 +11,7 @@ from pathlib import Path
 from ..errors import ConfigError
 
 DRIVER = "offload-history"
-SETTINGS = {
-    f"merge.{DRIVER}.name": "Offload test history",
-    f"merge.{DRIVER}.driver": "offload history merge %O %A %B",
-}
+SETTINGS = {f"merge.{DRIVER}.name": "Offload test history", f"merge.{DRIVER}.driver": "offload history merge %O %A %B"}
 ATTRIBUTES = ".gitattributes"
 
 

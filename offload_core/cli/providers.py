@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
-
+import attrs
 import click
 
-from .root import OffloadCommand
+from ..plugins import FRAMEWORKS, PROVIDERS, installed
+from .root import JSON, OffloadCommand
+from .saying import say_json
 
 
 @click.command("providers", cls=OffloadCommand, help="List the installed providers and frameworks.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 def command(as_json: bool) -> int:
     """Each with the package it is from; one that does not load with the reason. Always exit code 0."""
-    import attrs
-
-    from ..plugins import FRAMEWORKS, PROVIDERS, installed
-
     found = {"providers": installed(PROVIDERS), "frameworks": installed(FRAMEWORKS)}
     if as_json:
-        click.echo(
-            json.dumps({kind: [attrs.asdict(each) for each in plugins] for kind, plugins in found.items()}, indent=2)
-        )
+        say_json({kind: [attrs.asdict(each) for each in plugins] for kind, plugins in found.items()})
         return 0
     for kind, plugins in found.items():
         click.echo(f"{kind.capitalize()}:")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..abc import SandboxRef
+from ..errors import ProviderError
+from ..retry import RetryPolicy
+from .configured import load_configured, make_provider
+from .interruption import run_until_terminated
 from .root import OffloadCommand, settings
-from .saying import INFRASTRUCTURE, warn
-
-if TYPE_CHECKING:
-    from ..abc import Provider, SandboxRef
-    from ..config.schema import RetryTable
-    from ..errors import ProviderError
+from .saying import INFRASTRUCTURE, say_json, warn
 
 
 @click.command("reap", cls=OffloadCommand, help="Terminate sandboxes that were left behind.")
@@ -28,39 +26,31 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(ctx: click.Context, run_id: str | None, expired: bool, everything: bool, yes: bool, as_json: bool) -> int:
     """List what the configured provider has, ask, terminate. Exit code 3 if something may still be there."""
-    from .configured import load_configured, make_provider
-    from .interruption import run_until_terminated
-
     if (run_id is not None) + expired + everything != 1:
         raise click.UsageError("Say which: --run ID, --expired or --all.")
     if as_json and not yes:
         raise click.UsageError("--json needs --yes.")
     loaded = load_configured(settings(ctx))
-    warn(loaded.warnings)
+    warn(*loaded.warnings)
     provider = make_provider(loaded)
-    return run_until_terminated(_reap(provider, loaded.config.retry, run_id, expired, yes, as_json))
+    policy = RetryPolicy(
+        provider, loaded.config.retry, lambda waiting: warn(f"{waiting.operation}: {waiting.error}; trying again")
+    )
+    return run_until_terminated(_reap(policy, run_id, expired, yes, as_json))
 
 
-async def _reap(
-    provider: Provider[Any], retry: RetryTable, run_id: str | None, expired: bool, yes: bool, as_json: bool
-) -> int:
-    from ..retry import RetryPolicy
-
-    policy = RetryPolicy(provider, retry, lambda waiting: warn([f"{waiting.operation}: {waiting.error}; trying again"]))
-    try:
+async def _reap(policy: RetryPolicy, run_id: str | None, expired: bool, yes: bool, as_json: bool) -> int:
+    failures: Mapping[SandboxRef, ProviderError] = {}
+    ended: Sequence[SandboxRef] = ()
+    async with policy.provider as provider:
         refs = list(await policy.call("list", lambda: provider.list(run_id)))
         if expired:
             refs = [ref for ref in refs if ref.expires is not None and ref.expires <= time.time()]
         if not as_json:
             _announce(refs, provider.context.name)
-        if not refs or not (yes or _agreed()):
-            failures: Mapping[SandboxRef, ProviderError] = {}
-            ended: Sequence[SandboxRef] = ()
-        else:
+        if refs and (yes or _agreed()):
             failures = await policy.terminate_all(refs)
             ended = [ref for ref in refs if ref not in failures]
-    finally:
-        await provider.aclose()
     _report(ended, failures, as_json)
     return INFRASTRUCTURE if failures else 0
 
@@ -94,7 +84,7 @@ def _expiry(expires: float | None) -> str:
 def _report(ended: Sequence[SandboxRef], failures: Mapping[SandboxRef, ProviderError], as_json: bool) -> None:
     if as_json:
         left = [{"id": ref.id, "error": str(error)} for ref, error in failures.items()]
-        click.echo(json.dumps({"terminated": [ref.id for ref in ended], "left": left}, indent=2))
+        say_json({"terminated": [ref.id for ref in ended], "left": left})
         return
     if ended:
         click.echo(f"Terminated {len(ended)}.")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ..errors import ConfigError, ReportError, os_error_as
+from ..results.directory import JOURNAL, OutputDirectory, replace_file
+from ..results.rebuilt import FORMATS, Format, Rebuilt
+from .configured import load_configured
 from .root import OffloadCommand, Settings, settings
-
-if TYPE_CHECKING:
-    from ..results.rebuilt import Format, Rebuilt
+from .saying import warn
 
 HELP = """Write the reports of a run again, from its journal (events.jsonl) alone.
 
@@ -21,29 +23,17 @@ events.jsonl, as events.previous.jsonl, -o has to say where: the reports beside 
 """
 
 
-def _format_options(command: Callable[..., int]) -> Callable[..., int]:
-    for option, what in (
-        ("--summary", "summary.json, for scripts."),
-        ("--markdown", "summary.md, a page for people."),
-        ("--trace", "A trace that Perfetto opens."),
-        ("--junit", "JUnit XML, for CI."),
-        ("--html", "A page to open in a browser."),
-    ):
-        command = click.option(option, is_flag=True, help=what)(command)
-    return command
-
-
 @click.command("report", cls=OffloadCommand, help=HELP)
 @click.argument("run_dir", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--output", metavar="FILE", help="Write the one report here instead; `-` for standard output.")
-@_format_options
+@click.option("--html", is_flag=True, help="A page to open in a browser.")
+@click.option("--junit", is_flag=True, help="JUnit XML, for CI.")
+@click.option("--trace", is_flag=True, help="A trace that Perfetto opens.")
+@click.option("--markdown", is_flag=True, help="summary.md, a page for people.")
+@click.option("--summary", is_flag=True, help="summary.json, for scripts.")
 @click.pass_context
 def command(ctx: click.Context, /, run_dir: Path | None, output: str | None, **asked: bool) -> int:
     """Rebuild what was asked for, and say where it is."""
-    from ..errors import ConfigError
-    from ..results.rebuilt import FORMATS, Rebuilt
-    from .saying import warn
-
     wanted = [name for name in FORMATS if asked.get(name)]
     if output is not None and not wanted:
         wanted = ["html"]
@@ -54,7 +44,7 @@ def command(ctx: click.Context, /, run_dir: Path | None, output: str | None, **a
         raise ConfigError(f"there is no journal at {journal}; `offload run` writes it")
     notes: list[str] = []
     rebuilt = Rebuilt.of(journal, names, notes)
-    warn(notes)
+    warn(*notes)
     if output is None:
         _write_beside(rebuilt, wanted or list(FORMATS))
     else:
@@ -64,9 +54,6 @@ def command(ctx: click.Context, /, run_dir: Path | None, output: str | None, **a
 
 def _located(run_dir: Path | None, common: Settings) -> tuple[Path, Mapping[str, str]]:
     """The journal, and the names that the configuration gives to reports, where there is one to ask."""
-    from ..results.directory import JOURNAL
-    from .configured import load_configured
-
     if run_dir is None:
         loaded = load_configured(common)
         report = loaded.config.report
@@ -76,10 +63,6 @@ def _located(run_dir: Path | None, common: Settings) -> tuple[Path, Mapping[str,
 
 def _write_beside(rebuilt: Rebuilt, wanted: Iterable[str]) -> None:
     """Into the run's own directory, where the next run removes them as it does its own."""
-    from ..results.directory import JOURNAL, OutputDirectory
-    from ..results.rebuilt import FORMATS
-    from .saying import warn
-
     if rebuilt.journal.name != JOURNAL:
         raise click.UsageError(
             f"the reports beside {rebuilt.journal} may be another run's: name one report and say with -o where it goes"
@@ -87,13 +70,10 @@ def _write_beside(rebuilt: Rebuilt, wanted: Iterable[str]) -> None:
     with OutputDirectory(rebuilt.journal.parent) as directory:
         for name in wanted:
             click.echo(directory.write(rebuilt.names[name], FORMATS[name].make(rebuilt)))
-        warn(directory.notes)
+        warn(*directory.notes)
 
 
 def _write_to(output: str, format: Format, rebuilt: Rebuilt) -> None:
-    from ..errors import ReportError, os_error_as
-    from ..results.directory import replace_file
-
     chunks: Any = format.make(rebuilt)
     if output == "-":
         for chunk in chunks:

@@ -27,11 +27,7 @@ def make_request(
         "discover_in": config.framework.discover_in,
     }
     return RunRequest(
-        run_id=run_id,
-        provider=provider,
-        framework=make_framework(loaded),
-        groups=tuple(groups),
-        **(fields | more),
+        run_id=run_id, provider=provider, framework=make_framework(loaded), groups=tuple(groups), **(fields | more)
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from pathlib import Path
@@ -32,6 +33,8 @@ _COMMANDS = {
     "conformance": "Check that an installed provider keeps the contract.",
     "reap": "Terminate sandboxes that were left behind.",
 }
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+"""For commands that can also say it to a program."""
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 _COLORS = {"always": True, "never": False, "auto": None}
 
@@ -51,7 +54,7 @@ class OffloadCommand(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", _CONTEXT)
         super().__init__(*args, **kwargs)
-        self.params.extend(_common_options())
+        _take_common_options(self)
 
 
 class OffloadGroup(OffloadCommand, click.Group):
@@ -109,34 +112,19 @@ def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
         ctx.color = wants_color(kept.color)
 
 
-def _common_options() -> list[click.Option]:
-    def option(*declarations: str, **attributes: Any) -> click.Option:
-        return click.Option(declarations, expose_value=False, callback=_keep, **attributes)
-
+def _take_common_options(command: click.Command) -> None:
+    option = functools.partial(click.option, expose_value=False, callback=_keep)
     path = click.Path(path_type=Path)
-    return [
-        option("-c", "--config", type=path, metavar="FILE", help="The configuration.  [default: offload.toml]"),
-        option("-v", "--verbose", is_flag=True, help="Say more."),
-        option("--color", type=click.Choice(list(_COLORS)), help="Color the output.  [default: auto]"),
-        _version_option(),
-    ]
-
-
-def _version_option() -> click.Option:
-    def show(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-        if value and not ctx.resilient_parsing:
-            click.echo(f"offload {__version__}")
-            ctx.exit()
-
-    return click.Option(
-        ("--version",), is_flag=True, is_eager=True, expose_value=False, callback=show, help="Show the version."
-    )
+    option("-c", "--config", type=path, metavar="FILE", help="The configuration.  [default: offload.toml]")(command)
+    option("-v", "--verbose", is_flag=True, help="Say more.")(command)
+    option("--color", type=click.Choice(list(_COLORS)), help="Color the output.  [default: auto]")(command)
+    click.version_option(__version__, message="offload %(version)s", help="Show the version.")(command)
 
 
 root = _Lazy(
     "offload",
-    params=list(_common_options()),
     context_settings=_CONTEXT,
     help="Run a test suite over many sandboxes at once.",
     epilog="`offload COMMAND --help` tells more about a command.",
 )
+_take_common_options(root)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
 
+from ..config.loading import Loaded
+from .composition import run
+from .configured import load_configured
+from .interruption import run_until_terminated
+from .listing import list_tests
 from .root import OffloadCommand, settings
-
-if TYPE_CHECKING:
-    from ..config.loading import Loaded
+from .run_options import RunOptions
+from .saying import warn
 
 
 @click.command("run", cls=OffloadCommand, help="Run the tests: all, or those whose ids or paths are given.")
@@ -34,35 +37,19 @@ if TYPE_CHECKING:
 @click.option("--trace", is_flag=True, help="Write trace.json, which Perfetto shows.")
 @click.option("--show-estimated-cost", is_flag=True, help="Show what the sandboxes cost.")
 @click.pass_context
-def command(
-    ctx: click.Context, /, collect_only: bool, parallel: int | None, runner: str | None, **given: object
-) -> int:
+def command(ctx: click.Context, /, collect_only: bool, **given: object) -> int:
     """Run, report, and return the exit code of `offload_core.results.accounting.ExitCode`."""
-    from ..config.layers import Override
-    from .composition import run
-    from .configured import load_configured
-    from .run_options import RunOptions
-
     common = settings(ctx)
-    overrides = [
-        Override("offload.max_parallel", parallel, "--parallel"),
-        Override("offload.runner", runner, "--runner"),
-    ]
     options = RunOptions(argv=tuple(sys.argv), verbose=common.verbose, color=common.color, **given)  # type: ignore[arg-type]
-    loaded = load_configured(common, [*(each for each in overrides if each.value is not None), *options.overrides])
+    loaded = load_configured(common, options.overrides)
     return _collect(loaded, options.tests) if collect_only else run(loaded, options)
 
 
 def _collect(loaded: Loaded, tests: Sequence[str]) -> int:
-    from .interruption import run_until_terminated
-    from .listing import list_tests, say_failed
-    from .saying import warn
-
-    warn(loaded.warnings)
+    warn(*loaded.warnings)
     click.echo("Discovering tests... ", nl=False, err=True)
     listing = run_until_terminated(list_tests(loaded, tests))
     click.echo(f"found {listing.count} tests across {len(listing.tests)} groups", err=True)
-    for line in listing.text():
-        click.echo(line)
-    say_failed(listing)
+    listing.say()
+    listing.say_failed()
     return listing.exit_code

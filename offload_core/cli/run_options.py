@@ -9,7 +9,8 @@ from typing import Any
 from attrs import frozen
 
 from ..abc import PrepareRequest, Provider
-from ..config.layers import Override
+from ..config.documents import Document
+from ..config.layers import from_flag
 from ..config.loading import Loaded
 from ..errors import ConfigError
 from .request import prepare_request
@@ -21,6 +22,8 @@ class RunOptions:
 
     argv: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
+    parallel: int | None = None
+    runner: str | None = None
     last_failed: bool = False
     fail_fast: bool = False
     env: tuple[str, ...] = ()
@@ -42,14 +45,16 @@ class RunOptions:
         return {name: value for each in self.env for name, equals, value in [each.partition("=")] if name and equals}
 
     @property
-    def overrides(self) -> list[Override]:
-        """Those that do what a key of the configuration says, for where it is loaded."""
-        given: dict[str, Any] = {
-            "--env": self.variables or None,
-            "--copy-dir": self.copy_dir or None,
-            "--override-image-id": self.override_image_id,
-        }
-        return [Override(option, value, option) for option, value in given.items() if value is not None]
+    def overrides(self) -> list[Document]:
+        """Those that set a key of the configuration, or do what one says, for where it is loaded."""
+        given = (
+            ("--parallel", "offload.max_parallel", self.parallel),
+            ("--runner", "offload.runner", self.runner),
+            ("--env", "--env", self.variables or None),
+            ("--copy-dir", "--copy-dir", self.copy_dir or None),
+            ("--override-image-id", "--override-image-id", self.override_image_id),
+        )
+        return [from_flag(key, value, option) for option, key, value in given if value is not None]
 
     def warnings(self, provider: Provider[Any]) -> Iterator[str]:
         """What was asked for and has no effect, in words."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from .root import OffloadGroup, settings
-
-if TYPE_CHECKING:
-    from ..config.catalog import Catalog, Listed
-    from ..config.locks import Lock
-    from ..config.runners import Runner
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+from ..config.assembly import resolved
+from ..config.catalog import Catalog, Listed, sources
+from ..config.documents import document, read
+from ..config.keys import Layer, dotted
+from ..config.locks import Lock
+from ..config.policy import read_policy
+from ..config.runners import Runner
+from ..config.schema import DEFAULT_FILE
+from ..config.secrets import without_secrets
+from ..errors import ConfigError
+from .root import JSON, OffloadGroup, settings
+from .saying import say_json
+from .toml_text import toml
 
 
 @click.command(
@@ -26,7 +30,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     invoke_without_command=True,
     help="List the runners that are defined, wherever that is.",
 )
-@_JSON
+@JSON
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> int | None:
     """Each with where it is from; one that cannot be used with the reason. Needs no offload.toml. Exit code 0."""
@@ -36,7 +40,7 @@ def command(ctx: click.Context, as_json: bool) -> int | None:
         return None
     listed = _catalog(ctx).listing()
     if as_json:
-        click.echo(json.dumps([_plain(each) for each in listed], indent=2))
+        say_json([_plain(each) for each in listed])
         return 0
     if not listed:
         click.echo("No runners are defined.")
@@ -51,29 +55,25 @@ def command(ctx: click.Context, as_json: bool) -> int | None:
 
 @command.command("show", help="Show what a runner sets and locks, with all that it extends.")
 @click.argument("name")
-@_JSON
+@JSON
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> int:
     """Exit code 4 if there is no such runner, or it cannot be used."""
-    from ..config.assembly import resolved
-    from ..config.keys import dotted
-    from ..config.secrets import without_secrets
-    from .toml_text import toml
-
     chain, layers, locks = resolved(_catalog(ctx), name, "offload runners show")
     runner = chain[-1]
     values = [(path, laid[-1]) for path, laid in layers.history.items()]
     listed = tuple(map(str, layers.values.get("offload", {}).get("secrets", ())))
     if as_json:
-        told = {
-            "name": name,
-            "description": runner.table.description,
-            "chain": chain_json(chain),
-            "values": without_secrets(layers.values, listed),
-            "origins": {dotted(path): str(each.origin) for path, each in values},
-            "locks": [lock_json(each) for each in locks],
-        }
-        click.echo(json.dumps(told, indent=2, default=str))
+        say_json(
+            {
+                "name": name,
+                "description": runner.table.description,
+                "chain": chain_json(chain),
+                "values": without_secrets(layers.values, listed),
+                "origins": {dotted(path): str(each.origin) for path, each in values},
+                "locks": [lock_json(each) for each in locks],
+            }
+        )
         return 0
     click.echo(f"{name}: {runner.table.description}".rstrip(": "))
     click.echo("  " + " -> ".join(map(str, reversed(chain))))
@@ -92,19 +92,10 @@ def chain_json(chain: Sequence[Runner]) -> list[dict[str, str]]:
 
 def lock_json(lock: Lock) -> dict[str, str]:
     """What is locked, by whom, where and why."""
-    from ..config.keys import dotted
-
     return {"key": dotted(lock.path), "by": lock.owner, "origin": str(lock.origin), "reason": lock.reason}
 
 
 def _catalog(ctx: click.Context) -> Catalog:
-    from ..config.catalog import Catalog, sources
-    from ..config.documents import document, read
-    from ..config.keys import Layer
-    from ..config.policy import read_policy
-    from ..config.schema import DEFAULT_FILE
-    from ..errors import ConfigError
-
     path = settings(ctx).config
     try:
         file = document(read(path or Path(DEFAULT_FILE)), str(path or DEFAULT_FILE), Layer.FILE)

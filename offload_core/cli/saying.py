@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from typing import Any
 
 import click
 
@@ -36,7 +37,12 @@ def failed(error: BaseException) -> int:
     return USAGE if isinstance(error, (click.ClickException, ConfigError, PluginError)) else INFRASTRUCTURE
 
 
-def warn(messages: Iterable[str]) -> None:
+def say_json(value: Any) -> None:
+    """Print it for a program."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def warn(*messages: str) -> None:
     """Say each on stderr."""
     for message in messages:
         click.echo(f"Warning: {message}", err=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from ..errors import ConfigError, PluginError
+from .configured import load_configured
 from .root import OffloadCommand, settings
 from .saying import USAGE, explain, warn
 
@@ -13,15 +15,12 @@ from .saying import USAGE, explain, warn
 @click.pass_context
 def command(ctx: click.Context, strict: bool) -> int:
     """Print what the configuration says, or why it cannot be used (exit code 4)."""
-    from ..errors import ConfigError, PluginError
-    from .configured import load_configured
-
     try:
         loaded = load_configured(settings(ctx))
     except (ConfigError, PluginError) as error:
         click.echo(explain(error, "Configuration error"), err=True)
         return USAGE
-    warn(loaded.warnings)
+    warn(*loaded.warnings)
     if strict and loaded.warnings:
         click.echo(f"Configuration error: {len(loaded.warnings)} warning(s), see above (--strict)", err=True)
         return USAGE

@@ -9,10 +9,10 @@ from typing import Any, Union, get_args, get_origin
 import attrs
 
 
-def fields_of(cls: Any) -> Any:
-    """The fields of an attrs class, with their types resolved."""
+def fields_of(cls: Any) -> list[Any]:
+    """The fields of an attrs class that are keys, with their types resolved."""
     attrs.resolve_types(cls)
-    return attrs.fields(cls)
+    return [each for each in attrs.fields(cls) if not each.metadata.get("no_key")]
 
 
 def keys_of(cls: type) -> tuple[str, ...]:
@@ -32,8 +32,8 @@ def is_union(annotation: Any) -> bool:
 
 def arms(annotation: Any) -> tuple[Any, ...]:
     """The types that a value can have, but None."""
-    return (
-        tuple(each for each in get_args(annotation) if each is not NoneType) if is_union(annotation) else (annotation,)
+    return tuple(
+        each for each in (get_args(annotation) if is_union(annotation) else [annotation]) if each is not NoneType
     )
 
 

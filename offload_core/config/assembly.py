@@ -15,7 +15,7 @@ from .documents import MISSING, Document, plain
 from .gate import Gate
 from .key_tree import key_tree
 from .keys import Origin, located
-from .layers import Layers, Override, variables
+from .layers import Layers, variables
 from .locks import RUNNER_KEY, Locks
 from .policy import Policy, read_policy
 from .runners import Runner, Tier, definitions
@@ -45,7 +45,7 @@ class Assembled:
     framework: type[Framework[Any]] | PluginError | None
 
 
-def assemble(file: Document, environ: Mapping[str, str], overrides: Sequence[Override]) -> Assembled:
+def assemble(file: Document, environ: Mapping[str, str], overrides: Sequence[Document]) -> Assembled:
     """Lay the layers of a configuration.
 
     Args:
@@ -59,7 +59,7 @@ def assemble(file: Document, environ: Mapping[str, str], overrides: Sequence[Ove
     """
     policy = read_policy()
     gate = Gate(policy.values, policy.locks, environ)
-    stronger = [file.without("runners"), *variables(environ), *(each.document() for each in overrides)]
+    stronger = [file.without("runners"), *variables(environ), *overrides]
     known = Catalog(sources(environ, file), policy.runners)
     name, origin = _selected(gate, stronger)
     tuple(definitions(file, Tier.PROJECT))  # what is wrong with them is said, whether one of them is used or not

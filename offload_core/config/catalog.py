@@ -50,7 +50,7 @@ class RunnerFiles:
         return by_name(runner for each in found for runner in definitions(each, self.tier))
 
     def names(self) -> Iterable[str]:
-        """The names that it defines."""
+        """Those that it defines."""
         return self.runners
 
     def get(self, name: str) -> Runner | None:

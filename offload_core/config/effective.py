@@ -20,9 +20,8 @@ from .keys import DEFAULT, KeyPath, Origin, dotted, parsed_key
 from .layers import Setting
 from .loading import Loaded
 from .locks import Lock
+from .schema import PLUGIN_TABLES
 from .secrets import masked
-
-_PLUGIN_TABLES = ("provider", "framework")
 
 
 @frozen(kw_only=True)
@@ -47,7 +46,7 @@ class Explanation:
 def effective(loaded: Loaded) -> dict[str, dict[str, Any]]:
     """All tables, with the values that count, as TOML would have them; None for what is not set. Secrets are masked."""
     tables = {name: table for name, table in _plain(loaded.config).items() if table is not None}
-    for name in _PLUGIN_TABLES:
+    for name in PLUGIN_TABLES:
         tables[name] |= tables[name].pop("options")
     shown: dict[str, dict[str, Any]] = masked(tables, loaded.config, os.environ)
     return shown

@@ -20,6 +20,7 @@ from .keys import DEFAULT, KeyPath, Layer, Origin, dotted, located, refuse
 from .layers import Layers, spelled_as
 from .locks import Lock, Locks
 from .runners import Runner, Tier
+from .schema import PLUGIN_TABLES
 
 _PROJECT_ROOT: KeyPath = ("offload", "sandbox_project_root")
 _REPOSITORY_ROOT: KeyPath = ("offload", "sandbox_repo_root")
@@ -226,7 +227,7 @@ class Gate:
     def _refuse_lock(self, lock: Lock, tree: KeyTree) -> None:
         """A lock on a key that does not exist locks nothing: a typing error, or another plugin than was meant."""
         table, *rest = lock.path
-        if table in ("provider", "framework"):
+        if table in PLUGIN_TABLES:
             kind: KeyPath = (table, "type")
             words = f"the {table} {self.layers.get(kind)!r} has no key {dotted(tuple(rest))}, which is {lock}"
             self._note(self.layers.at(kind), kind, words)

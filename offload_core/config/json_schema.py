@@ -7,7 +7,7 @@ it. What can be known only by trying, such as whether a command can be split int
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -16,12 +16,11 @@ import attrs
 
 from .annotations import arms, element_of, fields_of, is_mapping, is_sequence
 from .runners import RunnerTable
-from .schema import Config, FrameworkTable, ProviderTable
+from .schema import PLUGIN_TABLES, Config
 
 Schema = dict[str, Any]
 
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", NoneType: "null"}
-_PLUGIN_TABLES: dict[str, type] = {"provider": ProviderTable, "framework": FrameworkTable}
 
 
 def json_schema(plugins: Mapping[str, Mapping[str, type]] | None = None) -> Schema:
@@ -31,12 +30,9 @@ def json_schema(plugins: Mapping[str, Mapping[str, type]] | None = None) -> Sche
         plugins: under `provider` and `framework` the plugins' `Options` by their names. Without it any plugin may be
             named, and have any key.
     """
-    definitions: Schema = {}
-    for each in fields_of(Config):
-        if each.name in _PLUGIN_TABLES:
-            definitions[each.name] = _plugin_table(_PLUGIN_TABLES[each.name], (plugins or {}).get(each.name))
-        else:
-            definitions[each.name] = _value(each.type)
+    definitions: Schema = {each.name: _value(each.type) for each in fields_of(Config)}
+    for name, table in PLUGIN_TABLES.items():
+        definitions[name] = _plugin_table(table, (plugins or {}).get(name))
     tables: Schema = {name: {"$ref": f"#/definitions/{name}"} for name in definitions}
     runner = _table(RunnerTable)
     runner["properties"] |= tables
@@ -54,14 +50,14 @@ def json_schema(plugins: Mapping[str, Mapping[str, type]] | None = None) -> Sche
 
 def _plugin_table(table: type, plugins: Mapping[str, type] | None) -> Schema:
     """The core's keys; with a `type` also those of that plugin, and no others."""
-    own = _properties(each for each in fields_of(table) if each.name != "options")
+    own = _properties(table)
     if plugins is None:
         return {"type": "object", "properties": own}
     named = {**own, "type": {**own["type"], "enum": sorted(plugins)}}
     chosen = [
         {
             "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
-            "then": {"properties": {**_properties(fields_of(options)), **named}, "additionalProperties": False},
+            "then": {"properties": {**_properties(options), **named}, "additionalProperties": False},
         }
         for name, options in sorted(plugins.items())
     ]
@@ -69,12 +65,12 @@ def _plugin_table(table: type, plugins: Mapping[str, type] | None) -> Schema:
 
 
 def _table(cls: type) -> Schema:
-    return {"type": "object", "properties": _properties(fields_of(cls)), "additionalProperties": False}
+    return {"type": "object", "properties": _properties(cls), "additionalProperties": False}
 
 
-def _properties(fields: Iterable[Any]) -> Schema:
+def _properties(cls: type) -> Schema:
     properties = {}
-    for each in fields:
+    for each in fields_of(cls):
         doc, inert = each.metadata.get("doc", ""), each.metadata.get("inert", "")
         schema = _value(each.type)
         if doc or inert:

@@ -11,10 +11,7 @@ from attrs import frozen
 from .annotations import arms, element_of, fields_of, is_mapping, keys_of
 from .documents import Document
 from .keys import KeyPath
-from .schema import Config, FrameworkTable, ProviderTable
-
-_SHARED = (ProviderTable, FrameworkTable)
-"""A plugin's keys stand among those of these tables, not in a table `options`."""
+from .schema import PLUGIN_TABLES, Config
 
 
 @frozen
@@ -46,7 +43,7 @@ class KeyTree:
         """The attrs field of a key, if it has one."""
         for cls in self._classes():
             for each in fields_of(cls):
-                if name in (each.name, each.metadata.get("alias")) and not (cls in _SHARED and each.name == "options"):
+                if name in (each.name, each.metadata.get("alias")):
                     return each
         return None
 
@@ -87,7 +84,7 @@ class KeyTree:
 def key_tree(provider: type | None = None, framework: type | None = None) -> KeyTree:
     """The keys of a whole configuration, with these plugins (None: any name may be the plugin's)."""
     tables = {each.name: KeyTree(arms(each.type)) for each in fields_of(Config)}
-    for name, table, plugin in (("provider", ProviderTable, provider), ("framework", FrameworkTable, framework)):
+    for (name, table), plugin in zip(PLUGIN_TABLES.items(), (provider, framework), strict=True):
         tables[name] = KeyTree((table, Any if plugin is None else plugin.Options))  # type: ignore[attr-defined]
     return KeyTree((tables,))
 

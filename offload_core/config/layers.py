@@ -65,24 +65,16 @@ class Layers(Document):
             del self.origins[each]
 
 
-@frozen
-class Override:
+def from_flag(path: str, value: Any, flag: str) -> Document:
     """A value given on the command line.
 
-    Attributes:
+    Args:
         path: dotted (`offload.max_parallel`); of an option that is no key, but does what a key says, its own name, such
             as `--env`. What such an option decides stands beside the gate.
         value: of `--env` the variables by their names.
         flag: what the user typed.
     """
-
-    path: str
-    value: Any
-    flag: str
-
-    def document(self) -> Document:
-        """The value as a layer."""
-        return Document.single(tuple(self.path.split(".")), self.value, Origin(Layer.FLAG, self.flag))
+    return Document.single(tuple(path.split(".")), value, Origin(Layer.FLAG, flag))
 
 
 def variables(environ: Mapping[str, str]) -> Iterator[Document]:

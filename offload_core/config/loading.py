@@ -14,17 +14,16 @@ from ..errors import ConfigError, PluginError
 from ..suggestion import did_you_mean
 from .annotations import arms, fields_of, is_mapping, keys_of
 from .assembly import Assembled, assemble
-from .documents import MISSING, EnvironmentText, document, plain, read
+from .documents import MISSING, Document, EnvironmentText, document, plain, read
 from .expansion import ExpansionError, expand
 from .keys import DEFAULT, KeyPath, Layer, Origin, dotted, located, refuse
-from .layers import Layers, Override
-from .schema import DEFAULT_FILE, Config, GroupTable
+from .layers import Layers
+from .schema import DEFAULT_FILE, PLUGIN_TABLES, Config, GroupTable
 from .secrets import config_hash
 from .structure import Findings, found_words, structure
 
 _TABLES = tuple(each.name for each in fields_of(Config))
 _REQUIRED = tuple(each.name for each in fields_of(Config) if each.default is attrs.NOTHING)
-_PLUGINS = ("provider", "framework")
 _GROUPS_EXAMPLE = "[groups.all]\nretry_count = 1\n"
 
 
@@ -66,7 +65,7 @@ class Loaded:
 
 
 def load(
-    path: Path | None = None, *, environ: Mapping[str, str] | None = None, overrides: Sequence[Override] = ()
+    path: Path | None = None, *, environ: Mapping[str, str] | None = None, overrides: Sequence[Document] = ()
 ) -> Loaded:
     """Read a configuration file and everything that is laid over it.
 
@@ -91,7 +90,7 @@ def load(
 
 
 def parse(
-    text: str, path: Path, *, environ: Mapping[str, str] | None = None, overrides: Sequence[Override] = ()
+    text: str, path: Path, *, environ: Mapping[str, str] | None = None, overrides: Sequence[Document] = ()
 ) -> Loaded:
     """As `load`, of the text of a file that stands at `path`."""
     environ = environ or {}
@@ -145,7 +144,7 @@ class _Reader:
         """
         self._check_tables()
         self._findings.unknown += [((name,), _TABLES) for name in self._layers.values if name not in _TABLES]
-        self.plugins = plugins = {table: self._plugin(table) for table in _PLUGINS}
+        self.plugins = plugins = {table: self._plugin(table) for table in PLUGIN_TABLES}
         self._expand_provider_env()
         tables: dict[str, Any] = {}
         for each in fields_of(Config):
@@ -233,12 +232,10 @@ class _Reader:
     def _plugin_table(self, name: str, cls: type, options_class: type) -> Any:
         """The core's keys and the plugin's stand in one table."""
         raw: dict[str, Any] = self._layers.values[name]
-        own = [each for each in keys_of(cls) if each != "options"]
+        own = keys_of(cls)
         options = structure(options_class, raw, (name,), self._findings, also=own)
-        ours = {key: value for key, value in raw.items() if key in own}
-        table = structure(cls, {**ours, "options": options}, (name,), self._findings)
-        del self._findings.used[(name, "options")]
-        return table
+        table: Any = structure(cls, {key: raw[key] for key in raw if key in own}, (name,), self._findings)
+        return table and attrs.evolve(table, options=options)
 
     def _group(self, name: str) -> Any:
         where: KeyPath = ("groups", name)
@@ -256,7 +253,7 @@ class _Reader:
     def _must_be_known(self, where: KeyPath) -> bool:
         """Elsewhere an unknown key is a warning; a policy that is not understood must not be half in force."""
         # an option that is not locked goes with the plugin, and that may be another one than the policy's
-        keys = [where, (where[0], "type")] if where[0] in _PLUGINS else [where]
+        keys = [where, (where[0], "type")] if where[0] in PLUGIN_TABLES else [where]
         return all(self._layers.at(key).layer is Layer.POLICY for key in keys)
 
     def _origin(self, where: KeyPath) -> Origin | str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 
 from .keys import KeyPath
 
@@ -26,116 +27,109 @@ _SPACE = re.compile(r"[ \t]*")
 
 def lines_of(document: str) -> dict[KeyPath, int]:
     """The line, counted from 1, of every key, table header and array element. `document` is valid TOML."""
-    scanner = _Scanner(document)
-    scanner.scan()
-    return scanner.lines
+    return _Scanner(document).scan()
 
 
 class _Scanner:
     def __init__(self, document: str) -> None:
-        self.text = document
-        self.at = 0
-        self.lines: dict[KeyPath, int] = {}
+        self._text = document
+        self._at = 0
+        self._lines: dict[KeyPath, int] = {}
         self._elements: dict[KeyPath, int] = {}
 
-    def scan(self) -> None:
+    def scan(self) -> dict[KeyPath, int]:
         table: KeyPath = ()
         self._skip(_BLANK)
-        while self.at < len(self.text):
-            if self.text[self.at] == "[":
+        while self._at < len(self._text):
+            if self._text[self._at] == "[":
                 table = self._header()
             else:
                 self._assignment(table)
             self._skip(_BLANK)
+        return self._lines
 
     def _header(self) -> KeyPath:
-        start, array = self.at, self.text.startswith("[[", self.at)
-        self.at += 2 if array else 1
-        path = self._inside_arrays(self._key(), last=not array)
-        if array:
+        start = self._at
+        brackets = 2 if self._text.startswith("[[", start) else 1
+        self._at += brackets
+        *around, name = self._key()
+        path = (*self._newest(around), name)
+        if brackets == 2:
             number = self._elements[path] = self._elements.get(path, -1) + 1
-            self._record(path, start)
             path = (*path, number)
         self._record(path, start)
-        self.at += 2 if array else 1
+        self._at += brackets
         return path
 
-    def _inside_arrays(self, path: KeyPath, *, last: bool) -> KeyPath:
+    def _newest(self, parts: Iterable[str]) -> KeyPath:
         """`[[a]]` then `[a.b]`: the second is in the newest element of the first."""
-        inside: KeyPath = ()
-        for index, part in enumerate(path):
-            inside = (*inside, part)
-            if inside in self._elements and (last or index < len(path) - 1):
-                inside = (*inside, self._elements[inside])
-        return inside
+        path: KeyPath = ()
+        for part in parts:
+            path = (*path, part)
+            if path in self._elements:
+                path = (*path, self._elements[path])
+        return path
 
     def _assignment(self, table: KeyPath) -> None:
-        start = self.at
+        start = self._at
         path = (*table, *self._key())
         self._record(path, start)
-        self.at += 1
+        self._at += 1
         self._skip(_SPACE)
         self._value(path)
 
     def _value(self, path: KeyPath) -> None:
-        opening = self.text[self.at]
-        if opening in "\"'":
-            self._skip(_STRING)
-        elif opening == "[":
-            self._list(path)
-        elif opening == "{":
-            self._inline(path)
-        else:
-            self._skip(_SCALAR)
+        match self._text[self._at]:
+            case "[":
+                self._inside(path, "]")
+            case "{":
+                self._inside(path, "}")
+            case "'" | '"':
+                self._skip(_STRING)
+            case _:
+                self._skip(_SCALAR)
 
-    def _list(self, path: KeyPath) -> None:
-        self.at += 1
+    def _inside(self, path: KeyPath, closing: str) -> None:
+        """An array or an inline table."""
+        self._at += 1
         number = 0
         while True:
             self._skip(_BLANK)
-            if self._take("]"):
+            if self._take(closing):
                 return
             if self._take(","):
                 continue
-            element = (*path, number)
-            self._record(element, self.at)
-            self._value(element)
-            number += 1
-
-    def _inline(self, path: KeyPath) -> None:
-        self.at += 1
-        while True:
-            self._skip(_BLANK)
-            if self._take("}"):
-                return
-            if not self._take(","):
+            if closing == "}":
                 self._assignment(path)
+            else:
+                self._record((*path, number), self._at)
+                self._value((*path, number))
+                number += 1
 
-    def _key(self) -> KeyPath:
-        parts = []
+    def _key(self) -> list[str]:
+        parts: list[str] = []
         while True:
             self._skip(_SPACE)
-            quoted = self.text[self.at] in "\"'"
+            quoted = self._text[self._at] in "\"'"
             part = self._skip(_STRING if quoted else _BARE_KEY)
             parts.append(tomllib.loads(f"v = {part}")["v"] if quoted else part)
             self._skip(_SPACE)
             if not self._take("."):
-                return tuple(parts)
+                return parts
 
     def _take(self, character: str) -> bool:
-        if self.text.startswith(character, self.at):
-            self.at += len(character)
+        if self._text.startswith(character, self._at):
+            self._at += len(character)
             return True
         return False
 
     def _skip(self, pattern: re.Pattern[str]) -> str:
-        match = pattern.match(self.text, self.at)
-        if match is None:
-            return ""
-        self.at = match.end()
+        match = pattern.match(self._text, self._at)
+        assert match is not None  # the document is valid
+        self._at = match.end()
         return match.group()
 
     def _record(self, path: KeyPath, position: int) -> None:
-        line = self.text.count("\n", 0, position) + 1
+        line = self._text.count("\n", 0, position) + 1
         for length in range(1, len(path) + 1):
-            self.lines.setdefault(path[:length], line)
+            self._lines.setdefault(path[:length], line)

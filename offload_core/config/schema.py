@@ -138,7 +138,7 @@ class ProviderTable:
     """`[provider]`: where sandboxes come from. All other keys are the provider's own `options`."""
 
     type: str = key(NOTHING, "The provider's name; `offload providers` lists those that are installed.")
-    options: Any
+    options: Any = field(default=None, metadata={"no_key": True})
 
 
 @frozen(kw_only=True)
@@ -148,7 +148,11 @@ class FrameworkTable:
     type: str = key(NOTHING, "The framework's name; `offload providers` lists those that are installed.")
     env: Mapping[str, str] = key({}, "Variables for the framework's commands, on the host and in sandboxes.")
     discover_in: Literal["host", "sandbox"] = key("host", "Where tests are listed.")
-    options: Any
+    options: Any = field(default=None, metadata={"no_key": True})
+
+
+PLUGIN_TABLES: Mapping[str, type] = {"provider": ProviderTable, "framework": FrameworkTable}
+"""Those in which a plugin's keys stand among the core's."""
 
 
 @frozen(kw_only=True)

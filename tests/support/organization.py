@@ -11,7 +11,7 @@ import pytest
 from attrs import define, field
 
 from offload_core.config import policy
-from offload_core.config.layers import Override
+from offload_core.config.documents import Document
 from offload_core.config.loading import Loaded, load
 from offload_core.errors import ConfigError, PluginError
 from offload_core.plugins import FRAMEWORKS, PROVIDERS, RUNNERS
@@ -104,11 +104,11 @@ class Organization:
         """The project's file."""
         return self.write("project/offload.toml", text)
 
-    def load(self, *overrides: Override, **environ: str) -> Loaded:
+    def load(self, *overrides: Document, **environ: str) -> Loaded:
         """The configuration, with these flags and variables."""
         return load(self.file, environ={**self.environ, **environ}, overrides=overrides)
 
-    def refused(self, *overrides: Override, **environ: str) -> str:
+    def refused(self, *overrides: Document, **environ: str) -> str:
         """The message of the error that loading the configuration gives, without the directory in it."""
         with pytest.raises((ConfigError, PluginError)) as raised:
             self.load(*overrides, **environ)

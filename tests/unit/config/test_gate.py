@@ -12,9 +12,10 @@ import pytest
 from attrs import field, frozen
 from typing_extensions import override
 
+from offload_core.config.documents import Document
 from offload_core.config.gate import IMPLICATIONS
 from offload_core.config.keys import dotted
-from offload_core.config.layers import Override
+from offload_core.config.layers import from_flag
 from offload_core.config.loading import Loaded
 from offload_core.errors import ConfigError
 from tests.support.organization import Organization, an_organization
@@ -62,14 +63,14 @@ class Attempt:
 
     file: tuple[str, ...] = ()
     runner: tuple[str, ...] = ()
-    overrides: tuple[Override, ...] = ()
+    overrides: tuple[Document, ...] = ()
     variables: Mapping[str, str] = field(factory=dict)
 
 
-def seen(loaded: Loaded, overrides: tuple[Override, ...] = ()) -> dict[str, Any]:
+def seen(loaded: Loaded, overrides: tuple[Document, ...] = ()) -> dict[str, Any]:
     """What comes of a configuration in the end, under the keys that it belongs to."""
     config = loaded.config
-    given = {each.path: each.value for each in overrides}
+    given = {name: value for each in overrides for name, value in each.values.items()}
     env = {**config.provider.options.env, **given.get("--env", {}), **config.framework.env}
     image = given.get("--override-image-id")
     return {
@@ -109,7 +110,7 @@ def randomly_locked(organization: Organization, dice: random.Random) -> list[str
 def randomly_tried(dice: random.Random) -> Attempt:
     """One to three values, each from any source."""
     file, runner = list[str](), list[str]()
-    overrides, variables = list[Override](), dict[str, str]()
+    overrides, variables = dict[str, Document](), dict[str, str]()
     for line in some(dice, dice.randint(1, 3)):
         key, _, value = line.partition(" = ")
         match dice.randrange(5):
@@ -118,15 +119,15 @@ def randomly_tried(dice: random.Random) -> Attempt:
             case 1:
                 runner.append(line)
             case 2:
-                overrides.append(Override(key, tomllib.loads(line.replace(key, "value"))["value"], "--flag"))
+                overrides[key] = from_flag(key, tomllib.loads(line.replace(key, "value"))["value"], "--flag")
             case 3:
                 table, *rest = key.split(".")
                 names = [table.upper(), *(part.upper() if part not in "AB" else part for part in rest)]
                 variables["OFFLOAD_" + "__".join(names)] = value.strip("'")
             case _:
                 option = dice.choice(list(OPTIONS))
-                overrides.append(Override(option, dice.choice(OPTIONS[option]), option))
-    return Attempt(tuple(file), tuple(runner), tuple({each.path: each for each in overrides}.values()), variables)
+                overrides[option] = from_flag(option, dice.choice(OPTIONS[option]), option)
+    return Attempt(tuple(file), tuple(runner), tuple(overrides.values()), variables)
 
 
 def some(dice: random.Random, count: int) -> list[str]:
@@ -270,7 +271,7 @@ def setting(organization: Organization, source: str, key: str, value: str) -> Lo
     line = f"{key} = '{value}'"
     mine = f"{MINE}\nrunners.mine.{line}\n"
     selected = "\n".join(PROJECT)
-    overrides, variables = list[Override](), dict[str, str]()
+    overrides, variables = list[Document](), dict[str, str]()
     match source:
         case "file":
             organization.project("\n".join([line, *PROJECT, MINE]))
@@ -293,7 +294,7 @@ def setting(organization: Organization, source: str, key: str, value: str) -> Lo
         case "variable with a table" if rest:
             variables[f"OFFLOAD_{table}__{name}".upper()] = f"{{ {rest[0]} = '{value}' }}"
         case "flag":
-            overrides.append(Override(key, value, "--flag"))
+            overrides.append(from_flag(key, value, "--flag"))
         case _:
             variables["__".join([f"OFFLOAD_{table}__{name}".upper(), *rest])] = value
     return organization.load(*overrides, **variables)
@@ -334,11 +335,11 @@ def test_no_option_of_a_command_decides_a_locked_key(organization: Organization,
     """One that is no key itself: refused where it would change what is locked, and without effect on what is loaded."""
     locking(organization, case, by)
     with pytest.raises(ConfigError) as refused:
-        organization.load(Override(case.key, case.value, case.key))
+        organization.load(from_flag(case.key, case.value, case.key))
     assert str(refused.value).startswith(f"{case.says} locked by the {by}")
     plain = organization.load()
     if case.harmless is not None:
-        assert organization.load(Override(case.key, case.harmless, case.key)).config == plain.config
+        assert organization.load(from_flag(case.key, case.harmless, case.key)).config == plain.config
 
 
 def test_both_ways_around_are_said_at_once(organization: Organization) -> None:
@@ -348,7 +349,7 @@ def test_both_ways_around_are_said_at_once(organization: Organization) -> None:
     organization.project(
         "\n".join(["offload.runner = 'large'", "framework.env.A = '1'", "retry.attempts = 7", *PROJECT[1:]])
     )
-    said = organization.refused(Override("--env", {"B": "2"}, "--env"), OFFLOAD_PROVIDER__ENV__C="3")
+    said = organization.refused(from_flag("--env", {"B": "2"}, "--env"), OFFLOAD_PROVIDER__ENV__C="3")
     assert [line.partition(": ")[0] for line in said.splitlines()] == [
         "system/offload/runners.toml:1",
         "project/offload.toml:2",

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from offload_core.config.documents import Document
 from offload_core.config.keys import Layer
-from offload_core.config.layers import Override
+from offload_core.config.layers import from_flag
 from offload_core.config.loading import Loaded, load, parse
 from offload_core.errors import ConfigError, PluginError
 from offload_core.plugins import FRAMEWORKS, PROVIDERS, load_provider_class
@@ -81,12 +82,12 @@ def document(
     return HEAD.format(offload=offload, provider=provider, framework=framework) + f"{groups}\n{rest}\n"
 
 
-def parsed(text: str, *overrides: Override, **environ: str) -> Loaded:
+def parsed(text: str, *overrides: Document, **environ: str) -> Loaded:
     """The text, as a file `offload.toml`."""
     return parse(text, Path("offload.toml"), environ=environ, overrides=overrides)
 
 
-def refused(text: str, *overrides: Override, **environ: str) -> str:
+def refused(text: str, *overrides: Document, **environ: str) -> str:
     """The message of the error that the text gives."""
     with pytest.raises((ConfigError, PluginError)) as raised:
         parsed(text, *overrides, **environ)
@@ -335,7 +336,7 @@ def test_an_older_name_covers_the_newer_one_of_a_weaker_layer() -> None:
 def test_layers_cover_each_other_and_every_value_knows_its_origin() -> None:
     """Default, file, environment and flag, each stronger than the one before."""
     text = document("max_parallel = 2\nmax_parallel_collection = 3\nhedge = false")
-    flag = Override("offload.max_parallel", 9, "--parallel")
+    flag = from_flag("offload.max_parallel", 9, "--parallel")
     loaded = parsed(text, flag, OFFLOAD_OFFLOAD__MAX_PARALLEL="5", OFFLOAD_OFFLOAD__HEDGE="true")
     config = loaded.config.offload
     assert (config.max_parallel, config.max_parallel_collection, config.hedge) == (9, 3, True)

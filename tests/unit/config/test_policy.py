@@ -9,7 +9,7 @@ import pytest
 
 from offload_core.config import policy
 from offload_core.config.keys import Layer
-from offload_core.config.layers import Override
+from offload_core.config.layers import from_flag
 from tests.support.organization import PROJECT, Organization, an_organization
 
 POLICY = """
@@ -47,7 +47,7 @@ def test_the_runner_of_the_policy_counts_without_a_selection(organization: Organ
     assert loaded.config.provider.options.machine == "m2"
     assert loaded.assembled.runners[-1].tier == "policy"
     organization.project(PROJECT.replace("[framework]", "max_parallel = 3\n[framework]"))
-    loaded = organization.load(Override("offload.runner", "large", "--runner"), OFFLOAD_OFFLOAD__RUNNER="large")
+    loaded = organization.load(from_flag("offload.runner", "large", "--runner"), OFFLOAD_OFFLOAD__RUNNER="large")
     assert (loaded.config.provider.type, loaded.config.offload.max_parallel) == ("cloud", 3)
     assert loaded.provenance["offload.runner"].layer is Layer.POLICY
 
@@ -101,15 +101,15 @@ def test_no_variable_gets_around_it(organization: Organization, variable: str, v
 )
 def test_no_flag_gets_around_it(organization: Organization, flag: str, value: str, key: str) -> None:
     """Of those that set values of the configuration; the command's own are tested with the command."""
-    assert organization.refused(Override(key, value, flag)) == f"{flag}: {key}: {BY}"
+    assert organization.refused(from_flag(key, value, flag)) == f"{flag}: {key}: {BY}"
 
 
 def test_a_flag_for_another_key_is_refused_too(organization: Organization) -> None:
     """`--parallel`, where that is what is locked."""
     organization.policy(POLICY.replace('"offload.hedge"', '"offload.max_parallel"'))
-    message = organization.refused(Override("offload.max_parallel", 51, "--parallel"))
+    message = organization.refused(from_flag("offload.max_parallel", 51, "--parallel"))
     assert message == f"--parallel: offload.max_parallel: {BY}"
-    assert organization.load(Override("offload.max_parallel", 50, "--parallel")).config.offload.max_parallel == 50
+    assert organization.load(from_flag("offload.max_parallel", 50, "--parallel")).config.offload.max_parallel == 50
 
 
 def test_nobody_else_defines_a_runner_of_the_policy(organization: Organization) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from offload_core.config.keys import Layer
-from offload_core.config.layers import Override
+from offload_core.config.layers import from_flag
 from tests.support.organization import PROJECT, Organization, an_organization
 
 LARGE = """
@@ -45,9 +45,9 @@ def test_without_a_selection_no_runner_counts(organization: Organization) -> Non
     organization.system(LARGE.format("", 50))
     organization.project(PROJECT.replace('runner = "large"', "") + "[provider]\ntype = 'plain'\n")
     assert organization.load().config.offload.max_parallel == 10
-    assert organization.load(Override("offload.runner", "large", "--runner")).config.offload.max_parallel == 50
+    assert organization.load(from_flag("offload.runner", "large", "--runner")).config.offload.max_parallel == 50
     assert organization.load(OFFLOAD_OFFLOAD__RUNNER="large").assembled.runners[-1].name == "large"
-    selected = organization.load(Override("offload.runner", "", "--runner"), OFFLOAD_OFFLOAD__RUNNER="large")
+    selected = organization.load(from_flag("offload.runner", "", "--runner"), OFFLOAD_OFFLOAD__RUNNER="large")
     assert selected.assembled.runners == ()
 
 
@@ -161,10 +161,10 @@ def test_a_package_that_is_wrong_is_said(organization: Organization) -> None:
     organization.package("acme", "", "large", target="MISSING")
     assert "the runner 'large' of acme 1.0 does not load from 'acme:MISSING'" in organization.refused()
     organization.package("bcme", "", "other", target="Path")
-    runner = Override("offload.runner", "other", "--runner")
+    runner = from_flag("offload.runner", "other", "--runner")
     assert "is no plugin: 'bcme:Path' is not the path of a file" in organization.refused(runner)
     organization.package("ccme", "[runners.x]", "third")
-    runner = Override("offload.runner", "third", "--runner")
+    runner = from_flag("offload.runner", "third", "--runner")
     assert "does not define [runners.third], as its entry point says" in organization.refused(runner)
     organization.package("dcme", "[runners.third]", "third")
     assert "claimed by ccme 1.0 (ccme:PATH) and dcme 1.0 (dcme:PATH)" in organization.refused(runner)
@@ -238,7 +238,7 @@ def test_an_older_name_is_locked_with_the_newer_one(organization: Organization, 
     organization.project()
     variable = f"OFFLOAD_OFFLOAD__{key.upper()}"
     assert organization.refused(**{variable: "false"}) == f"{variable}: {said}"
-    assert organization.refused(Override(f"offload.{key}", False, "--flag")) == f"--flag: {said}"
+    assert organization.refused(from_flag(f"offload.{key}", False, "--flag")) == f"--flag: {said}"
     organization.system(LOCKING.format("").replace('"offload.hedge"', '"offload.impatiently_requeue_batches"'))
     assert organization.refused(**{variable: "false"}) == f"{variable}: {said}"
 
@@ -271,7 +271,7 @@ def test_a_key_can_be_locked_without_a_value(organization: Organization) -> None
         "[runners.large.provider]\ntype = 'plain'\n"
     )
     assert organization.load().config.offload.max_parallel == 10
-    assert "offload.max_parallel: locked by" in organization.refused(Override("offload.max_parallel", 3, "--parallel"))
+    assert "offload.max_parallel: locked by" in organization.refused(from_flag("offload.max_parallel", 3, "--parallel"))
     organization.project(PROJECT.replace("[framework]", "sandbox_repo_root = '/x'\n[framework]"))
     assert (
         "project/offload.toml:3: offload.sandbox_repo_root: it would also set offload.sandbox_project_root, which is "
