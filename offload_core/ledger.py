@@ -107,10 +107,6 @@ class Ledger:
         record = self.records.get(key)
         return record is not None and record.owed
 
-    def failures(self, key: str) -> int:
-        """Attempts that count against a test's retries: a crash does not, it is judged by evidence."""
-        return sum(attempt.outcome is not Outcome.CRASHED for attempt in self.records[key].bad_attempts)
-
     # -- what is decided ------------------------------------------------------------------------------------------
 
     def counts(self) -> Counter[State]:

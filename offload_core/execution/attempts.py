@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from attrs import define, field, frozen
@@ -45,6 +46,7 @@ class Attempts:
     ledger: Ledger = field(factory=Ledger, init=False)
     unwanted: set[RunningAttempt] = field(factory=set, init=False)
     _running: dict[str, list[RunningAttempt]] = field(factory=dict, init=False)
+    _failed: Counter[str] = field(factory=Counter, init=False)  # what counts against retries: not what is judged
 
     def emit(self, event: Event) -> None:
         """Say what happened to a test."""
@@ -110,7 +112,8 @@ class Attempts:
             return None
         self.close(attempt)
         ended = self.ended(attempt, outcome, event=event, message=message)
-        verdict = AttemptFinished(ended, again=outcome.bad and self._may_retry(attempt.test, outcome.bad))
+        self._failed[key] += outcome.bad
+        verdict = AttemptFinished(ended, again=outcome.bad and self._may_retry(attempt.test))
         self.emit(verdict)
         for other in self.copies(key):
             self.unwanted.add(other)
@@ -123,20 +126,21 @@ class Attempts:
         found = next((each for each in record.attempts if each.number == attempt.number), None)
         if found is None:
             return None
+        self._failed[attempt.test.key] += not found.outcome.bad
         amended = AttemptAmended(
             test=attempt.test.key,
             number=attempt.number,
             message=event.message,
             details=event.details,
             # if not decided, it has failed already, and waits for its next attempt
-            again=record.decided and self._may_retry(attempt.test, not found.outcome.bad),
+            again=record.decided and self._may_retry(attempt.test),
         )
         self.emit(amended)
         return amended
 
-    def _may_retry(self, test: Test, more: int) -> bool:
-        """Whether a test that has failed so many times more is run again."""
-        return self.retrying and self.ledger.failures(test.key) + more <= test.retries
+    def _may_retry(self, test: Test) -> bool:
+        """Whether a test that has failed is run again. Crashes that are judged by evidence do not count."""
+        return self.retrying and self._failed[test.key] <= test.retries
 
     def ended(
         self, attempt: RunningAttempt, outcome: Outcome, *, event: TestFinished | None = None, message: str = ""

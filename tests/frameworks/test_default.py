@@ -65,7 +65,8 @@ def attempts(ran: Ran, id: str) -> list[str]:
 def test_the_example_with_a_report(scripts: Project) -> None:
     """Known outcomes, whatever the names; what kills the runner is found by halves, and nobody else is blamed."""
     ran = scripts.run()
-    assert ran.states == STATES
+    # It fails once in each run, which may be in the batch whose report is never written.
+    assert ran.states in (STATES, STATES | {"flaky.sh": "passed"})
     assert ran.code == 1
     assert ran.message("fails.sh") == "exit code 1"
     assert ran.message("skips.sh") == "no such device here"

@@ -51,6 +51,8 @@ def others(simulated: Simulated, key: str) -> set[str]:
         (2, ("skipped",), ["skipped"], "skipped"),
         (2, ("xfailed",), ["xfailed"], "xfailed"),
         (1, ("failed", "skipped"), ["failed", "skipped"], "flaky"),
+        (1, ("crashed",), ["crashed", "crashed"], "crashed"),  # in a process of its own: the framework says so
+        (1, ("failed", "crashed", "passed"), ["failed", "crashed"], "crashed"),
     ],
 )
 def test_retries(retries: int, behaviour: tuple[str, ...], expected: list[str], state: str) -> None:
