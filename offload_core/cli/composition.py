@@ -111,11 +111,11 @@ class _Composed:
         bus = Bus(clock=lambda: time.monotonic() - began, consumers=[self.reporter.consumer])
         if self.options.verbose:
             bus.consumers.append(self._name_begun)
-        bus.emit(self._started(revision))
+        stop = StopRequest()
         reason, broken = "", None
         try:
-            interruption = asyncio.run(self._execute(bus))
-            code = self._exit_code(interruption)
+            asyncio.run(interruptible(self._execute(bus, revision, stop), stop))
+            code = self._exit_code(stop.signal)
         except OffloadError as error:
             reason, code = str(error), self._broken_code()
         except Exception as error:  # a defect: what was learned until here is still reported
@@ -140,8 +140,8 @@ class _Composed:
         if isinstance(stamped.event, TestBegan) and (record := records.get(stamped.event.test)):
             print(f"Running: {record.test.id}")
 
-    async def _execute(self, bus: Bus) -> int:
-        """Run, and return the signal that interrupted it, or 0."""
+    async def _execute(self, bus: Bus, revision: Revision, stop: StopRequest) -> None:
+        bus.emit(self._started(revision))  # here, where signals are waited for already
 
         def say(message: str) -> None:
             bus.emit(Warned(message))
@@ -166,9 +166,7 @@ class _Composed:
             sandboxes_hint=self.last.sandboxes or DEFAULT_SANDBOXES_HINT,
             artefacts=self._artefacts(),
         )
-        stop = StopRequest()
-        await interruptible(execute(request, bus, stop), stop)
-        return stop.signal
+        await execute(request, bus, stop)
 
     def _artefacts(self) -> ArtefactRequest | None:
         report = self.loaded.config.report

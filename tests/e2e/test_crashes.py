@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.project import Project
+from tests.support.marks import nightly
 
 DEADLY = """
     import ctypes, os, signal
@@ -21,8 +22,7 @@ DEADLY = """
 """
 
 
-@pytest.mark.parametrize("sandboxes", [1, 4])
-@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize(("retries", "sandboxes"), [(2, 4), nightly(0, 1), nightly(0, 4), nightly(2, 1)])
 def test_exactly_the_deadly_tests_are_blamed(project: Project, sandboxes: int, retries: int) -> None:
     """`os._exit(0)`, a segmentation fault and SIGKILL are `crashed`, without retries; their 37 neighbours pass."""
     project.write({"test_deadly.py": DEADLY})
@@ -75,10 +75,10 @@ IMPORTS = """
     [
         ("raise RuntimeError('not here')", "error", "not here"),
         ("os._exit(3)", "crashed", "exit code 3"),
-        ("__import__('sys').exit(3)", "error", "SystemExit: 3"),
+        nightly("__import__('sys').exit(3)", "error", "SystemExit: 3"),
         ("__import__('pytest').exit('enough')", "error", "enough"),
         ("__import__('pytest').skip('not for here', allow_module_level=True)", "skipped", "not for here"),
-        ("__import__('time').sleep(3600)", "timed_out", "test_timeout_secs"),
+        nightly("__import__('time').sleep(3600)", "timed_out", "test_timeout_secs"),
     ],
 )
 def test_a_module_that_is_fine_on_the_host_only(project: Project, deed: str, state: str, words: str) -> None:
@@ -93,7 +93,7 @@ def test_a_module_that_is_fine_on_the_host_only(project: Project, deed: str, sta
 
 
 @pytest.mark.parametrize(
-    "deed", ["raise RuntimeError('not here')", "os._exit(3)", "__import__('pytest').exit('enough')"]
+    "deed", [nightly("raise RuntimeError('not here')"), "os._exit(3)", nightly("__import__('pytest').exit('enough')")]
 )
 def test_a_conftest_that_fails_in_sandboxes_only(project: Project, deed: str) -> None:
     """No session starts: the run ends, the tests are not run or err, and it says why."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.project import Project
+from tests.support.marks import nightly
 
 ODD = r"""
     import pytest
@@ -78,16 +79,16 @@ SUITE = {
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (["tests/test_a.py"], 5),
+        nightly(["tests/test_a.py"], 5),
         (["tests/test_a.py::TestOne"], 3),
-        (["tests/test_a.py::TestOne::test_y"], 2),
+        nightly(["tests/test_a.py::TestOne::test_y"], 2),
         (["tests/test_a.py::TestOne::test_y[2]"], 1),
-        (["tests/sub"], 3),
+        nightly(["tests/sub"], 3),
         (["./tests/sub/"], 3),
         (["tests/sub/test_b.py", "tests/test_a.py::test_z"], 3),
-        (["tests"], 8),
-        (["tests/test_a.py::test_z", "tests/test_a.py"], 5),
-        (["."], 8),
+        nightly(["tests"], 8),
+        nightly(["tests/test_a.py::test_z", "tests/test_a.py"], 5),
+        nightly(["."], 8),
         (["tests/../tests/sub//test_b.py"], 2),
     ],
 )

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from tests.e2e.project import PYTHON, Project
+from tests.support.marks import nightly
 
 
 def installed(module: str) -> bool:
@@ -99,23 +100,23 @@ SOME = "import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test_it(n): 
     "addopts",
     [
         "-q",
-        "-v --tb=long -ra --durations=3",
+        nightly("-v --tb=long -ra --durations=3"),
         "-x",
-        "--maxfail=1",
+        nightly("--maxfail=1"),
         "--lf",
-        "--ff",
-        "--sw",
+        nightly("--ff"),
+        nightly("--sw"),
         "-p no:terminal",
-        "-p no:cacheprovider",
-        "--capture=no",
-        "-s -l",
+        nightly("-p no:cacheprovider"),
+        nightly("--capture=no"),
+        nightly("-s -l"),
         "--co",
         pytest.param("-n auto", marks=needs_xdist),
         pytest.param("-n 2 --dist loadfile --maxprocesses=2", marks=needs_xdist),
         pytest.param("--cov=. --cov-report=xml --cov-fail-under=99", marks=needs_cov),
-        "--junitxml=own.xml",
+        nightly("--junitxml=own.xml"),
         "--strict-markers --strict-config -W error",
-        "--import-mode=importlib",
+        nightly("--import-mode=importlib"),
     ],
 )
 def test_addopts_do_not_break_a_run(project: Project, addopts: str) -> None:

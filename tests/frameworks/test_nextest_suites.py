@@ -6,12 +6,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from offload_core.events import AttemptFinished
 from offload_core.results.journal import read_journal
 from offload_core.results.last_run import accounting_of
 from tests.frameworks import crates
 
 
+@pytest.mark.nightly
 def test_the_same_verdicts_as_nextest_alone(nextest: Path, tmp_path: Path) -> None:
     """Every test that nextest runs has the same verdict, and there are no others. Both sandboxes work at once."""
     env = crates.environment(nextest)

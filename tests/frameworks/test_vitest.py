@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.project import Project, Ran
 from tests.frameworks.vitest_install import INTERCEPTORS, VITEST, ZOD, Suite, alone, fill, packages, same_words
+from tests.support.marks import nightly
 
 PASSED = [
     "test/crash.test.ts > comes after",
@@ -82,7 +83,7 @@ def numbered(ran: Ran) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("version", [None, "3.2.4", "2.1.9"])
+@pytest.mark.parametrize("version", [None, nightly("3.2.4"), nightly("2.1.9")])
 def test_every_test_of_the_example_has_its_outcome(project: Project, tmp_path: Path, version: str | None) -> None:
     """Each kind of test ends as it should, in sandboxes with another root, and only the culprit is a crash."""
     fill(project.directory, version)
@@ -302,6 +303,7 @@ def test_an_idle_sandbox_takes_over_what_a_long_file_has_not_begun(project: Proj
     assert all(len(record.attempts) == 1 for record in ran.accounting.records.values())
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("suite", "part"), [(ZOD, "src/v4/mini"), (INTERCEPTORS, "src")], ids=("zod", "interceptors"))
 def test_the_tests_of_published_packages(project: Project, suite: Suite, part: str) -> None:
     """Each test of a real suite ends as it does with Vitest alone; so does each module that does not import."""

@@ -18,6 +18,7 @@ from offload_core.abc import Command, Download, Exit, LivenessSettings, SandboxR
 from offload_core.errors import ConnectionLost, SandboxDead, SandboxLost
 from offload_core.kit import launched
 from offload_core.liveness import DeathWatch, Poller
+from tests.support.marks import nightly
 
 ROUTERS: tuple[RouterMode, ...] = ("refuse", "hang", "synhole", "gone")
 PATIENCE_SECS = 60.0
@@ -129,7 +130,7 @@ async def test_first_command_on_a_corpse(loopback: Loopback, router: RouterMode)
                 await start
 
 
-@pytest.mark.parametrize("router", ["refuse", "hang", "synhole"])
+@pytest.mark.parametrize("router", ["refuse", nightly("hang"), nightly("synhole")])
 async def test_death_never_announced(loopback: Loopback, router: RouterMode) -> None:
     """A command whose worker stays silent is lost in the end, though Modal says that the sandbox lives."""
     async with sandbox(tuning=PULSING) as one, asyncio.timeout(PATIENCE_SECS):
@@ -141,7 +142,7 @@ async def test_death_never_announced(loopback: Loopback, router: RouterMode) -> 
             await process.wait()
 
 
-@pytest.mark.parametrize("router", ROUTERS)
+@pytest.mark.parametrize("router", ["hang", nightly("refuse"), nightly("synhole"), nightly("gone")])
 async def test_silent_worker_is_lost(loopback: Loopback, router: RouterMode) -> None:
     """A sandbox whose worker is silent is lost after `lost_after_secs`; until then no command of it seems to end."""
     async with watched(PULSING) as (one, watch), asyncio.timeout(PATIENCE_SECS):

@@ -9,6 +9,8 @@ import pytest
 from loopback import Loopback, Mode, RouterMode, Status
 from through_sdk import BOUND_SECS, new_app, new_sandbox, output, until
 
+from tests.support.marks import nightly
+
 pytestmark = pytest.mark.usefixtures("generation")
 
 STATUSES: list[tuple[Status, int]] = [
@@ -35,7 +37,7 @@ async def test_each_status(loopback: Loopback, status: Status, code: int) -> Non
         assert await sandbox.poll.aio() == code
 
 
-@pytest.mark.parametrize("mode", ["refuse", "hang", "synhole"])
+@pytest.mark.parametrize("mode", [nightly("refuse"), "hang", nightly("synhole")])
 async def test_silent_router(loopback: Loopback, mode: RouterMode) -> None:
     """With a router that refuses, hangs or drops, exec does not end while the control plane answers at once."""
     async with asyncio.timeout(BOUND_SECS):
@@ -142,7 +144,7 @@ async def test_calls_after_death_are_counted(loopback: Loopback, generation: str
         assert loopback.calls_since_death(sandbox.object_id) == expected
 
 
-@pytest.mark.parametrize("mode", ["refuse", "hang", "synhole"])
+@pytest.mark.parametrize("mode", ["refuse", "hang", nightly("synhole")])
 async def test_control_plane_away(own_loopback: Loopback, mode: Mode) -> None:
     """With a control plane that refuses, hangs or drops, nothing is known; afterwards all is as before."""
     async with asyncio.timeout(BOUND_SECS):

@@ -14,6 +14,8 @@ import pytest
 from loopback import Loopback
 from offload_modal import scripts
 
+from tests.support.marks import nightly
+
 SCRIPT = Path(scripts.__file__).with_name("modal_sandbox.py")
 _PATIENCE_SECS = 60.0
 
@@ -91,7 +93,7 @@ def test_destroy(loopback: Loopback, sandbox: str, image: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["exec", "download"])
-@pytest.mark.parametrize("router", ["refuse", "hang", "synhole", "gone"])
+@pytest.mark.parametrize("router", ["hang", "gone", nightly("refuse"), nightly("synhole")])
 def test_dead_before(loopback: Loopback, sandbox: str, router: str, command: str, tmp_path: Path) -> None:
     """What is asked of a sandbox that has ended says so, with the reason, and its worker is not called."""
     loopback.kill(sandbox, status="KERNEL_OOM_KILL", router=router)  # type: ignore[arg-type]
@@ -102,7 +104,7 @@ def test_dead_before(loopback: Loopback, sandbox: str, router: str, command: str
     assert not [name for name in loopback.calls(sandbox, since) if name.startswith("TaskExec")]
 
 
-@pytest.mark.parametrize("router", ["refuse", "hang", "synhole", "gone"])
+@pytest.mark.parametrize("router", ["hang", "gone", nightly("refuse"), nightly("synhole")])
 def test_dead_meanwhile(loopback: Loopback, sandbox: str, router: str) -> None:
     """A command whose sandbox ends says so at once."""
     process = start("exec", sandbox, "echo begun; exec sleep 600")

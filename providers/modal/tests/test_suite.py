@@ -49,6 +49,7 @@ def test_three_of_eight_die(own_loopback: Loopback, tmp_path: Path, seed: int) -
         assert calls["SandboxTerminateV2"] <= 1
 
 
+@pytest.mark.nightly
 def test_three_of_eight_die_under_the_script(own_loopback: Loopback, tmp_path: Path) -> None:
     """The same by commands: what `@modal_sandbox.py` says of a death is believed, and no failure is made of it."""
     pytest.importorskip("offload_command", reason="needs the provider that runs commands")

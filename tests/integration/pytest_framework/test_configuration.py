@@ -13,6 +13,9 @@ from attrs import evolve
 from offload_core.abc import Bye, Collection, Group, Upload
 from offload_core.execution.host import HostExecutor
 from tests.integration.pytest_framework.harness import GROUP, Suite, has_module, pytest_version
+from tests.support.marks import nightly
+
+pytestmark = pytest.mark.versions
 
 SIX = {
     "test_a.py": """
@@ -49,28 +52,28 @@ ALL = {
     ("addopts", "needs", "names"),
     [
         ("-q", "pytest", None),
-        ("-qq", "pytest", None),
-        ("-v", "pytest", None),
+        nightly("-qq", "pytest", None),
+        nightly("-v", "pytest", None),
         ("-x", "pytest", None),
-        ("--maxfail=1", "pytest", None),
-        ("--ff", "pytest", None),
-        ("--lf", "pytest", None),
+        nightly("--maxfail=1", "pytest", None),
+        nightly("--ff", "pytest", None),
+        nightly("--lf", "pytest", None),
         ("--nf", "pytest", None),
-        ("--sw", "pytest", None),
+        nightly("--sw", "pytest", None),
         ("-p no:terminal", "pytest", None),
-        ("-p no:cacheprovider", "pytest", None),
+        nightly("-p no:cacheprovider", "pytest", None),
         ("-p no:warnings -p no:logging -p no:faulthandler", "pytest", None),
-        ("-p no:capture -p no:doctest", "pytest", None),
+        nightly("-p no:capture -p no:doctest", "pytest", None),
         ("--pdb", "pytest", None),
         ("-m slow", "pytest", ("slow",)),
         ("-k 'slow or other'", "pytest", ("slow", "other")),
-        ("--deselect test_b.py::test_slow", "pytest", None),
+        nightly("--deselect test_b.py::test_slow", "pytest", None),
         ("--strict-markers --strict-config", "pytest", None),
-        ("--durations=3 -rA --tb=short", "pytest", None),
-        ("--junitxml=out.xml", "pytest", None),
+        nightly("--durations=3 -rA --tb=short", "pytest", None),
+        nightly("--junitxml=out.xml", "pytest", None),
         ("-n auto", "xdist", None),
         ("-n 2 --dist loadfile --maxprocesses=2", "xdist", None),
-        ("-d --tx 2*popen", "xdist", None),
+        nightly("-d --tx 2*popen", "xdist", None),
         ("--cov --cov-fail-under=100", "pytest_cov", None),
         ("--cov=. --cov-report=xml -n auto", "pytest_cov", None),
     ],

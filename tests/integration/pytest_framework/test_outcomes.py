@@ -9,6 +9,8 @@ import pytest
 from offload_core.abc import Outcome, TeardownFailed
 from tests.integration.pytest_framework.harness import Suite, has_module, pytest_version
 
+pytestmark = pytest.mark.versions
+
 RICH = {
     "pytest.ini": """
         [pytest]
