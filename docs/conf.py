@@ -33,7 +33,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True
-_NOT_OURS = r"(_?asyncio(\.subprocess)?|collections(\.abc)?|pathlib|re)\.\w+|Attribute"
+_NOT_OURS = r"(_?asyncio(\.subprocess)?|collections(\.abc)?|pathlib|re|tarfile)\.\w+|Attribute"
 nitpick_ignore_regex = [("py:.*", _NOT_OURS)]
 doctest_test_doctest_blocks = "default"
 

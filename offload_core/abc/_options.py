@@ -55,6 +55,6 @@ def local_and_remote(instance: object, attribute: Attribute[Any], value: tuple[s
         ValueError: one is something else; names the key.
     """
     for pair in value:
-        local, _, remote = pair.partition(":")
-        if not (local and remote):
+        here, _, there = pair.partition(":")
+        if not (here and there):
             raise ValueError(f"{attribute.name}: {pair!r} is not of the form LOCAL:REMOTE")

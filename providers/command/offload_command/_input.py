@@ -116,9 +116,12 @@ class FedInput(Input):
                     await self._send(".")
 
     async def _send(self, line: str) -> None:
+        if self._client.ended.done():
+            raise ConnectionLost("the process has ended")
         # Marked as the command is: whoever kills that kills this one, too.
         env = {EXEC_MARK: self._mark} if self._mark else {}
         argv = ("/bin/sh", "-c", _SEND, "offload-write", str(self._directory), line)
         sending = await race(self._run(Command(argv=argv, env=env)), self._client.ended)
-        if sending is None or not sending.result().exit.ok:
+        # If the process ends meanwhile, nobody knows what it has read, as with what is in a pipe.
+        if sending is not None and not sending.result().exit.ok:
             raise ConnectionLost("the process has closed its standard input")

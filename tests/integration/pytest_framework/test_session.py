@@ -130,7 +130,7 @@ async def test_close_drops_the_queue(suite: Suite, how: str) -> None:
             import sys, time
 
             def test_0():
-                requests = sys.modules["offload_pytest_plugin"]._state.work.requests
+                requests = sys.modules["offload_pytest_plugin"]._work.requests
                 end = time.monotonic() + 60
                 while not requests.closing:  # until the plugin has been told
                     assert time.monotonic() < end
@@ -150,7 +150,7 @@ async def test_close_drops_the_queue(suite: Suite, how: str) -> None:
         else:
             await live.process.close_stdin()
         await live.rest()
-        assert [event.key for event in live.of(TestFinished)] == [tests[0].key]
+        assert [(event.key, event.message) for event in live.of(TestFinished)] == [(tests[0].key, "")]
         assert live.bye == Bye()
 
 
