@@ -2,7 +2,8 @@
 terminate; it never guards exec.
 
 It ends the fault that Offload exists for: the operation is raced against the sandbox's death, the sandbox is probed
-before any wait, and what is dead is never tried again, whatever a provider says.
+before any wait, and what is dead is never tried again, whatever a provider says. Of tests it knows nothing: those are
+run again by `execution/attempts.py`.
 """
 
 from __future__ import annotations

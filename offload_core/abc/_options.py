@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from attrs import Attribute, field
@@ -21,7 +22,7 @@ def key(
     """A field of a plugin's `Options` or of the core's own tables.
 
     Args:
-        default: used when the key is absent; an empty dict or list is made anew for each object.
+        default: used when the key is absent; a dict or list is made anew for each object.
         doc: one sentence for the configuration reference.
         alias: an older name that is accepted too.
         example: what `offload init` writes for a key without a default, to be adapted.
@@ -30,7 +31,7 @@ def key(
     """
     metadata = {"doc": doc, "alias": alias, "inert": inert, "example": example}
     if isinstance(default, (dict, list)):
-        return field(factory=type(default), metadata=metadata, validator=validator)
+        return field(factory=lambda: copy(default), metadata=metadata, validator=validator)
     return field(default=default, metadata=metadata, validator=validator)
 
 

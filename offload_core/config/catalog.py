@@ -218,8 +218,9 @@ class Catalog:
                 runner, gate = None, Gate()
                 try:
                     runner = source.get(name)
-                    self.chain(name, "listed", gate)
-                    gate.close()
+                    if not note:
+                        self.chain(name, "listed", gate)
+                        gate.close()
                 except (ConfigError, PluginError) as error:
                     note = f"broken: {error}" + (f" ({error.__cause__})" if error.__cause__ else "")
                 listed.append(Listed(name, source.tier, f"{source.tier}: {where}", note, runner))

@@ -1,4 +1,4 @@
-"""Keys that a runner or the policy has locked: stronger layers cannot set them, and are told so."""
+"""Keys that a runner or the policy has locked: stronger layers cannot set them. `Gate` refuses what does."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from .attempts import Attempts, RunningAttempt
 from .crashes import CrashJudge
 from .fleet import Fleet, WorkerView
 from .hedging import Hedging
-from .messages import Aborted, Crashed, Finished, Message, Suspected, TimedOut, TornDownLate, Unstarted
+from .messages import Aborted, Crashed, Finished, Message, Returned, Suspected, TimedOut, TornDownLate, Unstarted
 from .timing import Timing
 
 FAIL_FAST = "stopped by --fail-fast after the first failure"
@@ -155,7 +155,8 @@ class Dispatcher:
         bundle = self._take(worker, owed)
         if bundle is None and not owed:
             stolen = await self._fleet.steal(worker)
-            bundle = Bundle(tests=stolen) if stolen else self._hedging.hand_to(worker)
+            # if nothing was to be had there, something may have come meanwhile
+            bundle = Bundle(tests=stolen) if stolen else self._take(worker, owed) or self._hedging.hand_to(worker)
             if bundle is None:
                 self._fleet.hungry(worker)
         return bundle
@@ -209,6 +210,8 @@ class Dispatcher:
                 self._attempts.drop(attempt)
             case Unstarted(tests):
                 self._requeue(tests)
+            case Returned(bundle):
+                self._give_back(bundle)
             case Suspected(attempts):
                 self._hedging.suspects.update(attempt.test.key for attempt in attempts)
             case Crashed():
@@ -245,6 +248,14 @@ class Dispatcher:
             self._retry(attempt)
         else:
             self._decided(bad=bad)
+
+    def _give_back(self, bundle: Bundle) -> None:
+        tests = tuple(filter(self.wants, bundle.tests))
+        if not bundle.suspect:
+            self._requeue(tests)
+        elif tests and self.stopped is None:  # it still has to show what it does alone
+            self._scheduler.suspect(tests, fresh=bundle.fresh)
+            self._changed()
 
     def _retry(self, attempt: RunningAttempt) -> None:
         self._scheduler.retry(attempt.test, avoid=attempt.worker.name)

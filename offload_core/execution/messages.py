@@ -6,7 +6,7 @@ from attrs import frozen
 
 from ..abc import TeardownFailed, Test, TestFinished
 from ..events import Incident
-from ..scheduling import Crash
+from ..scheduling import Bundle, Crash
 from .attempts import RunningAttempt
 
 
@@ -49,6 +49,13 @@ class Unstarted:
 
 
 @frozen
+class Returned:
+    """A bundle that was taken and not sent."""
+
+    bundle: Bundle
+
+
+@frozen
 class Suspected:
     """The session of these has ended under them. Until `Crashed` tells more, no second copy of them begins."""
 
@@ -64,4 +71,4 @@ class Crashed:
     incident: Incident
 
 
-Message = Finished | TimedOut | TornDownLate | Aborted | Unstarted | Suspected | Crashed
+Message = Finished | TimedOut | TornDownLate | Aborted | Unstarted | Returned | Suspected | Crashed

@@ -64,7 +64,7 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._live: set[str] = set()
-        self._why_broken = ""
+        self._why_broken = self._last = ""
         self._full_until = 0.0
         replacements = request.offload.max_replacements
         if replacements is None:
@@ -105,7 +105,8 @@ class Pool:
                 self._start(self._sandbox())
         self._tell()
         if not self._fleet and not possible and self._dispatcher.owed:
-            self._dispatcher.stop(self._why_broken or f"{self._limit} sandboxes were created, and all ended")
+            used_up = f"{self._limit} sandboxes were created, and all ended{self._last}"
+            self._dispatcher.stop(self._why_broken if self._counts.barren >= BREAKER else used_up)
 
     @property
     def _fleet(self) -> int:
@@ -232,6 +233,7 @@ class Pool:
             counts.verdicts = self._dispatcher.verdicts
             counts.barren = 0
         counts.barren += 1
-        self._why_broken = f"{counts.barren} sandboxes in a row ended before any test got a verdict; the last: {reason}"
+        self._last = f"; the last: {reason}"
+        self._why_broken = f"{counts.barren} sandboxes in a row ended before any test got a verdict{self._last}"
         if counts.barren == BREAKER:
             self._bus.emit(Incident(kind=IncidentKind.BREAKER, reason=self._why_broken))

@@ -162,7 +162,7 @@ class SessionDriver:
             bundle = await self._next()
             if bundle is None:
                 await self._woken()
-            elif bundle.alone and self._work.bundles:
+            elif bundle.alone and self.sent:
                 self._work.left_over = bundle
                 return await self._close()
             else:
@@ -303,13 +303,9 @@ class SessionDriver:
             kill.timed_out = False
             return
         try:
-            async with asyncio.timeout(self._timing.end):
-                await self._watch.guard(self._session.kill())
+            await self._end_processes()
         except (SandboxDead, SandboxLost):
             return
-        except Exception as error:  # whatever it is, what was to end may go on
-            kill.timed_out = kill.timed_out and not await self._is_silent()
-            return self._watch.lost(f"a command in it could not be killed: {error!r}")
         assert self._reader is not None  # only a session that is being driven is killed
         await asyncio.wait({self._reader}, timeout=self._timing.end)
         if not self._reader.done():
@@ -380,12 +376,22 @@ class SessionDriver:
         except ProviderError as error:  # whatever ended it, it was not seen: that is no evidence against a test
             self._watch.lost(f"the connection to its test process broke: {error.message}")
             raise self._watch.loss() from error
+        await self._end_processes()
+        return "its output ended before its process"
+
+    async def _end_processes(self) -> None:
+        """Kill what runs.
+
+        Raises:
+            SandboxDead, SandboxLost: its sandbox is gone, or given up, because what was to end may go on.
+        """
         try:
             async with asyncio.timeout(self._timing.end):
                 await self._watch.guard(self._session.kill())
         except (SandboxDead, SandboxLost):
             raise
-        except (ProviderError, TimeoutError) as error:
-            self._watch.lost(f"a command in it could not be killed: {error}")
+        except Exception as error:  # whatever it is
+            if (kill := self._work.kill) is not None:
+                kill.timed_out = kill.timed_out and not await self._is_silent()
+            self._watch.lost(f"a command in it could not be killed: {error!r}")
             raise self._watch.loss() from error
-        return "its output ended before its process"

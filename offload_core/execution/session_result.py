@@ -81,7 +81,7 @@ class SessionResult:
             running=tuple(attempt.test for attempt in self.suspects),
             importing=self.importing,
             unstarted=self.unstarted,
-            suspects=self.alone is not None and self.alone.suspect,
+            on_trial=self.alone is not None and self.alone.suspect,
         )
 
 

@@ -17,7 +17,7 @@ from ..scheduling import Bundle, Crash, CrashKind
 from .artefacts import Artefacts
 from .dispatcher import Dispatcher
 from .listing import Listing
-from .messages import Aborted, Crashed, Suspected, TimedOut, Unstarted
+from .messages import Aborted, Crashed, Returned, Suspected, TimedOut, Unstarted
 from .request import RunRequest
 from .session_driver import SessionDriver, SessionTerms
 from .session_result import SessionEnd, SessionResult
@@ -97,7 +97,7 @@ class Worker:
     # -- life -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Work until the run is over. In any case, what it was working on has been dealt with at the end.
+        """Work until the run is over. Unless cancelled, what it was working on has been dealt with at the end.
 
         Raises:
             SandboxDead, SandboxLost: the sandbox is gone.
@@ -111,7 +111,7 @@ class Worker:
         except (SandboxDead, SandboxLost) as error:
             # if a process went before it, and no other came up since, it was the sandbox all along
             gone = self._evidence or Crashed(Crash(kind=CrashKind.SANDBOX), (), self._incident(_kind_of(error), ""))
-            self.on_trial = gone.crash.suspects
+            self.on_trial = gone.crash.on_trial
             self._evidence = evolve(
                 gone,
                 crash=evolve(gone.crash, kind=CrashKind.SANDBOX),
@@ -125,7 +125,7 @@ class Worker:
         finally:
             self._tell_evidence()
             if self._next is not None:
-                self._dispatcher.tell(Unstarted(self._next.tests))
+                self._dispatcher.tell(Returned(self._next))
             self._dispatcher.leave(self)
 
     async def _session(self) -> None:

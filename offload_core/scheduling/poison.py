@@ -33,14 +33,14 @@ class Crash:
         running: the tests that were running when it came: one where a framework tells, else all of a batch.
         importing: the module that was being imported, when no test was running.
         unstarted: what the session still held.
-        suspects: whether these tests had the session to themselves because they were suspected.
+        on_trial: whether these tests had the session to themselves because they were suspected.
     """
 
     kind: CrashKind
     running: tuple[Test, ...] = ()
     importing: str | None = None
     unstarted: tuple[Test, ...] = ()
-    suspects: bool = False
+    on_trial: bool = False
 
 
 @frozen(kw_only=True)
@@ -78,7 +78,7 @@ class Poison:
             unit, rest = (), crash.unstarted
         if not unit:
             return self._nothing_running(crash)
-        if crash.suspects and (len(unit) == 1 or crash.importing is not None) and self._proven(crash.kind, unit[0]):
+        if crash.on_trial and (len(unit) == 1 or crash.importing is not None) and self._proven(crash.kind, unit[0]):
             return Ruling(convicted=unit, requeue=rest)
         return Ruling(suspects=self._units(crash, unit), requeue=rest)
 
@@ -103,7 +103,7 @@ class Poison:
         """
         if not crash.unstarted:
             return Ruling()
-        once_more = Ruling(suspects=(crash.unstarted,)) if crash.suspects else Ruling(requeue=crash.unstarted)
+        once_more = Ruling(suspects=(crash.unstarted,)) if crash.on_trial else Ruling(requeue=crash.unstarted)
         if crash.kind is CrashKind.SANDBOX:
             return once_more
         path = crash.unstarted[0].path

@@ -12,6 +12,7 @@ from offload_core.abc import Provider, Sandbox
 from offload_core.testing import FaultySandbox, ProviderConformance
 from tests.integration.wrong_providers import commands, deaths, ends, files
 from tests.integration.wrong_providers.base import Case, Wrong
+from tests.support.marks import nightly
 
 CASES = (*commands.CASES, *files.CASES, *deaths.CASES, *ends.CASES)
 
@@ -41,7 +42,7 @@ class TestRight(Suite):
     at_once = 50
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [nightly(case) if n % 3 else case for n, case in enumerate(CASES)], ids=str)
 def test_wrong_provider_fails(case: Case) -> None:
     """The check that is about what is wrong fails, with words that say what the contract asks."""
     suite = Suite()
@@ -59,6 +60,7 @@ def test_every_check_can_fail() -> None:
 STUCK = """
 import asyncio
 from offload_core.testing import ProviderConformance
+from tests.support.marks import nightly
 
 class Author(ProviderConformance):
     patience_secs = 0.1

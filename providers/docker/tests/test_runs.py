@@ -12,6 +12,7 @@ import pytest
 from providers.docker.tests.runs import configure, containers
 from tests.docker_engine import Engine
 from tests.e2e.project import Project
+from tests.support.marks import nightly
 
 
 def container_of(engine: Engine, name: str) -> str:
@@ -53,7 +54,8 @@ def test_a_suite_over_eight_containers(engine: Engine, project: Project) -> None
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"), [("kill", "exit code 137"), ("rm -f", "exit code 137"), ("stop -t 5", "exit code 143")]
+    ("how", "reason"),
+    [("kill", "exit code 137"), nightly("rm -f", "exit code 137"), nightly("stop -t 5", "exit code 143")],
 )
 def test_a_container_that_dies_costs_no_test(engine: Engine, project: Project, how: str, reason: str) -> None:
     """Exit code 0, one incident that says how it ended, every test passed, no container left."""
@@ -127,6 +129,7 @@ def test_an_engine_that_is_killed_ends_the_run(another: Engine, project: Project
     assert ran.incidents("sandbox_lost"), ran.summary["incidents"]
 
 
+@pytest.mark.nightly
 def test_with_two_engines_the_run_completes_on_the_other(engine: Engine, another: Engine, project: Project) -> None:
     """The loss of one engine costs its own sandboxes and no test."""
     project.write({"test_a.py": SLEEPS})
@@ -159,6 +162,7 @@ def test_reap_finds_what_a_killed_run_has_left(engine: Engine, project: Project)
     assert containers(engine) == []
 
 
+@pytest.mark.nightly
 def test_containers_of_a_killed_run_end_by_themselves(engine: Engine, project: Project) -> None:
     """When their lifetime is over, the engine has removed them."""
     project.write({"test_a.py": SLEEPS})

@@ -1,4 +1,7 @@
-"""The `[provider]` table of `type = "local"`."""
+"""The `[provider]` table of `type = "local"`.
+
+The configuration reference is made from it; the table in this distribution's README is written by hand.
+"""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ os.environ["MODAL_CONFIG_PATH"] = os.devnull  # read when `modal` is imported: n
 
 from loopback import Loopback
 
+from tests.support.marks import nightly
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -55,7 +57,7 @@ def own_loopback(shared_loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> 
         _disconnect()
 
 
-@pytest.fixture(params=["v1", "v2"])
+@pytest.fixture(params=[nightly("v1"), "v2"])
 def generation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Runs the test with both generations of the SDK's calls."""
     monkeypatch.setenv("MODAL_SANDBOX_V2", "0" if request.param == "v1" else "1")

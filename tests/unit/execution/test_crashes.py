@@ -79,6 +79,16 @@ def test_a_suspect_that_passes_alone(what: str, state: str) -> None:
     assert len(simulated.of(Incident)) == 1
 
 
+def test_a_suspect_has_a_session_to_itself_where_others_have_run() -> None:
+    """Whoever is idle when it is to run alone opens a new session for it: what ran before might be the culprit."""
+    behaviours = suite(t13=Behaviour(secs=30.0, ends="process"))
+    simulated = sound_run(make_tests(behaviours), Backend(suite=behaviours), max_parallel=3, offload={"hedge": False})
+    _, *alone = places(simulated, "t13")
+    assert alone
+    for _, session in alone:
+        assert session_mates(simulated, session) == ["t13"]
+
+
 def test_a_suspect_runs_in_a_fresh_sandbox() -> None:
     """After the death of a sandbox its suspect runs in one in which nothing has run, even if others are idle."""
     behaviours = suite(t13=Behaviour(secs=20.0, ends="sandbox"))

@@ -28,13 +28,13 @@ def test_the_running_test_is_suspected_and_no_other(kind: CrashKind) -> None:
 
 def test_alone_and_again_is_convicted() -> None:
     """A suspect that ran alone when its process ended again is convicted."""
-    assert Poison().judge(Crash(kind=CrashKind.PROCESS, running=(A,), suspects=True)) == Ruling(convicted=(A,))
+    assert Poison().judge(Crash(kind=CrashKind.PROCESS, running=(A,), on_trial=True)) == Ruling(convicted=(A,))
 
 
 def test_a_sandbox_has_to_die_twice_of_one_that_is_alone() -> None:
     """Sandboxes die by chance, too: one that dies around a suspect proves nothing yet, a second one does."""
     poison = Poison()
-    alone, other = (Crash(kind=CrashKind.SANDBOX, running=(test,), suspects=True) for test in (A, B))
+    alone, other = (Crash(kind=CrashKind.SANDBOX, running=(test,), on_trial=True) for test in (A, B))
     assert poison.judge(alone) == Ruling(suspects=((A,),))
     assert poison.judge(other) == Ruling(suspects=((B,),))
     assert poison.judge(alone) == Ruling(convicted=(A,))
@@ -54,7 +54,7 @@ def test_a_batch_is_halved_until_one_is_alone(kind: CrashKind) -> None:
         assert {test for unit in ruling.suspects for test in unit} | cleared == set(batch)
         cleared |= {test for unit in ruling.suspects for test in unit if guilty not in unit}
         (unit,) = (unit for unit in ruling.suspects if guilty in unit)
-        ruling = poison.judge(Crash(kind=kind, running=unit, suspects=True))
+        ruling = poison.judge(Crash(kind=kind, running=unit, on_trial=True))
     assert ruling == Ruling(convicted=(guilty,))
     assert rounds == (4 if kind is CrashKind.PROCESS else 5)
     assert len(cleared) == 12
@@ -65,7 +65,7 @@ def test_a_crash_while_importing(kind: CrashKind) -> None:
     """The tests that were asked for of the module being imported are suspected together, then convicted together."""
     crash = Crash(kind=kind, importing="m.py", unstarted=(A, X, B, Y))
     assert Poison().judge(crash) == Ruling(suspects=((A, B),), requeue=(X, Y))
-    again = Crash(kind=kind, importing="m.py", unstarted=(A, B), suspects=True)
+    again = Crash(kind=kind, importing="m.py", unstarted=(A, B), on_trial=True)
     poison = Poison()
     if kind is CrashKind.SANDBOX:
         assert poison.judge(again) == Ruling(suspects=((A, B),))
@@ -93,14 +93,14 @@ def test_a_sandbox_that_dies_between_tests() -> None:
 @BOTH
 def test_a_suspect_that_had_not_begun_stays_one(kind: CrashKind) -> None:
     """A death before a suspect began convicts nobody and clears nobody."""
-    crash = Crash(kind=kind, unstarted=(A,), suspects=True)
+    crash = Crash(kind=kind, unstarted=(A,), on_trial=True)
     assert Poison().judge(crash) == Ruling(suspects=((A,),))
 
 
 def test_suspects_whose_process_never_reaches_them() -> None:
     """For suspects too, a process that ends twice before their module is that module's fault: it has to end."""
     poison = Poison()
-    crash = Crash(kind=CrashKind.PROCESS, unstarted=(A,), suspects=True)
+    crash = Crash(kind=CrashKind.PROCESS, unstarted=(A,), on_trial=True)
     assert poison.judge(crash) == Ruling(suspects=((A,),))
     assert poison.judge(crash) == Ruling(broken=(A,))
 
@@ -116,4 +116,4 @@ def test_importing_what_nobody_asked_for() -> None:
 def test_a_crash_with_nothing_left() -> None:
     """A session that crashes when all its work is done blames nobody."""
     assert Poison().judge(Crash(kind=CrashKind.PROCESS)) == Ruling()
-    assert Poison().judge(Crash(kind=CrashKind.SANDBOX, suspects=True)) == Ruling()
+    assert Poison().judge(Crash(kind=CrashKind.SANDBOX, on_trial=True)) == Ruling()
