@@ -69,6 +69,11 @@ class Gate:
 
     async def _stop_listening(self) -> None:
         if self._server is not None:
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            await asyncio.sleep(
+                0
+            )  # a connection that was accepted just now gets its transport, for which it needs a server
             self._server.close()
             self._server = None
         for filler in self._fillers:
