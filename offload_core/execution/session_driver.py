@@ -119,6 +119,8 @@ class SessionDriver:
 
     async def revoke(self, tests: Sequence[Test]) -> Sequence[Test]:
         """Take back held tests; those that are returned are not this session's any more."""
+        if not any(test.key in self.held for test in tests):
+            return ()  # it was another session, before this one, that held them
         if self._work.closing or self._work.bye is not None or self._work.kill is not None or self._ended:
             return ()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from attrs import define, field
@@ -12,6 +14,8 @@ from offload_core.events import Bus
 from offload_core.execution.attempts import RunningAttempt
 from offload_core.execution.dispatcher import Dispatcher
 from offload_core.execution.messages import Aborted, Finished, TornDownLate, Unstarted
+from offload_core.execution.session_driver import SessionDriver, SessionTerms
+from offload_core.execution.timing import Timing
 from offload_core.results.accounting import Accounting
 from offload_core.scheduling import LongestFirst
 
@@ -25,12 +29,14 @@ class Hand:
     fresh: bool = True
     held: dict[str, Test] = field(factory=dict)
     aborted: list[str] = field(factory=list)
+    on_revoke: Callable[[], object] = bool
 
     def wake(self) -> None:
         """Nobody sleeps here."""
 
     async def revoke(self, tests: object) -> tuple[Test, ...]:
-        """Nothing is held."""
+        """Nothing is given up."""
+        self.on_revoke()
         return ()
 
     def abort(self, test: Test) -> None:
@@ -126,3 +132,25 @@ def test_what_runs_is_not_queued_again() -> None:
     bench.dispatcher.tell(Aborted(run))
     bench.dispatcher.tell(Unstarted((bench.test,)))
     assert bench.finish(bench.begin(bench.b), Outcome.PASSED)
+
+
+def test_what_comes_while_a_thief_asks_is_seen() -> None:
+    """Who found nothing to steal does not fall asleep beside tests that were found meanwhile."""
+    bench = Bench(retries=0)
+    bench.begin(bench.a)
+    late, held = (Test(key=key, id=key, group="g", path="m", affinity="m") for key in ("late", "held"))
+    bench.a.held = {"held": held}
+    bench.a.on_revoke = lambda: bench.dispatcher.add([late])
+    bundle = asyncio.run(bench.dispatcher.next_bundle(bench.b, {}))
+    assert bundle is not None
+    assert bundle.tests == (late,)
+
+
+async def test_nothing_is_taken_from_a_session_that_does_not_hold_it() -> None:
+    """A thief can ask just when the session that held the tests has ended, and the next one is not open yet."""
+    bench = Bench(retries=0)
+    terms = SessionTerms(
+        test_timeout=1.0, timing=Timing(), leaves_files=False, collected=None, up=lambda _: None, log=lambda _: None
+    )
+    opening = SessionDriver(bench.a, bench.dispatcher, cast(Any, None), terms)
+    assert await opening.revoke([bench.test]) == ()
