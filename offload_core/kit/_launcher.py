@@ -26,7 +26,8 @@ exec "$@"
 
 # Killing can race with forking, hence rounds; and in the middle of an exec a process shows no environment, hence two
 # rounds that find nothing. What has died but is not yet reaped shows none either. A child that cleared its environment
-# is found by the session (field 6) it shares with a marked process.
+# is found by the session (field 6) it shares with a marked process. All are stopped before the first dies: a test that
+# sees its child die would go on, and could say that it has passed before its own turn comes.
 _KILL = """\
 read -r stat </proc/$$/stat || exit 1
 set -- "$1" ${stat##*) }
@@ -55,6 +56,7 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
         continue
     fi
     empty=
+    kill -STOP $marked 2>/dev/null
     kill -9 $marked 2>/dev/null
     [ "$round" -gt 3 ] && sleep 0.1
 done

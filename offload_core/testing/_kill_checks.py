@@ -20,6 +20,16 @@ echo $$
 wait
 """
 
+# The last process reads what the first holds open; those between take their time to die.
+_WITNESS = """\
+mkdir -p "$1"; cd "$1" || exit 1
+mkfifo gate
+sleep 600 >gate &
+for number in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 600 & done
+(exec 3<gate; echo ready; read -r line <&3; echo seen >noted) &
+wait
+"""
+
 
 class KillChecks(Checks):
     """Killing one command of a sandbox, with everything it started, and nothing else."""
@@ -42,6 +52,20 @@ class KillChecks(Checks):
         ended = await self.succeeds(process.wait(), "`wait` must return after `kill`")
         must(not ended.ok, f"a killed command must not look as if it had ended well: {ended!r}")
         await bystander.kill()
+
+    @in_sandbox
+    async def test_kill_is_not_witnessed(self, sandbox: Sandbox) -> None:
+        """No process of a command goes on, for however short, after another of them has been killed.
+
+        A test that hangs in a child would see that one die, and could pass before it is killed itself.
+        """
+        place = str(sandbox.scratch / "witness")
+        for _ in range(3):
+            process = await self.start(sandbox, _WITNESS, place)
+            await self.succeeds(read_lines(process, 1), "output must arrive as it comes")
+            await self.succeeds(process.kill(), "`kill` must return")
+            told = await run_shell(sandbox, 'cat "$1/noted"; rm -r "$1"', place)
+            must(not told.stdout, "`kill` must stop every process of a command before it kills the first")
 
     @in_sandbox
     async def test_kill_is_idempotent(self, sandbox: Sandbox) -> None:

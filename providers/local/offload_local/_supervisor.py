@@ -213,11 +213,12 @@ class Supervisor:
         empty = 0
         while empty < 2:  # a process that forks while it dies can slip through one look
             alive = list(find())
-            for pid in alive:
-                try:
-                    os.kill(pid, signals.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            for number in (signals.SIGSTOP, signals.SIGKILL):  # none may see another die, and act on it
+                for pid in alive:
+                    try:
+                        os.kill(pid, number)
+                    except ProcessLookupError:
+                        pass
             if alive and time.monotonic() > deadline:
                 return alive
             empty = 0 if alive else empty + 1

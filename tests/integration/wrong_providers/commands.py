@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,35 @@ class KillsOneProcess(WrongSandbox):
         return process  # type: ignore[no-any-return]
 
 
+class KillsOneByOne(WrongSandbox):
+    """Kills the processes of a command one after the other."""
+
+    async def exec(self, command: Command) -> Process:
+        """With a kill that takes its time."""
+        process: Any = await super().exec(command)
+        kill = process.kill
+
+        async def changed() -> None:
+            for pid in await asyncio.to_thread(_inside, str(self.scratch)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                await asyncio.sleep(0.01)
+            await kill()
+
+        process.kill = changed
+        return process  # type: ignore[no-any-return]
+
+
+def _inside(directory: str) -> list[int]:
+    """The processes that work in a directory, oldest first."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and str((entry / "cwd").readlink()).startswith(directory):
+                found.append(int(entry.name))
+    return sorted(found)
+
+
 class KillsNothing(WrongSandbox):
     """Forgets what to kill."""
 
@@ -315,6 +345,7 @@ CASES = (
     Case(BuffersWithoutBound, "test_exec_back_pressure", "must stop reading from its backend"),
     Case(GoesOnStarting, "test_exec_cancelled", "a cancelled `exec` must kill what it has started"),
     Case(KillsOneProcess, "test_kill_reaches_grandchildren", "`kill` must end all descendants"),
+    Case(KillsOneByOne, "test_kill_is_not_witnessed", "`kill` must stop every process of a command before it"),
     Case(KillsOnce, "test_kill_is_idempotent", "two `kill` at once must return; it raised .*no such process"),
     Case(KillWaitsForReaders, "test_kill_of_what_blocks", "`kill` must not need anybody to read"),
     Case(KillsNothing, "test_command_timeout", "a cancelled `run` must leave no process behind"),
