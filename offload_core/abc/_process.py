@@ -125,7 +125,7 @@ class Process(ABC):
     async def kill(self) -> None:
         """End the process and all its descendants *inside the sandbox*, at once. Idempotent.
 
-        All of them are stopped before the first one dies: a test must not see its child die, go on, and pass.
+        Parents end before their children: a test must not see its child die, go on, and pass.
         Where that cannot be done, or nobody knows whether it was, the sandbox is terminated instead.
 
         Raises:

@@ -26,8 +26,10 @@ exec "$@"
 
 # Killing can race with forking, hence rounds; and in the middle of an exec a process shows no environment, hence two
 # rounds that find nothing. What has died but is not yet reaped shows none either. A child that cleared its environment
-# is found by the session (field 6) it shares with a marked process. All are stopped before the first dies: a test that
-# sees its child die would go on, and could say that it has passed before its own turn comes.
+# is found by the session (field 6) it shares with a marked process. Parents (field 4) go before their children, which
+# have higher ids unless ids have come round: a test that sees its child die would go on, and could say that it has
+# passed before its own turn comes. (To stop all first would be worse: a client such as nsenter stops with what it has
+# started, and nothing continues it.)
 _KILL = """\
 read -r stat </proc/$$/stat || exit 1
 set -- "$1" ${stat##*) }
@@ -37,27 +39,31 @@ empty=
 for round in 1 2 3 4 5 6 7 8 9 10; do
     carry=" $(echo $(grep -l -s -a -e "$1" /proc/[0-9]*/environ)) "
     marked=
-    for directory in /proc/[0-9]*; do
+    late=" "
+    for directory in /proc/[0-9] /proc/[0-9][0-9] /proc/[0-9][0-9][0-9] /proc/[0-9][0-9][0-9][0-9] \
+        /proc/[0-9][0-9][0-9][0-9][0-9] /proc/[0-9][0-9][0-9][0-9][0-9][0-9]*; do
         pid=${directory#/proc/}
         { read -r stat <"$directory/stat"; } 2>/dev/null || continue
         set -- "$1" ${stat##*) }
         [ "$2" = Z ] && continue
         case $carry in
         *" $directory/environ "*)
-            marked="$marked $pid"
             case " 0 1 $own $sessions" in *" $5 "*) ;; *) sessions="$sessions$5 " ;; esac ;;
         *)
-            case $sessions in *" $5 "*) marked="$marked $pid" ;; esac ;;
+            case $sessions in *" $5 "*) ;; *) continue ;; esac ;;
+        esac
+        case $late in
+        *" $3 "*) late="$late$pid " ;;
+        *) if [ "$3" -gt "$pid" ]; then late="$late$pid "; else marked="$marked $pid"; fi ;;
         esac
     done
-    if [ -z "$marked" ]; then
+    if [ -z "${marked}${late# }" ]; then
         [ -n "$empty" ] && exit 0
         empty=1
         continue
     fi
     empty=
-    kill -STOP $marked 2>/dev/null
-    kill -9 $marked 2>/dev/null
+    kill -9 $marked $late 2>/dev/null
     [ "$round" -gt 3 ] && sleep 0.1
 done
 exit 1

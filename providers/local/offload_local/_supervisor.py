@@ -181,18 +181,18 @@ class Supervisor:
         """Kill everything that one command started, also what left its session or lost its parent."""
         self.report("killed", id, self.exterminate(lambda: self.tree(id)))
 
-    def tree(self, id: str) -> set[int]:
-        """The processes that belong to one command."""
+    def tree(self, id: str) -> Iterable[int]:
+        """The processes that belong to one command, parents before their children."""
         others = set(self.running.values()) - {id}
-        chosen: set[int] = set()
+        chosen: dict[int, None] = {}
         for pid, parent, session in self.descendants():
             if parent in chosen or self.sessions.get(pid) == id or self.sessions.get(session) == id:
-                chosen.add(pid)
+                chosen[pid] = None
             elif pid not in self.running and parent in (os.getpid(), 1):
                 # An orphan in a session of its own: the mark tells whose, or it cleared its environment.
                 mark = _environ(pid).get(EXEC_MARK)
                 if mark == id or (mark is None and not others):
-                    chosen.add(pid)
+                    chosen[pid] = None
         return chosen
 
     def descendants(self) -> list[tuple[int, int, int]]:
@@ -208,17 +208,19 @@ class Supervisor:
         return found
 
     def exterminate(self, find: Callable[[], Iterable[int]]) -> list[int]:
-        """Kill what `find` finds until it finds nothing; returns the ids of what the kernel would not let go."""
+        """Kill what `find` finds until it finds nothing; returns the ids of what the kernel would not let go.
+
+        It finds parents before their children: none may see a child die, and go on for however short.
+        """
         deadline = time.monotonic() + _PATIENCE_SECS
         empty = 0
         while empty < 2:  # a process that forks while it dies can slip through one look
             alive = list(find())
-            for number in (signals.SIGSTOP, signals.SIGKILL):  # none may see another die, and act on it
-                for pid in alive:
-                    try:
-                        os.kill(pid, number)
-                    except ProcessLookupError:
-                        pass
+            for pid in alive:
+                try:
+                    os.kill(pid, signals.SIGKILL)
+                except ProcessLookupError:
+                    pass
             if alive and time.monotonic() > deadline:
                 return alive
             empty = 0 if alive else empty + 1

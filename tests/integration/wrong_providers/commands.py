@@ -207,7 +207,7 @@ class KillsOneProcess(WrongSandbox):
 
 
 class KillsOneByOne(WrongSandbox):
-    """Kills the processes of a command one after the other."""
+    """Kills the processes of a command one after the other, and the first of them last."""
 
     async def exec(self, command: Command) -> Process:
         """With a kill that takes its time."""
@@ -226,13 +226,13 @@ class KillsOneByOne(WrongSandbox):
 
 
 def _inside(directory: str) -> list[int]:
-    """The processes that work in a directory, oldest first."""
+    """The processes that work in a directory, youngest first."""
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
             if entry.name.isdigit() and str((entry / "cwd").readlink()).startswith(directory):
                 found.append(int(entry.name))
-    return sorted(found)
+    return sorted(found, reverse=True)
 
 
 class KillsNothing(WrongSandbox):
@@ -345,7 +345,7 @@ CASES = (
     Case(BuffersWithoutBound, "test_exec_back_pressure", "must stop reading from its backend"),
     Case(GoesOnStarting, "test_exec_cancelled", "a cancelled `exec` must kill what it has started"),
     Case(KillsOneProcess, "test_kill_reaches_grandchildren", "`kill` must end all descendants"),
-    Case(KillsOneByOne, "test_kill_is_not_witnessed", "`kill` must stop every process of a command before it"),
+    Case(KillsOneByOne, "test_kill_is_not_witnessed", "`kill` must end parents before their children"),
     Case(KillsOnce, "test_kill_is_idempotent", "two `kill` at once must return; it raised .*no such process"),
     Case(KillWaitsForReaders, "test_kill_of_what_blocks", "`kill` must not need anybody to read"),
     Case(KillsNothing, "test_command_timeout", "a cancelled `run` must leave no process behind"),

@@ -79,6 +79,40 @@ def test_kill_command(tmp_path: Path) -> None:
             process.communicate()
 
 
+_APART = ("unshare", "--pid", "--mount", "--fork")
+
+# In a process namespace of its own, ids can be chosen: 9999 comes behind 10000 in the order of names.
+_INVERTED = """\
+mount -t proc proc /proc
+echo 9998 >/proc/sys/kernel/ns_last_pid
+MARK=m setsid sh -c '
+    sleep 600 & child=$!
+    for n in $(seq 100); do sleep 600 & done
+    echo ready
+    while read -r state </proc/$child/stat; do case $state in *") Z "*) echo seen ;; esac; done' &
+read -r line
+exec "$@"
+"""
+
+
+@pytest.mark.skipif(
+    subprocess.run([*_APART, "true"], check=False, capture_output=True).returncode != 0,
+    reason="needs a process namespace",
+)
+def test_kill_command_ends_parents_first() -> None:
+    """A process whose child is killed is not there any more to see it, whatever their ids."""
+    for _ in range(5):
+        reading, writing = os.pipe()
+        command = [*_APART, "sh", "-c", _INVERTED, "sh", *kill_command("m", "MARK").argv]
+        with subprocess.Popen(command, stdin=reading, stdout=subprocess.PIPE) as process:
+            os.close(reading)
+            assert process.stdout
+            assert process.stdout.readline() == b"ready\n"
+            os.close(writing)
+            assert process.stdout.read() == b""
+            assert process.wait() == 0
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up under /proc")
 def test_kill_command_of_another_variable() -> None:
     """What carries a mark of a provider's own is killed by it, and nothing that carries the same value elsewhere."""
