@@ -152,4 +152,5 @@ def test_a_test_that_kills_its_sandbox_is_convicted(project: Project) -> None:
     assert ran.counts == {"passed": 9, "crashed": 1}
     assert ran.ids("crashed") == {"test_a.py::test_it[4]"}
     assert len(ran.incidents("sandbox_dead")) == 3
-    assert ran.summary["sandboxes"]["created"] <= 4
+    # one for each death, and the two that may be at work on the rest when all three have come before it
+    assert ran.summary["sandboxes"]["created"] <= 3 + 2
