@@ -102,8 +102,8 @@ class LeavesCommands(WrongSandbox):
     """Starts a command for each upload, and leaves it there when it is cancelled."""
 
     async def upload(self, files: Sequence[Upload]) -> None:
-        """Beside a command."""
-        beside = await self.exec(launched(script("exec sleep 600")))
+        """Beside a command, which is started in any case."""
+        beside = await asyncio.shield(asyncio.ensure_future(self.exec(launched(script("exec sleep 600")))))
         await asyncio.sleep(1)
         await super().upload(files)
         await beside.kill()
