@@ -54,11 +54,17 @@ class WrongSandbox(FaultySandbox):
 
 @frozen
 class Case:
-    """A provider, the check that has to fail for it, and words that it has to say."""
+    """A provider, the check that has to fail for it, and words that it has to say.
+
+    Attributes:
+        hangs: whether the check fails because something never comes: it need not be waited for as long as on a busy
+            machine, where everything comes late.
+    """
 
     wrong: type[Wrong] | type[FaultySandbox]
     check: str
     words: str
+    hangs: bool = False
 
     @property
     def provider_class(self) -> type[Wrong]:

@@ -215,7 +215,7 @@ class KillsOneByOne(WrongSandbox):
         kill = process.kill
 
         async def changed() -> None:
-            for pid in await asyncio.to_thread(_inside, str(self.scratch)):
+            for pid in await asyncio.to_thread(_inside, f"{self.scratch}/"):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                 await asyncio.sleep(0.01)
@@ -334,22 +334,22 @@ CASES = (
     Case(ChangesExit, "test_exec_output_and_exit_code", "`wait` must return exit code 1"),
     Case(SignalsAreFailures, "test_exec_killed_by_signal", "after signal 9, `wait` must return that signal or"),
     Case(CutsOutput, "test_exec_large_output", "must arrive whole on `stdout`: got 1048576 bytes"),
-    Case(KeepsOutputBack, "test_exec_streams_as_it_comes", "output must arrive before the process ends"),
+    Case(KeepsOutputBack, "test_exec_streams_as_it_comes", "output must arrive before the process ends", hangs=True),
     Case(ChangesOutput, "test_exec_binary", "bytes must not be changed"),
     Case(RaisesOfItsOwn, "test_exec_input_not_read", "must raise ConnectionLost or return; it raised BrokenPipeError"),
     Case(JoinsArguments, "test_exec_arguments_and_environment", "arguments must arrive unchanged"),
     Case(LosesEnvironment, "test_exec_arguments_and_environment", "`Command.env` must come on top"),
     Case(IgnoresDirectory, "test_exec_directory", "without `Command.cwd`, `SandboxSpec.cwd` counts"),
     Case(MissingIsAFailure, "test_exec_cannot_start", "must be ExecFailed or exit 126 or 127"),
-    Case(OneAtATime, "test_exec_several_at_once", "must be able to run at the same time"),
+    Case(OneAtATime, "test_exec_several_at_once", "must be able to run at the same time", hangs=True),
     Case(BuffersWithoutBound, "test_exec_back_pressure", "must stop reading from its backend"),
-    Case(GoesOnStarting, "test_exec_cancelled", "a cancelled `exec` must kill what it has started"),
-    Case(KillsOneProcess, "test_kill_reaches_grandchildren", "`kill` must end all descendants"),
+    Case(GoesOnStarting, "test_exec_cancelled", "a cancelled `exec` must kill what it has started", hangs=True),
+    Case(KillsOneProcess, "test_kill_reaches_grandchildren", "`kill` must end all descendants", hangs=True),
     Case(KillsOneByOne, "test_kill_is_not_witnessed", "`kill` must end parents before their children"),
     Case(KillsOnce, "test_kill_is_idempotent", "two `kill` at once must return; it raised .*no such process"),
-    Case(KillWaitsForReaders, "test_kill_of_what_blocks", "`kill` must not need anybody to read"),
-    Case(KillsNothing, "test_command_timeout", "a cancelled `run` must leave no process behind"),
+    Case(KillWaitsForReaders, "test_kill_of_what_blocks", "`kill` must not need anybody to read", hangs=True),
+    Case(KillsNothing, "test_command_timeout", "a cancelled `run` must leave no process behind", hangs=True),
     Case(WaitKills, "test_questions_cancelled", "cancelling `wait` must not touch the process"),
-    Case(WriteGoesOn, "test_write_cancelled", "a cancelled `write` must return"),
-    Case(KillForgets, "test_kill_cancelled", "`kill` must work after a cancelled one"),
+    Case(WriteGoesOn, "test_write_cancelled", "a cancelled `write` must return", hangs=True),
+    Case(KillForgets, "test_kill_cancelled", "`kill` must work after a cancelled one", hangs=True),
 )
